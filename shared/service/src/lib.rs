@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The only shared room that knows tokio: it runs sessions, listens, waits, reads settings, writes
+//! logs and answers health questions.
+//!
+//! Nothing here knows what a message or a share is. Programs are built from these parts in their
+//! `app.rs`.
+
+pub mod authority;
+pub mod backoff;
+pub mod clock;
+pub mod config;
+pub mod driver;
+pub mod health;
+pub mod listen;
+pub mod program;
+pub mod telemetry;

@@ -1,1 +1,10 @@
-//! Placeholder.
+//! Bytes to messages and back, for every protocol that the programs speak.
+//!
+//! This room has no I/O, no clock and no randomness of its own: time and seeds are arguments, so
+//! that a whole conversation can be replayed in a test. It is the only room that names the SRI wire
+//! crates, and it knows nothing of what the messages are for: that is the domain (`mining`) and the
+//! programs.
+
+pub mod session;
+pub mod sv1;
+pub mod sv2;

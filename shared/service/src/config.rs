@@ -1,0 +1,225 @@
+//! Settings: a TOML file, then environment variables over it, then a type that refuses what it does
+//! not know.
+//!
+//! A setting `[node] rpc_url` of a program with prefix `TEMPLATE_PROVIDER` is overridden by
+//! `TEMPLATE_PROVIDER__NODE__RPC_URL`. Values are read as TOML where they parse as such, else as text.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+/// Why there are no usable settings: one sentence that names the place and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the config file {path}: {error}; name an existing file with --config")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        error: std::io::Error,
+    },
+    /// The text is no TOML, has an unknown key, or lacks one.
+    #[error("in {path}: {message}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Line, key and cause.
+        message: String,
+    },
+    /// An environment variable names no setting.
+    #[error("the environment variable {name} goes through {part}, which is no section")]
+    BadOverride {
+        /// The variable.
+        name: String,
+        /// The part that is not a section.
+        part: String,
+    },
+    /// The settings are well-formed but cannot be used together.
+    #[error("{field}: {remedy}")]
+    Unusable {
+        /// The setting, as `section.key`.
+        field: String,
+        /// What is wrong and what to write instead.
+        remedy: String,
+    },
+}
+
+impl ConfigError {
+    /// A setting that cannot be used: `field` as `section.key`, `remedy` as a sentence.
+    pub fn unusable(field: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Unusable {
+            field: field.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// Reads `path`, then the variables `PREFIX__SECTION__KEY` of this process.
+pub fn load<T: DeserializeOwned>(path: &Path, prefix: &str) -> Result<T, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
+    parse(path, &text, prefix, std::env::vars())
+}
+
+/// As `load`, with the text and the variables given.
+pub fn parse<T: DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    prefix: &str,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
+    let invalid = |error: toml::de::Error| ConfigError::Invalid {
+        path: path.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    };
+    let mut table: Table = toml::from_str(text).map_err(invalid)?;
+    let overridden = override_with(&mut table, prefix, variables)?;
+    match Value::Table(table).try_into() {
+        Ok(settings) => Ok(settings),
+        // The text knows its lines, the table does not: prefer its complaint, unless a variable
+        // supplied what the text lacks.
+        Err(error) => match toml::from_str::<T>(text) {
+            Err(in_text) if !overridden || in_text.message().contains("unknown") => {
+                Err(invalid(in_text))
+            }
+            _ => Err(invalid(error)),
+        },
+    }
+}
+
+/// Applies the variables of `prefix`; true if there was one.
+fn override_with(
+    table: &mut Table,
+    prefix: &str,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<bool, ConfigError> {
+    let start = format!("{prefix}__");
+    // Sorted, so that the outcome does not depend on the order of the environment.
+    let ours: BTreeMap<_, _> = variables
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(&start))
+        .collect();
+    for (name, text) in &ours {
+        let path = name.strip_prefix(&start).unwrap_or(name).to_lowercase();
+        set(table, name, &path, read_value(text))?;
+    }
+    Ok(!ours.is_empty())
+}
+
+fn set(table: &mut Table, name: &str, path: &str, value: Value) -> Result<(), ConfigError> {
+    let Some((section, rest)) = path.split_once("__") else {
+        table.insert(path.to_owned(), value);
+        return Ok(());
+    };
+    let inner = table
+        .entry(section)
+        .or_insert_with(|| Value::Table(Table::new()));
+    let not_a_section = || ConfigError::BadOverride {
+        name: name.to_owned(),
+        part: section.to_owned(),
+    };
+    // A repeated section ([[section]]) is named by its position from 0.
+    if let Value::Array(elements) = inner {
+        let (index, rest) = rest.split_once("__").ok_or_else(not_a_section)?;
+        let index: usize = index.parse().map_err(|_| not_a_section())?;
+        let element = elements.get_mut(index).and_then(Value::as_table_mut);
+        return set(element.ok_or_else(not_a_section)?, name, rest, value);
+    }
+    set(
+        inner.as_table_mut().ok_or_else(not_a_section)?,
+        name,
+        rest,
+        value,
+    )
+}
+
+fn read_value(text: &str) -> Value {
+    let parsed = toml::from_str::<Table>(&format!("value = {text}"));
+    let value = parsed.ok().and_then(|mut table| table.remove("value"));
+    value.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Settings {
+        node: Node,
+        #[serde(default)]
+        peer: Vec<Node>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Node {
+        url: String,
+        poll_ms: u32,
+    }
+
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        parse(Path::new("x.toml"), text, "PROGRAM", variables)
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name_and_line() {
+        let error = read("[node]\nurl = \"a\"\npol_ms = 1\n", &[])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("pol_ms"), "{error}");
+        assert!(error.contains("line 3"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_keeps_its_line_when_a_variable_is_set() {
+        let text = "[node]\nurl = \"a\"\npoll_ms = 1\nother = 1\n";
+        let error = read(text, &[("PROGRAM__NODE__URL", "b")])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 4"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_overrides_and_completes_the_file() {
+        let settings = read(
+            "[node]\nurl = \"a\"\n",
+            &[
+                ("PROGRAM__NODE__URL", "http://b:1"),
+                ("PROGRAM__NODE__POLL_MS", "7"),
+                ("OTHER__NODE__URL", "c"),
+            ],
+        );
+        let node = Node {
+            url: "http://b:1".into(),
+            poll_ms: 7,
+        };
+        assert_eq!(settings.unwrap(), Settings { node, peer: vec![] });
+    }
+
+    #[test]
+    fn a_variable_reaches_into_a_repeated_section() {
+        let text = "[node]\nurl = \"a\"\npoll_ms = 1\n[[peer]]\nurl = \"a\"\npoll_ms = 1\n";
+        let settings = read(text, &[("PROGRAM__PEER__0__URL", "b")]).unwrap();
+        assert_eq!(settings.peer[0].url, "b");
+    }
+
+    #[test]
+    fn a_variable_for_an_unknown_key_is_refused_by_name() {
+        let text = "[node]\nurl = \"a\"\npoll_ms = 1\n";
+        let error = read(text, &[("PROGRAM__NODE__PORT", "1")])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("port"), "{error}");
+    }
+}

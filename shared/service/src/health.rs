@@ -1,0 +1,101 @@
+//! `/health`: is this program doing its work, and which neighbour is missing?
+//!
+//! Answers 200 while all neighbours are there and 503 otherwise, with the same JSON. It never waits
+//! for a neighbour.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// `[health]` of a program's config.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthConfig {
+    /// `HOST:PORT` to answer on; absent turns it off.
+    pub address: Option<String>,
+}
+
+/// What is known of the neighbours. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Health {
+    neighbours: Arc<watch::Sender<BTreeMap<&'static str, Neighbour>>>,
+}
+
+/// One neighbour's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Neighbour {
+    up: bool,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    status: &'static str,
+    neighbours: BTreeMap<&'static str, Neighbour>,
+}
+
+impl Health {
+    /// Every neighbour starts as missing.
+    pub fn new(neighbours: &[&'static str]) -> Self {
+        let missing = Neighbour {
+            up: false,
+            detail: "not reached yet".to_owned(),
+        };
+        let all = neighbours
+            .iter()
+            .map(|name| (*name, missing.clone()))
+            .collect();
+        Self {
+            neighbours: Arc::new(watch::Sender::new(all)),
+        }
+    }
+
+    /// Notes that `name` is there.
+    pub fn found(&self, name: &'static str, detail: impl Into<String>) {
+        self.set(name, true, detail.into());
+    }
+
+    /// Notes that `name` is gone.
+    pub fn lost(&self, name: &'static str, detail: impl Into<String>) {
+        self.set(name, false, detail.into());
+    }
+
+    fn set(&self, name: &'static str, up: bool, detail: String) {
+        self.neighbours.send_if_modified(|all| {
+            let new = Neighbour { up, detail };
+            all.insert(name, new.clone()) != Some(new)
+        });
+    }
+
+    fn answer(&self) -> (StatusCode, Json<Answer>) {
+        let neighbours = self.neighbours.borrow().clone();
+        let well = neighbours.values().all(|neighbour| neighbour.up);
+        let (code, status) = match well {
+            true => (StatusCode::OK, "ok"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "neighbour missing"),
+        };
+        (code, Json(Answer { status, neighbours }))
+    }
+
+    /// Answers on `listener` until `shutdown`.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
+        let routes = Router::new()
+            .route(
+                "/health",
+                get(|State(health): State<Self>| async move { health.answer() }),
+            )
+            .with_state(self);
+        axum::serve(listener, routes)
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await
+    }
+}

@@ -1,0 +1,93 @@
+//! Accepting connections: bounded, in their own tasks, with an accept loop that nothing ends but the
+//! program itself.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+/// Connections that the kernel may hold before they are accepted: enough for all miners of a large
+/// farm to come back at once.
+const BACKLOG: i32 = 4096;
+/// After a failed accept (no file descriptors left, say) the loop waits so long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds `address` (`HOST:PORT`).
+pub async fn bind(address: &str) -> io::Result<TcpListener> {
+    let resolved = lookup_host(address).await?.next();
+    let address = resolved
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?;
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Connects to `address` (`HOST:PORT`) with TCP_NODELAY.
+pub async fn connect(address: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Accepts until `shutdown`, at most `connections_max` at a time; further peers wait in the backlog.
+///
+/// `serve` runs in a task of its own for each connection.
+pub async fn accept<F>(
+    listener: TcpListener,
+    connections_max: usize,
+    shutdown: CancellationToken,
+    serve: impl Fn(TcpStream, SocketAddr) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(connections_max));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = accept_one(&listener, &places) => accepted,
+        };
+        let (stream, peer, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "connection not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%peer, %error, "connection lost while accepted");
+            continue;
+        }
+        let served = serve(stream, peer);
+        connections.spawn(async move {
+            served.await;
+            drop(place);
+        });
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn accept_one(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
+}

@@ -1,0 +1,230 @@
+//! What every program's `main` does: read arguments, read settings before any port is bound, run
+//! until a signal, and leave with a meaningful exit code.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use serde::de::DeserializeOwned;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::{self, ConfigError};
+use crate::{authority, telemetry};
+
+/// Bad usage or config (sysexits' EX_USAGE).
+pub const EXIT_USAGE: u8 = 64;
+/// A fault of the program (sysexits' EX_SOFTWARE).
+pub const EXIT_INTERNAL: u8 = 70;
+
+/// How long a program may take to say good-bye after a signal.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why a program ends with a code other than 0.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The person who started it must change something.
+    #[error("{0}")]
+    Usage(String),
+    /// The program itself failed.
+    #[error("{0:#}")]
+    Internal(anyhow::Error),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Internal(error)
+    }
+}
+
+impl Failure {
+    /// An address that cannot be listened on.
+    pub fn cannot_listen(field: &str, address: &str, error: &std::io::Error) -> Self {
+        Self::Usage(format!(
+            "{field}: cannot listen on {address}: {error}; choose another address"
+        ))
+    }
+}
+
+/// One of the stack's servers, as its `main` sees it.
+pub trait Server: Sized {
+    /// The program's name.
+    const NAME: &'static str;
+    /// What it is, in a line.
+    const ABOUT: &'static str;
+    /// Prefix of the environment variables that override settings.
+    const PREFIX: &'static str;
+    /// Whether it has an authority key of its own, and so a `keygen`.
+    const HAS_AUTHORITY: bool;
+    /// Its settings.
+    type Config: DeserializeOwned;
+
+    /// Checks what the types cannot: the settings together, and files that must be there.
+    fn check(config: &Self::Config) -> Result<(), ConfigError>;
+
+    /// Runs until `shutdown`; what it returns early is a failure.
+    fn run(
+        config: Self::Config,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Run {
+        /// The settings, a TOML file.
+        #[arg(long, short)]
+        config: PathBuf,
+    },
+    /// Read the settings, say what is wrong with them, and bind nothing.
+    CheckConfig {
+        /// The settings, a TOML file.
+        #[arg(long, short)]
+        config: PathBuf,
+    },
+    /// Make an authority key: FILE (secret) and FILE.pub; prints the public key.
+    Keygen {
+        /// The file to make; it must not exist.
+        #[arg(long, short)]
+        out: PathBuf,
+    },
+}
+
+/// The whole `main` of a server.
+pub fn main<S: Server>() -> ExitCode {
+    let mut command = <Arguments as clap::CommandFactory>::command()
+        .name(S::NAME)
+        .about(S::ABOUT);
+    if !S::HAS_AUTHORITY {
+        command = command.mut_subcommand("keygen", |keygen| keygen.hide(true));
+    }
+    let matches = match command.try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return usage_exit(&error),
+    };
+    match <Arguments as clap::FromArgMatches>::from_arg_matches(&matches) {
+        Ok(arguments) => exit_code(S::NAME, execute::<S>(arguments.command)),
+        Err(error) => usage_exit(&error),
+    }
+}
+
+/// Prints what clap has to say; help and version are no failure.
+pub fn usage_exit(error: &clap::Error) -> ExitCode {
+    drop(error.print());
+    if error.use_stderr() {
+        ExitCode::from(EXIT_USAGE)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Says why a program failed, in one line, and gives its exit code.
+pub fn exit_code(name: &str, result: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = result else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("{name}: {failure}");
+    match failure {
+        Failure::Usage(_) => ExitCode::from(EXIT_USAGE),
+        Failure::Internal(_) => ExitCode::from(EXIT_INTERNAL),
+    }
+}
+
+fn execute<S: Server>(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Keygen { .. } if !S::HAS_AUTHORITY => Err(Failure::Usage(format!(
+            "{} has no authority key of its own",
+            S::NAME
+        ))),
+        Command::Keygen { out } => {
+            say(authority::generate(&out)?);
+            Ok(())
+        }
+        Command::CheckConfig { config } => {
+            S::check(&config::load(&config, S::PREFIX)?)?;
+            say(format_args!("{} is fine", config.display()));
+            Ok(())
+        }
+        Command::Run { config } => {
+            telemetry::start();
+            let settings = config::load(&config, S::PREFIX)?;
+            S::check(&settings)?;
+            block_on(S::NAME, |shutdown| S::run(settings, shutdown))
+        }
+    }
+}
+
+/// Runs `program` on a runtime of its own until it ends or a signal asks it to.
+pub fn block_on<F>(name: &str, program: impl FnOnce(CancellationToken) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>> + Send,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Internal(error.into()))?;
+    let shutdown = CancellationToken::new();
+    let result = runtime.block_on(async {
+        info!(
+            program = name,
+            version = env!("CARGO_PKG_VERSION"),
+            "started"
+        );
+        let running = program(shutdown.clone());
+        tokio::pin!(running);
+        tokio::select! {
+            result = &mut running => return result,
+            signal = first_signal() => info!(signal, "stopping"),
+        }
+        shutdown.cancel();
+        tokio::select! {
+            result = running => result,
+            () = tokio::time::sleep(GRACE) => {
+                warn!(seconds = GRACE.as_secs(), "not everything said good-bye in time");
+                Ok(())
+            }
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn first_signal() -> &'static str {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        warn!("no signal can be waited for: stop this program with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => "interrupt",
+        _ = terminate.recv() => "terminate",
+    }
+}
+
+/// Prints a line that people and scripts read: on standard output, apart from the logs.
+#[expect(
+    clippy::print_stdout,
+    reason = "the one place where programs speak on standard output"
+)]
+pub fn say(line: impl Display) {
+    println!("{line}");
+}

@@ -1,0 +1,109 @@
+//! The common messages (spec 3.6): how a connection is set up and redirected.
+
+use super::codec::Str255;
+use super::message::messages;
+
+/// `SetupConnection.protocol`: Mining Protocol.
+pub const PROTOCOL_MINING: u8 = 0;
+/// `SetupConnection.protocol`: Job Declaration Protocol.
+pub const PROTOCOL_JOB_DECLARATION: u8 = 1;
+/// `SetupConnection.protocol`: Template Distribution Protocol.
+pub const PROTOCOL_TEMPLATE_DISTRIBUTION: u8 = 2;
+/// The one version of the protocol there is.
+pub const VERSION: u16 = 2;
+
+/// Mining, client: bit 0, extended jobs cannot be processed (spec 5.3.1).
+pub const REQUIRES_STANDARD_JOBS: u32 = 1;
+/// Mining, client: bit 1, custom jobs will be sent (spec 5.3.1).
+pub const REQUIRES_WORK_SELECTION: u32 = 1 << 1;
+/// Mining, client: bit 2, every job must allow version rolling (spec 5.3.1).
+pub const REQUIRES_VERSION_ROLLING: u32 = 1 << 2;
+
+/// `SetupConnection.Error`: flags that the server does not know or offer.
+pub const ERROR_UNSUPPORTED_FEATURE_FLAGS: &str = "unsupported-feature-flags";
+/// `SetupConnection.Error`: another protocol is served here.
+pub const ERROR_UNSUPPORTED_PROTOCOL: &str = "unsupported-protocol";
+/// `SetupConnection.Error`: no common protocol version.
+pub const ERROR_PROTOCOL_VERSION_MISMATCH: &str = "protocol-version-mismatch";
+
+messages! {
+    /// Any common message.
+    enum Setup;
+
+    /// The first message of a client (spec 3.6.1).
+    SetupConnection = 0x00, channel_msg: false, "SetupConnection" {
+        /// Which protocol the client wants, `PROTOCOL_*`.
+        protocol: u8,
+        /// The lowest version that the client speaks.
+        min_version: u16,
+        /// The highest version that the client speaks.
+        max_version: u16,
+        /// Features that the client requires.
+        flags: u32,
+        /// The host that the client dialled.
+        endpoint_host: Str255,
+        /// The port that the client dialled.
+        endpoint_port: u16,
+        /// Manufacturer and firmware; must be set.
+        vendor: Str255,
+        /// Hardware or software package.
+        hardware_version: Str255,
+        /// Firmware.
+        firmware: Str255,
+        /// Telemetry identifier; empty unless configured.
+        device_id: Str255,
+    }
+
+    /// The server accepts the connection (spec 3.6.2).
+    SetupConnectionSuccess = 0x01, channel_msg: false, "SetupConnection.Success" {
+        /// The version in use from here on.
+        used_version: u16,
+        /// Features of the server.
+        flags: u32,
+    }
+
+    /// The server refuses the connection and closes it (spec 3.6.3).
+    SetupConnectionError = 0x02, channel_msg: false, "SetupConnection.Error" {
+        /// All flags that the server does not support; 0 if the cause is another one.
+        flags: u32,
+        /// The cause.
+        error_code: Str255,
+    }
+
+    /// A proxy changed what stands behind a channel (spec 3.6.4).
+    ChannelEndpointChanged = 0x03, channel_msg: true, "ChannelEndpointChanged" {
+        /// The channel.
+        channel_id: u32,
+    }
+
+    /// The server asks its client to connect elsewhere (spec 3.6.5).
+    Reconnect = 0x04, channel_msg: false, "Reconnect" {
+        /// The new host; empty keeps the present one.
+        new_host: Str255,
+        /// The new port; 0 keeps the present one.
+        new_port: u16,
+    }
+}
+
+/// True for the message types of this chapter, which every protocol shares.
+pub fn is_setup_message(message_type: u8) -> bool {
+    message_type <= 0x0f
+}
+
+impl SetupConnection {
+    /// What one of our programs says of itself, with no telemetry.
+    pub fn of_program(protocol: u8, flags: u32, host: &str, port: u16, program: &str) -> Self {
+        Self {
+            protocol,
+            min_version: VERSION,
+            max_version: VERSION,
+            flags,
+            endpoint_host: Str255::truncated(host),
+            endpoint_port: port,
+            vendor: "Adit".into(),
+            hardware_version: Str255::truncated(program),
+            firmware: env!("CARGO_PKG_VERSION").into(),
+            device_id: Str255::default(),
+        }
+    }
+}
