@@ -1,1 +1,451 @@
-//! Placeholder.
+//! A mining channel: its extranonce, its target, the jobs that it was given and the shares that it has
+//! sent.
+//!
+//! It judges shares; it sends nothing, and knows neither connection nor protocol.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::extranonce::ExtranoncePrefix;
+use crate::job::Job;
+use crate::share::{AcceptedShare, Outcome, Rejection, Solution, Submission};
+use crate::target::{Hashes, Target};
+use crate::version::{BIP323_MASK, is_rolled_within};
+
+/// Jobs for the present tip that shares may name; older ones are forgotten. At a job each 30 s this
+/// is a quarter of an hour.
+const JOBS_MAX: usize = 32;
+/// Jobs of the tip before: their shares are stale, but one of them may be a block.
+const STALE_JOBS_MAX: usize = 4;
+/// Accepted shares that are remembered for one tip. A channel that reaches it is rejected until the
+/// tip moves: to forget a share would let it be paid twice.
+const SEEN_SHARES_MAX: usize = 1 << 18;
+/// How far nTime may run ahead of the time that has passed since the job was issued, in seconds: a bit
+/// less than the two hours that nodes allow, for their clocks differ.
+const NTIME_AHEAD_SECONDS_MAX: u32 = 7_000;
+
+/// A standard or extended channel.
+#[derive(Debug)]
+pub struct Channel {
+    prefix: ExtranoncePrefix,
+    prefix_bytes: Vec<u8>,
+    target: Target,
+    /// Newest last; all on one tip.
+    jobs: VecDeque<IssuedJob>,
+    stale: VecDeque<IssuedJob>,
+    /// The first eight bytes of the hashes of accepted shares for the present tip.
+    seen: HashSet<u64>,
+}
+
+/// A job as one channel got it.
+struct IssuedJob {
+    id: u32,
+    job: Arc<Job>,
+    /// The target that was in force when it was issued; it never changes (spec 5.3.21).
+    target: Target,
+    work: Hashes,
+    min_ntime: u32,
+    issued_at: Instant,
+    /// Fixed on a standard channel.
+    merkle_root: Option<[u8; 32]>,
+}
+
+impl std::fmt::Debug for IssuedJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "job {} at {:?}", self.id, self.target)
+    }
+}
+
+impl Channel {
+    /// Opens a channel with the extranonce that it keeps for life.
+    pub fn new(prefix: ExtranoncePrefix, target: Target) -> Self {
+        Self {
+            prefix_bytes: prefix.to_bytes(),
+            prefix,
+            target,
+            jobs: VecDeque::new(),
+            stale: VecDeque::new(),
+            seen: HashSet::new(),
+        }
+    }
+
+    /// The fixed first part of the extranonce; the whole of it on a standard channel.
+    pub fn extranonce_prefix(&self) -> &[u8] {
+        &self.prefix_bytes
+    }
+
+    /// Extranonce bytes that the miner rolls; 0 on a standard channel.
+    pub fn rollable_bytes(&self) -> usize {
+        self.prefix.rollable_bytes()
+    }
+
+    /// True if the merkle root is fixed for each job.
+    pub fn is_standard(&self) -> bool {
+        self.rollable_bytes() == 0
+    }
+
+    /// The target of jobs to come.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// Sets the target of jobs to come; those issued keep theirs.
+    pub fn set_target(&mut self, target: Target) {
+        self.target = target;
+    }
+
+    /// Gives the channel a job under an id that no valid job of it has. A job for another tip makes all
+    /// earlier ones stale.
+    pub fn issue(&mut self, id: u32, job: &Arc<Job>, min_ntime: u32, now: Instant) {
+        let moved = self.jobs.back().is_some_and(|last| last.job.tip != job.tip);
+        if moved {
+            self.stale = std::mem::take(&mut self.jobs);
+            self.seen.clear();
+        }
+        let surplus = self.stale.len().saturating_sub(STALE_JOBS_MAX);
+        self.stale.drain(..surplus);
+        if self.jobs.len() >= JOBS_MAX {
+            self.jobs.pop_front();
+        }
+        let fixed = self
+            .is_standard()
+            .then(|| job.merkle_root([&self.prefix_bytes, &[]]));
+        self.jobs.push_back(IssuedJob {
+            id,
+            job: Arc::clone(job),
+            target: self.target,
+            work: self.target.work(),
+            min_ntime,
+            issued_at: now,
+            merkle_root: fixed,
+        });
+    }
+
+    /// The fixed merkle root of the newest job, on a standard channel.
+    pub fn merkle_root(&self) -> Option<[u8; 32]> {
+        self.jobs.back().and_then(|issued| issued.merkle_root)
+    }
+
+    /// Judges a share. The block check comes before everything that could reject it.
+    pub fn check(&mut self, submission: &Submission<'_>, now: Instant) -> Outcome {
+        if submission.extranonce.len() != self.rollable_bytes() {
+            return Outcome::unreadable(Rejection::ExtranonceSize);
+        }
+        let same_id = |issued: &&IssuedJob| issued.id == submission.job_id;
+        let current = self.jobs.iter().rev().find(same_id);
+        let Some(issued) = current.or_else(|| self.stale.iter().find(same_id)) else {
+            return Outcome::unreadable(Rejection::UnknownJob);
+        };
+        let hash = self.hash(issued, submission);
+        let is_block = issued.job.tip.target.is_met_by(&hash);
+        let solution = is_block.then(|| self.solution(issued, submission, hash));
+        let verdict = match current {
+            None => Err(Rejection::Stale),
+            Some(issued) => issued.judge(submission, &hash, now),
+        };
+        let verdict = verdict.and_then(|share| self.remember(share));
+        Outcome { verdict, solution }
+    }
+
+    fn hash(&self, issued: &IssuedJob, submission: &Submission<'_>) -> [u8; 32] {
+        let rolled = || {
+            issued
+                .job
+                .merkle_root([&self.prefix_bytes, submission.extranonce])
+        };
+        let merkle_root = issued.merkle_root.unwrap_or_else(rolled);
+        let Submission {
+            version,
+            ntime,
+            nonce,
+            ..
+        } = *submission;
+        issued.job.header(merkle_root, version, ntime, nonce).hash()
+    }
+
+    fn solution(
+        &self,
+        issued: &IssuedJob,
+        submission: &Submission<'_>,
+        hash: [u8; 32],
+    ) -> Solution {
+        let extranonce = [&self.prefix_bytes, submission.extranonce].concat();
+        Solution {
+            template_id: issued.job.template.id,
+            version: submission.version,
+            ntime: submission.ntime,
+            nonce: submission.nonce,
+            coinbase: issued.job.coinbase.whole(&extranonce),
+            hash,
+            height: issued.job.template.height(),
+        }
+    }
+
+    /// Only shares that met their target get here, so that the memory holds nothing but work.
+    fn remember(&mut self, share: AcceptedShare) -> Result<AcceptedShare, Rejection> {
+        let fingerprint = share
+            .hash
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        if self.seen.contains(&fingerprint) {
+            return Err(Rejection::Duplicate);
+        }
+        if self.seen.len() >= SEEN_SHARES_MAX {
+            return Err(Rejection::TooManyShares);
+        }
+        self.seen.insert(fingerprint);
+        Ok(share)
+    }
+}
+
+impl IssuedJob {
+    fn judge(
+        &self,
+        submission: &Submission<'_>,
+        hash: &[u8; 32],
+        now: Instant,
+    ) -> Result<AcceptedShare, Rejection> {
+        let elapsed = now.saturating_duration_since(self.issued_at).as_secs();
+        let elapsed = u32::try_from(elapsed).unwrap_or(u32::MAX);
+        let ahead = elapsed.saturating_add(NTIME_AHEAD_SECONDS_MAX);
+        let ntime_max = self.min_ntime.saturating_add(ahead);
+        if !(self.min_ntime..=ntime_max).contains(&submission.ntime) {
+            return Err(Rejection::Ntime);
+        }
+        if !is_rolled_within(BIP323_MASK, self.job.template.version, submission.version) {
+            return Err(Rejection::VersionBits);
+        }
+        if !self.target.is_met_by(hash) {
+            return Err(Rejection::DifficultyTooLow);
+        }
+        Ok(AcceptedShare {
+            hash: *hash,
+            work: self.work,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::coinbase::Output;
+    use crate::extranonce::ExtranonceAllocator;
+    use crate::template::tests::{template, tip};
+
+    /// A network target that no test meets by chance.
+    const HARD: u32 = 0x1700_ffff;
+    /// One that every second hash meets.
+    const REGTEST: u32 = 0x207f_ffff;
+    const NTIME: u32 = 1_700_000_000;
+
+    fn job(tip_hash: u8, nbits: u32) -> Arc<Job> {
+        let output = Output {
+            value: 5_000_000_000,
+            script: vec![0x51].into(),
+        };
+        let tip = Arc::new(tip(tip_hash, nbits));
+        Arc::new(Job::new(tip, Arc::new(template(7)), b"/Adit/", &[output]).unwrap())
+    }
+
+    fn channel(target: Target) -> Channel {
+        Channel::new(ExtranonceAllocator::default().extended(8).unwrap(), target)
+    }
+
+    fn share(nonce: u32) -> Submission<'static> {
+        let extranonce = &[0; 8];
+        Submission {
+            job_id: 1,
+            nonce,
+            ntime: NTIME,
+            version: 0x2000_0000,
+            extranonce,
+        }
+    }
+
+    fn issued(target: Target, nbits: u32) -> (Channel, Instant) {
+        let (mut channel, now) = (channel(target), Instant::now());
+        channel.issue(1, &job(3, nbits), NTIME, now);
+        (channel, now)
+    }
+
+    #[test]
+    fn a_share_is_credited_with_the_work_of_its_jobs_target() {
+        let (mut channel, now) = issued(Target::MAX, HARD);
+        channel.set_target(Target::from_difficulty(1e9));
+        let outcome = channel.check(&share(1), now);
+        assert_eq!(outcome.verdict.unwrap().work, Target::MAX.work());
+        assert_eq!(outcome.solution, None);
+    }
+
+    #[test]
+    fn the_same_header_counts_once_even_under_another_job_id() {
+        let (mut channel, now) = issued(Target::MAX, HARD);
+        channel.issue(2, &job(3, HARD), NTIME, now);
+        assert!(channel.check(&share(1), now).verdict.is_ok());
+        assert_eq!(
+            channel.check(&share(1), now).verdict,
+            Err(Rejection::Duplicate)
+        );
+        let other_id = Submission {
+            job_id: 2,
+            ..share(1)
+        };
+        assert_eq!(
+            channel.check(&other_id, now).verdict,
+            Err(Rejection::Duplicate)
+        );
+    }
+
+    #[test]
+    fn a_share_below_its_target_is_rejected_and_not_remembered() {
+        let (mut channel, now) = issued(Target::from_difficulty(1e9), HARD);
+        assert_eq!(
+            channel.check(&share(1), now).verdict,
+            Err(Rejection::DifficultyTooLow)
+        );
+        assert!(channel.seen.is_empty());
+    }
+
+    #[test]
+    fn a_share_for_a_past_tip_is_stale() {
+        let (mut channel, now) = issued(Target::MAX, HARD);
+        channel.issue(2, &job(4, HARD), NTIME, now);
+        assert_eq!(channel.check(&share(1), now).verdict, Err(Rejection::Stale));
+    }
+
+    #[test]
+    fn a_block_in_a_rejected_share_is_still_a_block() {
+        let (mut channel, now) = issued(Target::from_difficulty(1e9), REGTEST);
+        channel.issue(2, &job(4, REGTEST), NTIME, now);
+        let blocks: Vec<_> = (0..32)
+            .filter_map(|nonce| channel.check(&share(nonce), now).solution)
+            .collect();
+        assert!(
+            !blocks.is_empty(),
+            "no hash of 32 met a target that half of them meet"
+        );
+        assert_eq!(blocks[0].template_id, 7);
+        assert_eq!(blocks[0].height, Some(123_456));
+    }
+
+    #[test]
+    fn a_solution_holds_the_coinbase_of_its_header() {
+        let (mut channel, now) = issued(Target::MAX, REGTEST);
+        let found = (0..64)
+            .find_map(|nonce| channel.check(&share(nonce), now).solution)
+            .unwrap();
+        let coinbase: bitcoin::Transaction =
+            bitcoin::consensus::deserialize(&found.coinbase).unwrap();
+        let txid = bitcoin::hashes::Hash::to_byte_array(coinbase.compute_txid());
+        let job = job(3, REGTEST);
+        let root = crate::merkle::root_from_path(txid, &job.template.merkle_path);
+        let header = job.header(root, found.version, found.ntime, found.nonce);
+        assert_eq!(header.hash(), found.hash);
+    }
+
+    #[test]
+    fn ntime_may_run_with_the_clock_but_not_back_and_not_hours_ahead() {
+        let (mut channel, now) = issued(Target::MAX, HARD);
+        let mut verdict = |ntime, nonce, now| {
+            channel
+                .check(
+                    &Submission {
+                        ntime,
+                        ..share(nonce)
+                    },
+                    now,
+                )
+                .verdict
+                .map(drop)
+        };
+        assert_eq!(verdict(NTIME - 1, 1, now), Err(Rejection::Ntime));
+        assert_eq!(verdict(NTIME + 7_000, 2, now), Ok(()));
+        assert_eq!(verdict(NTIME + 7_001, 3, now), Err(Rejection::Ntime));
+        assert_eq!(
+            verdict(NTIME + 7_001, 4, now + Duration::from_secs(1)),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn only_bip323_bits_of_the_version_may_be_rolled() {
+        let (mut channel, now) = issued(Target::MAX, HARD);
+        let mut verdict = |version, nonce| {
+            channel
+                .check(
+                    &Submission {
+                        version,
+                        ..share(nonce)
+                    },
+                    now,
+                )
+                .verdict
+                .map(drop)
+        };
+        assert_eq!(verdict(0x2000_0000 | BIP323_MASK, 1), Ok(()));
+        assert_eq!(verdict(0x2000_0001, 2), Err(Rejection::VersionBits));
+        assert_eq!(verdict(0x6000_0000, 3), Err(Rejection::VersionBits));
+    }
+
+    #[test]
+    fn an_extranonce_of_another_size_is_rejected() {
+        let (mut channel, now) = issued(Target::MAX, HARD);
+        let long = Submission {
+            extranonce: &[0; 9],
+            ..share(1)
+        };
+        assert_eq!(
+            channel.check(&long, now).verdict,
+            Err(Rejection::ExtranonceSize)
+        );
+    }
+
+    #[test]
+    fn an_unknown_job_is_rejected() {
+        let (mut channel, now) = issued(Target::MAX, HARD);
+        let unknown = Submission {
+            job_id: 9,
+            ..share(1)
+        };
+        assert_eq!(
+            channel.check(&unknown, now).verdict,
+            Err(Rejection::UnknownJob)
+        );
+    }
+
+    #[test]
+    fn a_standard_channel_mines_a_fixed_merkle_root() {
+        let now = Instant::now();
+        let mut channel = Channel::new(
+            ExtranonceAllocator::default().standard().unwrap(),
+            Target::MAX,
+        );
+        let job = job(3, HARD);
+        channel.issue(1, &job, NTIME, now);
+        let root = job.merkle_root([channel.extranonce_prefix(), &[]]);
+        assert_eq!(channel.merkle_root(), Some(root));
+        let submission = Submission {
+            extranonce: &[],
+            ..share(5)
+        };
+        let hash = channel.check(&submission, now).verdict.unwrap().hash;
+        assert_eq!(hash, job.header(root, 0x2000_0000, NTIME, 5).hash());
+    }
+
+    #[test]
+    fn old_jobs_of_the_same_tip_stay_valid_up_to_the_limit() {
+        let (mut channel, now) = issued(Target::MAX, HARD);
+        for id in 2..=u32::try_from(JOBS_MAX).unwrap() {
+            channel.issue(id, &job(3, HARD), NTIME, now);
+        }
+        assert!(channel.check(&share(1), now).verdict.is_ok());
+        channel.issue(1_000, &job(3, HARD), NTIME, now);
+        assert_eq!(
+            channel.check(&share(2), now).verdict,
+            Err(Rejection::UnknownJob)
+        );
+    }
+}

@@ -15,9 +15,9 @@ pub struct Target {
 
 /// Expected number of hashes for a share, saturating at `u128::MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Work(pub u128);
+pub struct Hashes(pub u128);
 
-impl Work {
+impl Hashes {
     /// The sum, saturating.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -32,10 +32,14 @@ impl Work {
 
 impl Target {
     /// The easiest target: every hash counts.
-    pub const MAX: Self = Self { limbs: [u64::MAX; 4] };
+    pub const MAX: Self = Self {
+        limbs: [u64::MAX; 4],
+    };
 
     /// The hardest target: zero would be met by no hash but zero, and divides badly.
-    const MIN: Self = Self { limbs: [0, 0, 0, 1] };
+    const MIN: Self = Self {
+        limbs: [0, 0, 0, 1],
+    };
 
     /// Reads nBits; `None` if they are negative, overflow, or no hash could meet them.
     pub fn from_nbits(nbits: u32) -> Option<Self> {
@@ -58,7 +62,9 @@ impl Target {
         let mut rest = bytes.as_slice();
         let mut limbs = [0; 4];
         for limb in limbs.iter_mut().rev() {
-            let Some((eight, after)) = rest.split_first_chunk::<8>() else { break };
+            let Some((eight, after)) = rest.split_first_chunk::<8>() else {
+                break;
+            };
             *limb = u64::from_le_bytes(*eight);
             rest = after;
         }
@@ -98,24 +104,29 @@ impl Target {
     }
 
     /// Hashes that a share at this target takes on average: 2^256 / (target + 1).
-    pub fn work(self) -> Work {
+    pub fn work(self) -> Hashes {
         let target = bitcoin::Target::from_le_bytes(self.to_le_bytes());
         let bytes = target.to_work().to_be_bytes();
         let (high, low) = bytes.split_at(16);
         if high.iter().any(|byte| *byte != 0) {
-            return Work(u128::MAX);
+            return Hashes(u128::MAX);
         }
-        Work(low.try_into().map_or(u128::MAX, u128::from_be_bytes))
+        Hashes(low.try_into().map_or(u128::MAX, u128::from_be_bytes))
     }
 
     fn to_f64(self) -> f64 {
-        self.to_le_bytes().iter().rev().fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte))
+        self.to_le_bytes()
+            .iter()
+            .rev()
+            .fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte))
     }
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.limbs.iter().try_for_each(|limb| write!(f, "{limb:016x}"))
+        self.limbs
+            .iter()
+            .try_for_each(|limb| write!(f, "{limb:016x}"))
     }
 }
 
@@ -125,7 +136,11 @@ type Limbs = [u64; 7];
 /// floor(mantissa * 2^exponent / by), exact for the value that `by` has, saturating at `Target::MAX`.
 fn quotient(mantissa: u64, exponent: u32, by: f64) -> Target {
     if !by.is_finite() || by <= 0.0 {
-        return if by == f64::INFINITY { Target::MIN } else { Target::MAX };
+        return if by == f64::INFINITY {
+            Target::MIN
+        } else {
+            Target::MAX
+        };
     }
     let (divisor, scale) = decompose(by);
     // mantissa * 2^exponent / (divisor * 2^scale): a scale below zero is a shift of the numerator. 64
@@ -179,7 +194,9 @@ fn shift_right(limbs: &mut Limbs, bits: u32) {
     let at = |index: usize| old.get(index).copied().unwrap_or(0);
     for (index, limb) in limbs.iter_mut().enumerate() {
         let index = index.saturating_add(whole);
-        let high = at(index.saturating_add(1)).checked_shl(64 - part).unwrap_or(0);
+        let high = at(index.saturating_add(1))
+            .checked_shl(64 - part)
+            .unwrap_or(0);
         *limb = (at(index) >> part) | high;
     }
 }
@@ -189,7 +206,10 @@ fn to_target(limbs: &Limbs) -> Target {
     if high.iter().any(|limb| *limb != 0) {
         return Target::MAX;
     }
-    Target { limbs: [*d, *c, *b, *a] }.max(Target::MIN)
+    Target {
+        limbs: [*d, *c, *b, *a],
+    }
+    .max(Target::MIN)
 }
 
 #[cfg(test)]
@@ -206,7 +226,7 @@ mod tests {
         let genesis = Target::from_nbits(DIFFICULTY_ONE_NBITS).unwrap();
         assert_eq!(Target::from_difficulty(1.0), genesis);
         assert_eq!(genesis.difficulty(), 1.0);
-        assert_eq!(genesis.work(), Work(0x1_0001_0001));
+        assert_eq!(genesis.work(), Hashes(0x1_0001_0001));
         assert_eq!(genesis.work().difficulty_floor(), 1);
     }
 
