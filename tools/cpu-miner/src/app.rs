@@ -20,6 +20,7 @@ use wire::session::Session;
 use crate::arguments::{Arguments, Pool};
 use crate::desk::Desk;
 use crate::pool::Event;
+use crate::sv1::Sv1Session;
 use crate::sv2::{Device, Start, Sv2Session};
 use crate::threads::{self, Pace};
 use crate::work::Share;
@@ -124,7 +125,12 @@ impl Miner {
             connection: self.connections,
         };
         let ended = match self.arguments.url.clone() {
-            Pool::V1(_) => return anyhow!("V1 is not spoken yet"),
+            Pool::V1(_) => {
+                let (user, password) =
+                    (self.arguments.user.clone(), self.arguments.password.clone());
+                let mut session = Sv1Session::new(user, password, start.now, start.connection);
+                drive(&mut session, self, stream).await
+            }
             Pool::V2(url) => match Sv2Session::new(self.device(url), start) {
                 Ok(mut session) => drive(&mut session, self, stream).await,
                 Err(error) => Ended::Session(error),

@@ -9,6 +9,7 @@ pub mod arguments;
 pub mod desk;
 pub mod pool;
 pub mod scan;
+pub mod sv1;
 pub mod sv2;
 pub mod threads;
 pub mod work;
