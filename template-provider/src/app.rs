@@ -1,0 +1,203 @@
+//! Wiring: the node's offers are made into templates and published, every client gets a session, and
+//! found blocks go to the node and to disk.
+//!
+//! The only file, with those below it, that knows more than one room.
+
+mod client;
+mod publisher;
+mod submission;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde::Deserialize;
+use service::authority::AuthorityConfig;
+use service::config::ConfigError;
+use service::health::{Health, HealthConfig};
+use service::listen;
+use service::program::{Failure, Server, say};
+use service::{clock, driver};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+use wire::sv2::keys::{AuthoritySecret, Sv2Url};
+use wire::sv2::noise::ServerIdentity;
+
+use crate::node::presence::{NEIGHBOUR, Presence};
+use crate::node::{self, Node, NodeConfig};
+use crate::server::session::Session;
+use crate::templates::store::{Offer, Store};
+use crate::vault::Vault;
+use client::Client;
+use submission::Submissions;
+
+/// Clients at a time; further ones wait. A pool needs one, a farm of job declarators many.
+const CLIENTS_MAX: usize = 256;
+/// Templates of the node that wait to be judged; more are fetched only after that.
+const OFFERED_MAX: usize = 4;
+
+/// The program's settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect.
+    #[serde(default)]
+    pub listen: ListenConfig,
+    /// The key by which clients know this server.
+    pub authority: AuthorityConfig,
+    /// The node.
+    pub node: NodeConfig,
+    /// Where found blocks are kept.
+    #[serde(default)]
+    pub vault: VaultConfig,
+    /// Where `/health` answers.
+    #[serde(default)]
+    pub health: HealthConfig,
+}
+
+/// `[listen]` of the config.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenConfig {
+    /// `HOST:PORT`; port 0 takes a free one.
+    #[serde(default = "default_address")]
+    pub address: String,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self { address: default_address() }
+    }
+}
+
+fn default_address() -> String {
+    "127.0.0.1:8442".to_owned()
+}
+
+/// `[vault]` of the config.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultConfig {
+    /// The directory; absent: `blocks` beside the authority's secret key.
+    pub blocks_dir: Option<PathBuf>,
+}
+
+impl Config {
+    fn blocks_dir(&self) -> PathBuf {
+        let beside = || self.authority.secret_key_file.with_file_name("blocks");
+        self.vault.blocks_dir.clone().unwrap_or_else(beside)
+    }
+}
+
+/// The program, for its `main`.
+pub struct TemplateProvider;
+
+impl Server for TemplateProvider {
+    const NAME: &'static str = "template-provider";
+    const ABOUT: &'static str = "Stratum V2 Template Provider for a Bitcoin node's RPC";
+    const PREFIX: &'static str = "TEMPLATE_PROVIDER";
+    const HAS_AUTHORITY: bool = true;
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<(), ConfigError> {
+        Node::from_config(&config.node).map(drop)
+    }
+
+    async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
+        let node = Node::from_config(&config.node)?;
+        let secret = config.authority.open()?;
+        let vault = Vault::open(&config.blocks_dir()).map_err(|error| {
+            let remedy = format!("{}: {error}; name a writable one", config.blocks_dir().display());
+            ConfigError::unusable("vault.blocks_dir", remedy)
+        })?;
+        let address = &config.listen.address;
+        let listener = listen::bind(address).await;
+        let listener = listener
+            .map_err(|error| Failure::cannot_listen("listen.address", address, &error))?;
+        let health = Health::new(&[NEIGHBOUR]);
+        let health_listener = bind_health(&config.health).await?;
+        announce(&listener, &secret, health_listener.as_ref())?;
+        if let Some(listener) = health_listener {
+            tokio::spawn(health.clone().serve(listener, shutdown.clone()));
+        }
+
+        let presence = Arc::new(Presence::new(node.address(), health));
+        let store = Arc::new(Store::new(clock::unix_now_seconds()));
+        let submissions = Submissions::new(node.clone(), vault);
+        submissions.resume().await;
+        let (offered, to_judge) = mpsc::channel(OFFERED_MAX);
+        let offers = watch::Sender::new(None);
+        let hub = Hub {
+            secret,
+            certificate_validity_seconds: config.authority.certificate_validity_seconds,
+            store: Arc::clone(&store),
+            offers: offers.subscribe(),
+            submissions: submissions.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let publish = publisher::publish(to_judge, store, offers, config.node.fee_delta_sats);
+        let accept = listen::accept(listener, CLIENTS_MAX, shutdown.clone(), |stream, peer| {
+            serve(hub.clone(), stream, peer)
+        });
+        tokio::select! {
+            // Clients are served even while the node is away, and leave before it is let go.
+            () = accept => {}
+            () = node::watch::watch(node, presence, offered) => {}
+            () = publish => {}
+        }
+        submissions.drain().await;
+        Ok(())
+    }
+}
+
+/// What every client's task needs.
+#[derive(Clone)]
+struct Hub {
+    secret: AuthoritySecret,
+    certificate_validity_seconds: u32,
+    store: Arc<Store>,
+    offers: watch::Receiver<Option<Arc<Offer>>>,
+    submissions: Submissions,
+    shutdown: CancellationToken,
+}
+
+async fn bind_health(config: &HealthConfig) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = &config.address else { return Ok(None) };
+    let listener = listen::bind(address).await;
+    listener.map(Some).map_err(|error| Failure::cannot_listen("health.address", address, &error))
+}
+
+fn announce(
+    listener: &TcpListener,
+    secret: &AuthoritySecret,
+    health: Option<&TcpListener>,
+) -> Result<(), Failure> {
+    let bound = listener.local_addr().context("the listener has no address")?;
+    let url = Sv2Url {
+        host: bound.ip().to_string(),
+        port: bound.port(),
+        authority_key: Some(secret.public()),
+    };
+    say(format_args!("templates at {url}"));
+    if let Some(health) = health {
+        let bound = health.local_addr().context("the listener has no address")?;
+        say(format_args!("health at http://{bound}/health"));
+    }
+    Ok(())
+}
+
+async fn serve(hub: Hub, stream: TcpStream, peer: SocketAddr) {
+    let identity = ServerIdentity {
+        authority: hub.secret.clone(),
+        certificate_validity_seconds: hub.certificate_validity_seconds,
+    };
+    let seed = clock::fresh_seed();
+    let mut session = Session::new(identity, clock::now(), seed, clock::unix_now_seconds());
+    debug!(%peer, "client connected");
+    let mut client = Client::new(peer, hub);
+    let ended = driver::drive(&mut session, &mut client, stream).await;
+    info!(%peer, reason = %ended, "client gone");
+}

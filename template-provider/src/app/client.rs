@@ -1,0 +1,211 @@
+//! The program's side of one client: what its session asks for comes from the store, what it finds
+//! goes to the node.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use mining::target::Target;
+use service::clock;
+use service::driver::Host;
+use tracing::{debug, info, warn};
+use wire::sv2::codec::{Blob, List};
+use wire::sv2::template::{
+    CoinbaseOutputConstraints, ERROR_STALE_TEMPLATE_ID, ERROR_TEMPLATE_ID_NOT_FOUND, NewTemplate,
+    RequestTransactionDataError, RequestTransactionDataSuccess, SetNewPrevHash, SubmitSolution,
+};
+
+use super::Hub;
+use crate::server::session::{self, Command, Event, Session};
+use crate::templates::assemble::{Solution, assemble};
+use crate::templates::build::Contents;
+use crate::templates::coinbase::{
+    COINBASE_SEQUENCE, COINBASE_VERSION, WITNESS_RESERVED_VALUE, coinbase_locktime,
+};
+use crate::templates::store::{Missing, Template};
+use crate::templates::trim::Room;
+
+/// Solutions that are no blocks which a client may send: an honest one sends none.
+const WRONG_SOLUTIONS_MAX: u32 = 100;
+
+/// One client.
+pub(super) struct Client {
+    peer: SocketAddr,
+    hub: Hub,
+    /// What the client reserves; `None` until it said so.
+    room: Option<Room>,
+    /// Commands for the session, oldest first. Short: each is the answer to one message of the
+    /// client, who is not read from meanwhile, or the newest offer.
+    commands: VecDeque<Command>,
+    /// The template that was sent last.
+    last: Option<Template>,
+    wrong_solutions: u32,
+}
+
+impl Client {
+    /// A client that has said nothing yet.
+    pub(super) fn new(peer: SocketAddr, hub: Hub) -> Self {
+        let commands = VecDeque::new();
+        Self { peer, hub, room: None, commands, last: None, wrong_solutions: 0 }
+    }
+
+    /// Queues the present template, if there is one and the client said what it needs.
+    fn offer(&mut self) {
+        let Some(offer) = self.hub.offers.borrow_and_update().clone() else { return };
+        let Some(room) = self.room else { return };
+        let after = self.last.as_ref().map_or(0, |last| last.id);
+        match self.hub.store.template(clock::now(), &offer, room, after) {
+            Ok(template) => match messages(&template, offer.tip) {
+                Some(command) => {
+                    self.last = Some(template);
+                    self.commands.push_back(command);
+                }
+                None => self.close("a template that fits no message"),
+            },
+            Err(error) => {
+                warn!(peer = %self.peer, %error, "no template for this client");
+                self.close("no template can be made for its constraints");
+            }
+        }
+    }
+
+    fn close(&mut self, reason: &'static str) {
+        self.commands.push_back(Command::Close(reason));
+    }
+
+    fn give_transaction_data(&mut self, template_id: u64) {
+        let found = self.hub.store.find(clock::now(), template_id);
+        let code = match found {
+            Ok(template) => match transaction_data(&template) {
+                Some(data) => {
+                    return self.commands.push_back(Command::GiveTransactionData(Box::new(data)));
+                }
+                None => return self.close("transactions that fit no message"),
+            },
+            Err(Missing::Stale) => ERROR_STALE_TEMPLATE_ID,
+            Err(Missing::NeverMade) => ERROR_TEMPLATE_ID_NOT_FOUND,
+        };
+        let refusal = RequestTransactionDataError { template_id, error_code: code.into() };
+        self.commands.push_back(Command::RefuseTransactionData(refusal));
+    }
+
+    fn take_solution(&mut self, submitted: SubmitSolution) {
+        let template_id = submitted.template_id;
+        let template = match self.hub.store.find(clock::now(), template_id) {
+            Ok(template) => template,
+            Err(missing) => return self.refuse_solution(template_id, &format!("{missing:?}")),
+        };
+        let solution = Solution {
+            version: submitted.version,
+            header_timestamp: submitted.header_timestamp,
+            header_nonce: submitted.header_nonce,
+            coinbase_tx: submitted.coinbase_tx.into_bytes(),
+        };
+        match assemble(&template.contents, &solution) {
+            Ok(block) => self.hub.submissions.submit(&block),
+            Err(error) => self.refuse_solution(template_id, &error.to_string()),
+        }
+    }
+
+    fn refuse_solution(&mut self, template_id: u64, reason: &str) {
+        warn!(peer = %self.peer, template = template_id, reason, "solution is no block");
+        self.wrong_solutions += 1;
+        if self.wrong_solutions >= WRONG_SOLUTIONS_MAX {
+            self.close("too many solutions that are no blocks");
+        }
+    }
+
+    fn note_sent(&self, future: bool) {
+        let Some(Template { id, contents }) = &self.last else { return };
+        info!(
+            peer = %self.peer,
+            template = id,
+            height = contents.height,
+            transactions = contents.transactions.len(),
+            fees = contents.fees,
+            future,
+            "template sent"
+        );
+    }
+}
+
+impl Host<Session> for Client {
+    async fn next_command(&mut self) -> Option<Command> {
+        loop {
+            if let Some(command) = self.commands.pop_front() {
+                return Some(command);
+            }
+            tokio::select! {
+                () = self.hub.shutdown.cancelled() => return None,
+                changed = self.hub.offers.changed() => {
+                    changed.ok()?;
+                    self.offer();
+                }
+            }
+        }
+    }
+
+    async fn take_event(&mut self, event: Event) {
+        match event {
+            Event::SetUp { client } => info!(peer = %self.peer, %client, "client set up"),
+            Event::ConstraintsSet(constraints) => {
+                debug!(peer = %self.peer, ?constraints, "constraints set");
+                self.room = Some(room(&constraints));
+                self.offer();
+            }
+            Event::TemplateSent { future, .. } => self.note_sent(future),
+            Event::TransactionDataRequested { template_id } => {
+                self.give_transaction_data(template_id);
+            }
+            Event::SolutionSubmitted(solution) => self.take_solution(solution),
+        }
+    }
+}
+
+fn room(constraints: &CoinbaseOutputConstraints) -> Room {
+    Room {
+        output_bytes: constraints.coinbase_output_max_additional_size,
+        output_sigops: constraints.coinbase_output_max_additional_sigops,
+    }
+}
+
+/// The messages of a template; `None` if it exceeds what they can hold.
+fn messages(template: &Template, tip: u64) -> Option<Command> {
+    let contents = &template.contents;
+    let new_template = NewTemplate {
+        template_id: template.id,
+        future_template: true,
+        version: contents.version,
+        coinbase_tx_version: COINBASE_VERSION,
+        coinbase_prefix: Blob::new(contents.coinbase_prefix.clone())?,
+        coinbase_tx_input_sequence: COINBASE_SEQUENCE,
+        coinbase_tx_value_remaining: contents.value_remaining,
+        coinbase_tx_outputs_count: contents.coinbase_outputs_count,
+        coinbase_tx_outputs: Blob::new(contents.coinbase_outputs.clone())?,
+        coinbase_tx_locktime: coinbase_locktime(contents.height),
+        merkle_path: List::new(contents.merkle_path.clone())?,
+    };
+    let set_new_prev_hash = set_new_prev_hash(template.id, contents)?;
+    let offer = session::Offer { tip, new_template, set_new_prev_hash };
+    Some(Command::Offer(Box::new(offer)))
+}
+
+fn set_new_prev_hash(template_id: u64, contents: &Contents) -> Option<SetNewPrevHash> {
+    Some(SetNewPrevHash {
+        template_id,
+        prev_hash: contents.prev_hash,
+        header_timestamp: contents.header_timestamp,
+        n_bits: contents.nbits,
+        target: Target::from_nbits(contents.nbits)?.to_le_bytes(),
+    })
+}
+
+fn transaction_data(template: &Template) -> Option<RequestTransactionDataSuccess> {
+    let all = &template.contents.transactions;
+    let all: Option<Vec<_>> = all.iter().map(|one| Blob::new(one.data.clone())).collect();
+    Some(RequestTransactionDataSuccess {
+        template_id: template.id,
+        excess_data: Blob::new(Bytes::from_static(&WITNESS_RESERVED_VALUE))?,
+        transaction_list: List::new(all?)?,
+    })
+}

@@ -1,0 +1,188 @@
+//! HTTP/1.1 to one endpoint over one kept-alive connection.
+//!
+//! hyper does the protocol; here are the connection's life, the deadlines and the limits. Knows
+//! neither JSON nor credentials. (Not bitreq: it reads a body byte by byte, which for a template
+//! of 8 MB of hex would cost more than the rest of the way from tip to miner, and it keeps no
+//! connection to a server that leaves `Connection: keep-alive` out, as bitcoind does.)
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Most bytes of an answer: the largest template as hex, twice over.
+const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long connecting may take.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// Where a server is: the parts of `http://HOST:PORT/PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    authority: String,
+    path: String,
+}
+
+impl Endpoint {
+    /// Reads a URL; the error is a sentence that names the remedy.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let form = "write it as http://HOST:PORT";
+        let uri: hyper::Uri = url.parse().map_err(|error| format!("{error}; {form}"))?;
+        if uri.scheme_str() == Some("https") {
+            return Err("the node's RPC speaks no TLS; use http over loopback or a tunnel".into());
+        }
+        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http"));
+        let authority = authority.ok_or_else(|| format!("{url} is not a node's address; {form}"))?;
+        if authority.as_str().contains('@') {
+            return Err("leave user and password out of it; they have settings of their own".into());
+        }
+        if authority.port_u16().is_none() {
+            return Err(format!("the port is missing (mainnet's is 8332); {form}"));
+        }
+        let authority = authority.as_str().to_owned();
+        Ok(Self { authority, path: uri.path().to_owned() })
+    }
+
+    /// `HOST:PORT`.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+}
+
+/// Why there is no answer. None of them says that the request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The connection could not be made.
+    #[error("cannot connect: {0}")]
+    Connect(std::io::Error),
+    /// The connection broke, or what came over it was no HTTP.
+    #[error("the connection broke: {0}")]
+    Broken(#[from] hyper::Error),
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// The answer could not be read whole.
+    #[error("the answer cannot be read: {0}")]
+    Body(Box<dyn std::error::Error + Send + Sync>),
+    /// The request could not be made of its parts.
+    #[error("the request cannot be made: {0}")]
+    Request(#[from] hyper::http::Error),
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub struct HttpAnswer {
+    /// The status code.
+    pub status: StatusCode,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// One connection, made when it is needed and kept.
+#[derive(Debug)]
+pub struct HttpConnection {
+    endpoint: Endpoint,
+    /// Invariant: idle. A request takes it out, and only an answer that was read whole puts it
+    /// back, so that a dropped future or an error always closes it.
+    idle: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl HttpConnection {
+    /// Connects at the first request.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, idle: None }
+    }
+
+    /// Sends `body` and waits for the answer. A kept connection that turns out to be dead is
+    /// replaced once: requests must be safe to repeat.
+    pub async fn post(
+        &mut self,
+        authorization: Option<&str>,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<HttpAnswer, HttpError> {
+        let exchange = async {
+            if let Some(sender) = self.take_idle().await {
+                match self.exchange(sender, authorization, body.clone()).await {
+                    Err(HttpError::Broken(_)) => {}
+                    other => return other,
+                }
+            }
+            let sender = self.connect().await?;
+            self.exchange(sender, authorization, body).await
+        };
+        timeout(deadline, exchange).await.map_err(|_| HttpError::TimedOut(deadline))?
+    }
+
+    async fn take_idle(&mut self) -> Option<SendRequest<Full<Bytes>>> {
+        let mut sender = self.idle.take()?;
+        sender.ready().await.ok()?;
+        Some(sender)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, HttpError> {
+        let connecting = TcpStream::connect(self.endpoint.authority());
+        let stream = timeout(CONNECT_MAX, connecting)
+            .await
+            .map_err(|_| HttpError::TimedOut(CONNECT_MAX))?
+            .map_err(HttpError::Connect)?;
+        stream.set_nodelay(true).map_err(HttpError::Connect)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        // Ends with the sender; an error reaches the request that it hurts.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    async fn exchange(
+        &mut self,
+        mut sender: SendRequest<Full<Bytes>>,
+        authorization: Option<&str>,
+        body: Bytes,
+    ) -> Result<HttpAnswer, HttpError> {
+        let mut request = Request::post(&self.endpoint.path)
+            .header(HOST, &self.endpoint.authority)
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let answer = sender.send_request(request.body(Full::new(body))?).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
+        let body = body.map_err(HttpError::Body)?.to_bytes();
+        self.idle = Some(sender);
+        Ok(HttpAnswer { status, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_gives_address_and_path() {
+        let endpoint = Endpoint::parse("http://127.0.0.1:8332").unwrap();
+        assert_eq!((endpoint.authority.as_str(), endpoint.path.as_str()), ("127.0.0.1:8332", "/"));
+        let endpoint = Endpoint::parse("http://[::1]:18443/wallet/a").unwrap();
+        assert_eq!(endpoint.authority(), "[::1]:18443");
+        assert_eq!(endpoint.path, "/wallet/a");
+    }
+
+    #[test]
+    fn a_url_that_cannot_work_is_refused_with_the_remedy() {
+        for (url, word) in [
+            ("https://127.0.0.1:8332", "tunnel"),
+            ("127.0.0.1:8332", "http://HOST:PORT"),
+            ("http://127.0.0.1", "port"),
+            ("http://user:secret@127.0.0.1:8332", "settings of their own"),
+        ] {
+            let error = Endpoint::parse(url).unwrap_err();
+            assert!(error.contains(word), "{url}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! From a solution to a whole block, checked before anybody is bothered with it.
+
+use bitcoin::consensus::{deserialize, serialize};
+use bitcoin::hashes::Hash;
+use bytes::{BufMut, Bytes, BytesMut};
+use mining::header::Header;
+use mining::merkle;
+use mining::target::Target;
+use mining::version::{BIP323_MASK, is_rolled_within};
+
+use super::build::Contents;
+use super::coinbase::WITNESS_RESERVED_VALUE;
+
+/// What a client says it found (spec 7.7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Solution {
+    /// Header version.
+    pub version: u32,
+    /// Header nTime.
+    pub header_timestamp: u32,
+    /// Header nonce.
+    pub header_nonce: u32,
+    /// The whole coinbase; its witness may be missing.
+    pub coinbase_tx: Bytes,
+}
+
+/// A whole block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundBlock {
+    /// Its hash, in internal byte order.
+    pub hash: [u8; 32],
+    /// Its height.
+    pub height: u32,
+    /// Consensus serialisation.
+    pub bytes: Bytes,
+}
+
+/// Why a solution is no block.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotABlock {
+    /// Not a transaction, or not a coinbase.
+    #[error("its coinbase_tx is no coinbase transaction: {0}")]
+    Coinbase(String),
+    /// The witness is not the reserved value that the commitment was made with.
+    #[error("the witness of its coinbase is not the one that the template's commitment is made for")]
+    Witness,
+    /// Version bits were changed that are not the miner's.
+    #[error("its version {0:#010x} differs from the template's outside the bits of BIP323")]
+    Version(u32),
+    /// The hash does not reach the target of the network.
+    #[error("its hash {} is above the target of the network", mining::hash::display(.0))]
+    AboveTarget([u8; 32]),
+}
+
+/// Puts the block of `template` together.
+pub fn assemble(template: &Contents, solution: &Solution) -> Result<FoundBlock, NotABlock> {
+    if !is_rolled_within(BIP323_MASK, template.version, solution.version) {
+        return Err(NotABlock::Version(solution.version));
+    }
+    let coinbase = whole_coinbase(template, &solution.coinbase_tx)?;
+    let txid = coinbase.compute_txid().to_byte_array();
+    let header = Header {
+        version: solution.version,
+        prev_hash: template.prev_hash,
+        merkle_root: merkle::root_from_path(txid, &template.merkle_path),
+        ntime: solution.header_timestamp,
+        nbits: template.nbits,
+        nonce: solution.header_nonce,
+    };
+    let hash = header.hash();
+    let target = Target::from_nbits(template.nbits);
+    if !target.is_some_and(|target| target.is_met_by(&hash)) {
+        return Err(NotABlock::AboveTarget(hash));
+    }
+    let bytes = serialise(template, &header, &serialize(&coinbase));
+    Ok(FoundBlock { hash, height: template.height, bytes })
+}
+
+/// The coinbase with its witness, which clients may leave out.
+fn whole_coinbase(
+    template: &Contents,
+    bytes: &[u8],
+) -> Result<bitcoin::Transaction, NotABlock> {
+    let mut coinbase: bitcoin::Transaction =
+        deserialize(bytes).map_err(|error| NotABlock::Coinbase(error.to_string()))?;
+    if !coinbase.is_coinbase() {
+        return Err(NotABlock::Coinbase("it spends an output".to_owned()));
+    }
+    let reserved = bitcoin::Witness::from_slice(&[WITNESS_RESERVED_VALUE]);
+    for input in &mut coinbase.input {
+        if template.segwit && input.witness.is_empty() {
+            input.witness = reserved.clone();
+        }
+        if template.segwit && input.witness != reserved {
+            return Err(NotABlock::Witness);
+        }
+    }
+    Ok(coinbase)
+}
+
+fn serialise(template: &Contents, header: &Header, coinbase: &[u8]) -> Bytes {
+    let all = template.transactions.iter().map(|transaction| transaction.data.len());
+    let mut block = BytesMut::with_capacity(80 + 9 + coinbase.len() + all.sum::<usize>());
+    block.put_slice(&header.to_bytes());
+    let count = u64::try_from(template.transactions.len()).unwrap_or(u64::MAX).saturating_add(1);
+    block.put_slice(&serialize(&bitcoin::VarInt(count)));
+    block.put_slice(coinbase);
+    for transaction in &template.transactions {
+        block.put_slice(&transaction.data);
+    }
+    block.freeze()
+}
+
+#[cfg(test)]
+mod tests;

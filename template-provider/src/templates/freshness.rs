@@ -1,0 +1,95 @@
+//! What is worth sending: a new tip always, the same tip only for more money.
+
+use std::time::Instant;
+
+use crate::block_template::BlockTemplate;
+
+/// What clients have now.
+#[derive(Debug, Clone, Copy)]
+pub struct Present<'a> {
+    /// The template that was published last.
+    pub template: &'a BlockTemplate,
+    /// When its tip was first seen.
+    pub tip_seen_at: Instant,
+}
+
+/// What to do with a template of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// It builds on another block: everybody needs it at once.
+    NewTip,
+    /// It pays enough more than the last.
+    PaysMore,
+    /// Nothing that would be worth a new job.
+    NoGain,
+    /// It was asked for before the present tip was seen, and builds on another: the node's answer was
+    /// overtaken by a later one on another connection.
+    Outdated,
+}
+
+/// Judges `new`, which shows the node's state at `asked_at` or later.
+pub fn judge(
+    present: Option<Present<'_>>,
+    new: &BlockTemplate,
+    asked_at: Instant,
+    fee_delta_sats: u64,
+) -> Freshness {
+    let Some(Present { template, tip_seen_at }) = present else {
+        return Freshness::NewTip;
+    };
+    if new.prev_hash != template.prev_hash {
+        return match asked_at < tip_seen_at {
+            true => Freshness::Outdated,
+            false => Freshness::NewTip,
+        };
+    }
+    // The subsidy is the same on one tip, so that the whole value tells what the fees do, even where
+    // the node does not state them.
+    let gain = new.coinbase_value.saturating_sub(template.coinbase_value);
+    match gain >= fee_delta_sats.max(1) {
+        true => Freshness::PaysMore,
+        false => Freshness::NoGain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::templates::samples::offer;
+
+    fn paying(value: u64) -> BlockTemplate {
+        BlockTemplate { coinbase_value: value, ..offer(&[]) }
+    }
+
+    fn on(tip: u8, value: u64) -> BlockTemplate {
+        BlockTemplate { prev_hash: [tip; 32], ..paying(value) }
+    }
+
+    #[test]
+    fn the_first_template_is_a_new_tip() {
+        assert_eq!(judge(None, &paying(1), Instant::now(), 1000), Freshness::NewTip);
+    }
+
+    #[test]
+    fn on_the_same_tip_only_a_gain_counts() {
+        let now = Instant::now();
+        let last = on(1, 10_000);
+        let present = Some(Present { template: &last, tip_seen_at: now });
+        assert_eq!(judge(present, &on(1, 10_999), now, 1000), Freshness::NoGain);
+        assert_eq!(judge(present, &on(1, 11_000), now, 1000), Freshness::PaysMore);
+        assert_eq!(judge(present, &on(1, 9_000), now, 1000), Freshness::NoGain);
+        assert_eq!(judge(present, &on(1, 10_000), now, 0), Freshness::NoGain, "no gain at all");
+    }
+
+    #[test]
+    fn another_tip_counts_unless_it_was_asked_for_before_the_present_one_was_seen() {
+        let start = Instant::now();
+        let later = start + Duration::from_millis(1);
+        let last = on(2, 10_000);
+        let present = Some(Present { template: &last, tip_seen_at: later });
+        assert_eq!(judge(present, &on(1, 10_000), start, 1000), Freshness::Outdated);
+        assert_eq!(judge(present, &on(1, 10_000), later, 1000), Freshness::NewTip, "a reorg back");
+    }
+}

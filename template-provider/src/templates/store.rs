@@ -1,0 +1,181 @@
+//! Templates by id: named once, kept for as long as somebody may mine on them.
+//!
+//! Clients whose outputs fit beside everything that the node offers share one template; the others
+//! get one for their room. A template is kept before anybody learns its id, so that a solution can
+//! never be too early.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::build::{self, BuildError, Contents};
+use super::trim::{self, Room};
+use crate::block_template::BlockTemplate;
+
+/// How long a template is kept after the tip moved on: a solution may be on its way (at least 10 s).
+const KEPT_AFTER_TIP_MOVED: Duration = Duration::from_secs(60);
+/// Most templates that are kept; past it the oldest go, which nobody mines on any more.
+const TEMPLATES_MAX: usize = 1024;
+/// Most different rooms for which the present offer's trimmed templates are shared; past it each
+/// client gets its own.
+const SHARED_ROOMS_MAX: usize = 64;
+/// Templates that a program can name in each second of its life without meeting the ids of its next
+/// one: ids start at the time of start, this many times over.
+const IDS_PER_SECOND: u64 = 1 << 16;
+
+/// What the node offers now, published to all clients.
+#[derive(Debug)]
+pub struct Offer {
+    /// Counts offers.
+    pub number: u64,
+    /// Counts tips: differs from the last offer's if everybody must leave the old work.
+    pub tip: u64,
+    /// What the node said.
+    pub block: BlockTemplate,
+    /// All of it, made into work.
+    pub whole: Arc<Contents>,
+}
+
+/// A template with its name.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// Strictly increasing, over restarts too.
+    pub id: u64,
+    /// What it is.
+    pub contents: Arc<Contents>,
+}
+
+/// Why there is no template of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// No such template was made by this program since it started.
+    NeverMade,
+    /// It was made, and is no longer kept.
+    Stale,
+}
+
+/// The templates that are kept. Its lock is taken when a template is given out and when a solution
+/// comes, never while one is built.
+#[derive(Debug)]
+pub struct Store {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    first_id: u64,
+    next_id: u64,
+    tip: u64,
+    kept: BTreeMap<u64, Kept>,
+    /// The number of the newest offer that was given out, and its templates by room (`None` is the
+    /// whole).
+    shared: (u64, BTreeMap<Option<Room>, Template>),
+}
+
+#[derive(Debug)]
+struct Kept {
+    template: Template,
+    tip: u64,
+    /// When its tip was left.
+    left_at: Option<Instant>,
+}
+
+impl Store {
+    /// An empty store whose ids exceed those of any program started before `unix_now` (seconds).
+    pub fn new(unix_now: u32) -> Self {
+        let first_id = u64::from(unix_now) * IDS_PER_SECOND;
+        let shared = (0, BTreeMap::new());
+        let kept = BTreeMap::new();
+        let inner = Inner { first_id, next_id: first_id, tip: 0, kept, shared };
+        Self { inner: Mutex::new(inner) }
+    }
+
+    /// Notes that the tip with number `tip` is the one to mine on now.
+    pub fn tip_moved(&self, now: Instant, tip: u64) {
+        let mut inner = self.lock();
+        inner.tip = tip;
+        for kept in inner.kept.values_mut().filter(|kept| kept.tip != tip) {
+            kept.left_at.get_or_insert(now);
+        }
+        inner.forget(now);
+    }
+
+    /// The template of `offer` for a client that needs `room`, with an id above `after`.
+    pub fn template(
+        &self,
+        now: Instant,
+        offer: &Offer,
+        room: Room,
+        after: u64,
+    ) -> Result<Template, BuildError> {
+        let room = (!trim::fits(&offer.block, room)).then_some(room);
+        if let Some(shared) = self.lock().shared(offer.number, room) {
+            return Ok(match shared.id > after {
+                true => shared,
+                // A client that came back to an earlier room still wants a higher id.
+                false => self.lock().name(now, offer, room, shared.contents),
+            });
+        }
+        let contents = match room {
+            None => Arc::clone(&offer.whole),
+            Some(room) => Arc::new(build::build_with_room(&offer.block, room)?),
+        };
+        Ok(self.lock().name(now, offer, room, contents))
+    }
+
+    /// The template `id`, if it is kept.
+    pub fn find(&self, now: Instant, id: u64) -> Result<Template, Missing> {
+        let mut inner = self.lock();
+        inner.forget(now);
+        match inner.kept.get(&id) {
+            Some(kept) => Ok(kept.template.clone()),
+            None if (inner.first_id..inner.next_id).contains(&id) => Err(Missing::Stale),
+            None => Err(Missing::NeverMade),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics while it is held; if it did, the maps would still be whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn shared(&self, number: u64, room: Option<Room>) -> Option<Template> {
+        let (shared_number, templates) = &self.shared;
+        templates.get(&room).filter(|_| *shared_number == number).cloned()
+    }
+
+    fn name(
+        &mut self,
+        now: Instant,
+        offer: &Offer,
+        room: Option<Room>,
+        contents: Arc<Contents>,
+    ) -> Template {
+        let template = Template { id: self.next_id, contents };
+        self.next_id += 1;
+        // A slow client may take an offer whose tip has been left already.
+        let left_at = (offer.tip != self.tip).then_some(now);
+        let kept = Kept { template: template.clone(), tip: offer.tip, left_at };
+        self.kept.insert(template.id, kept);
+        while self.kept.len() > TEMPLATES_MAX {
+            self.kept.pop_first();
+        }
+        if offer.number > self.shared.0 {
+            self.shared = (offer.number, BTreeMap::new());
+        }
+        if offer.number == self.shared.0 && self.shared.1.len() < SHARED_ROOMS_MAX {
+            self.shared.1.insert(room, template.clone());
+        }
+        template
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let is_over = |left_at: Instant| now.duration_since(left_at) >= KEPT_AFTER_TIP_MOVED;
+        self.kept.retain(|_, kept| !kept.left_at.is_some_and(is_over));
+    }
+}
+
+#[cfg(test)]
+mod tests;
