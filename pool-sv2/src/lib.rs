@@ -1,1 +1,16 @@
-//! Placeholder.
+//! Adit's pool: takes templates from a template provider, gives work to miners, judges what they send
+//! back and brings blocks to the network.
+//!
+//! Rooms: `template_receiver` (client of the Template Distribution Protocol), `downstream` (one miner's
+//! connection) and `accounting` (the share log). They meet in `app` alone; what passes between them is
+//! `work`, `shares` and `blocks`.
+
+pub mod accounting;
+pub mod app;
+pub mod blocks;
+pub mod config;
+pub mod downstream;
+pub mod payout;
+pub mod shares;
+pub mod template_receiver;
+pub mod work;

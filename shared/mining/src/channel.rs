@@ -108,9 +108,7 @@ impl Channel {
         if self.jobs.len() >= JOBS_MAX {
             self.jobs.pop_front();
         }
-        let fixed = self
-            .is_standard()
-            .then(|| job.merkle_root([&self.prefix_bytes, &[]]));
+        let fixed = self.is_standard().then(|| job.merkle_root([&self.prefix_bytes, &[]]));
         self.jobs.push_back(IssuedJob {
             id,
             job: Arc::clone(job),
@@ -149,18 +147,9 @@ impl Channel {
     }
 
     fn hash(&self, issued: &IssuedJob, submission: &Submission<'_>) -> [u8; 32] {
-        let rolled = || {
-            issued
-                .job
-                .merkle_root([&self.prefix_bytes, submission.extranonce])
-        };
+        let rolled = || issued.job.merkle_root([&self.prefix_bytes, submission.extranonce]);
         let merkle_root = issued.merkle_root.unwrap_or_else(rolled);
-        let Submission {
-            version,
-            ntime,
-            nonce,
-            ..
-        } = *submission;
+        let Submission { version, ntime, nonce, .. } = *submission;
         issued.job.header(merkle_root, version, ntime, nonce).hash()
     }
 
@@ -184,10 +173,7 @@ impl Channel {
 
     /// Only shares that met their target get here, so that the memory holds nothing but work.
     fn remember(&mut self, share: AcceptedShare) -> Result<AcceptedShare, Rejection> {
-        let fingerprint = share
-            .hash
-            .first_chunk()
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let fingerprint = share.hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         if self.seen.contains(&fingerprint) {
             return Err(Rejection::Duplicate);
         }
@@ -219,10 +205,7 @@ impl IssuedJob {
         if !self.target.is_met_by(hash) {
             return Err(Rejection::DifficultyTooLow);
         }
-        Ok(AcceptedShare {
-            hash: *hash,
-            work: self.work,
-        })
+        Ok(AcceptedShare { hash: *hash, work: self.work })
     }
 }
 
@@ -242,10 +225,7 @@ mod tests {
     const NTIME: u32 = 1_700_000_000;
 
     fn job(tip_hash: u8, nbits: u32) -> Arc<Job> {
-        let output = Output {
-            value: 5_000_000_000,
-            script: vec![0x51].into(),
-        };
+        let output = Output { value: 5_000_000_000, script: vec![0x51].into() };
         let tip = Arc::new(tip(tip_hash, nbits));
         Arc::new(Job::new(tip, Arc::new(template(7)), b"/Adit/", &[output]).unwrap())
     }
@@ -256,13 +236,7 @@ mod tests {
 
     fn share(nonce: u32) -> Submission<'static> {
         let extranonce = &[0; 8];
-        Submission {
-            job_id: 1,
-            nonce,
-            ntime: NTIME,
-            version: 0x2000_0000,
-            extranonce,
-        }
+        Submission { job_id: 1, nonce, ntime: NTIME, version: 0x2000_0000, extranonce }
     }
 
     fn issued(target: Target, nbits: u32) -> (Channel, Instant) {
@@ -285,27 +259,15 @@ mod tests {
         let (mut channel, now) = issued(Target::MAX, HARD);
         channel.issue(2, &job(3, HARD), NTIME, now);
         assert!(channel.check(&share(1), now).verdict.is_ok());
-        assert_eq!(
-            channel.check(&share(1), now).verdict,
-            Err(Rejection::Duplicate)
-        );
-        let other_id = Submission {
-            job_id: 2,
-            ..share(1)
-        };
-        assert_eq!(
-            channel.check(&other_id, now).verdict,
-            Err(Rejection::Duplicate)
-        );
+        assert_eq!(channel.check(&share(1), now).verdict, Err(Rejection::Duplicate));
+        let other_id = Submission { job_id: 2, ..share(1) };
+        assert_eq!(channel.check(&other_id, now).verdict, Err(Rejection::Duplicate));
     }
 
     #[test]
     fn a_share_below_its_target_is_rejected_and_not_remembered() {
         let (mut channel, now) = issued(Target::from_difficulty(1e9), HARD);
-        assert_eq!(
-            channel.check(&share(1), now).verdict,
-            Err(Rejection::DifficultyTooLow)
-        );
+        assert_eq!(channel.check(&share(1), now).verdict, Err(Rejection::DifficultyTooLow));
         assert!(channel.seen.is_empty());
     }
 
@@ -320,13 +282,9 @@ mod tests {
     fn a_block_in_a_rejected_share_is_still_a_block() {
         let (mut channel, now) = issued(Target::from_difficulty(1e9), REGTEST);
         channel.issue(2, &job(4, REGTEST), NTIME, now);
-        let blocks: Vec<_> = (0..32)
-            .filter_map(|nonce| channel.check(&share(nonce), now).solution)
-            .collect();
-        assert!(
-            !blocks.is_empty(),
-            "no hash of 32 met a target that half of them meet"
-        );
+        let blocks: Vec<_> =
+            (0..32).filter_map(|nonce| channel.check(&share(nonce), now).solution).collect();
+        assert!(!blocks.is_empty(), "no hash of 32 met a target that half of them meet");
         assert_eq!(blocks[0].template_id, 7);
         assert_eq!(blocks[0].height, Some(123_456));
     }
@@ -334,9 +292,7 @@ mod tests {
     #[test]
     fn a_solution_holds_the_coinbase_of_its_header() {
         let (mut channel, now) = issued(Target::MAX, REGTEST);
-        let found = (0..64)
-            .find_map(|nonce| channel.check(&share(nonce), now).solution)
-            .unwrap();
+        let found = (0..64).find_map(|nonce| channel.check(&share(nonce), now).solution).unwrap();
         let coinbase: bitcoin::Transaction =
             bitcoin::consensus::deserialize(&found.coinbase).unwrap();
         let txid = bitcoin::hashes::Hash::to_byte_array(coinbase.compute_txid());
@@ -350,40 +306,19 @@ mod tests {
     fn ntime_may_run_with_the_clock_but_not_back_and_not_hours_ahead() {
         let (mut channel, now) = issued(Target::MAX, HARD);
         let mut verdict = |ntime, nonce, now| {
-            channel
-                .check(
-                    &Submission {
-                        ntime,
-                        ..share(nonce)
-                    },
-                    now,
-                )
-                .verdict
-                .map(drop)
+            channel.check(&Submission { ntime, ..share(nonce) }, now).verdict.map(drop)
         };
         assert_eq!(verdict(NTIME - 1, 1, now), Err(Rejection::Ntime));
         assert_eq!(verdict(NTIME + 7_000, 2, now), Ok(()));
         assert_eq!(verdict(NTIME + 7_001, 3, now), Err(Rejection::Ntime));
-        assert_eq!(
-            verdict(NTIME + 7_001, 4, now + Duration::from_secs(1)),
-            Ok(())
-        );
+        assert_eq!(verdict(NTIME + 7_001, 4, now + Duration::from_secs(1)), Ok(()));
     }
 
     #[test]
     fn only_bip323_bits_of_the_version_may_be_rolled() {
         let (mut channel, now) = issued(Target::MAX, HARD);
         let mut verdict = |version, nonce| {
-            channel
-                .check(
-                    &Submission {
-                        version,
-                        ..share(nonce)
-                    },
-                    now,
-                )
-                .verdict
-                .map(drop)
+            channel.check(&Submission { version, ..share(nonce) }, now).verdict.map(drop)
         };
         assert_eq!(verdict(0x2000_0000 | BIP323_MASK, 1), Ok(()));
         assert_eq!(verdict(0x2000_0001, 2), Err(Rejection::VersionBits));
@@ -393,44 +328,27 @@ mod tests {
     #[test]
     fn an_extranonce_of_another_size_is_rejected() {
         let (mut channel, now) = issued(Target::MAX, HARD);
-        let long = Submission {
-            extranonce: &[0; 9],
-            ..share(1)
-        };
-        assert_eq!(
-            channel.check(&long, now).verdict,
-            Err(Rejection::ExtranonceSize)
-        );
+        let long = Submission { extranonce: &[0; 9], ..share(1) };
+        assert_eq!(channel.check(&long, now).verdict, Err(Rejection::ExtranonceSize));
     }
 
     #[test]
     fn an_unknown_job_is_rejected() {
         let (mut channel, now) = issued(Target::MAX, HARD);
-        let unknown = Submission {
-            job_id: 9,
-            ..share(1)
-        };
-        assert_eq!(
-            channel.check(&unknown, now).verdict,
-            Err(Rejection::UnknownJob)
-        );
+        let unknown = Submission { job_id: 9, ..share(1) };
+        assert_eq!(channel.check(&unknown, now).verdict, Err(Rejection::UnknownJob));
     }
 
     #[test]
     fn a_standard_channel_mines_a_fixed_merkle_root() {
         let now = Instant::now();
-        let mut channel = Channel::new(
-            ExtranonceAllocator::default().standard().unwrap(),
-            Target::MAX,
-        );
+        let mut channel =
+            Channel::new(ExtranonceAllocator::default().standard().unwrap(), Target::MAX);
         let job = job(3, HARD);
         channel.issue(1, &job, NTIME, now);
         let root = job.merkle_root([channel.extranonce_prefix(), &[]]);
         assert_eq!(channel.merkle_root(), Some(root));
-        let submission = Submission {
-            extranonce: &[],
-            ..share(5)
-        };
+        let submission = Submission { extranonce: &[], ..share(5) };
         let hash = channel.check(&submission, now).verdict.unwrap().hash;
         assert_eq!(hash, job.header(root, 0x2000_0000, NTIME, 5).hash());
     }
@@ -443,9 +361,6 @@ mod tests {
         }
         assert!(channel.check(&share(1), now).verdict.is_ok());
         channel.issue(1_000, &job(3, HARD), NTIME, now);
-        assert_eq!(
-            channel.check(&share(2), now).verdict,
-            Err(Rejection::UnknownJob)
-        );
+        assert_eq!(channel.check(&share(2), now).verdict, Err(Rejection::UnknownJob));
     }
 }

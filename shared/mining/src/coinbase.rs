@@ -85,11 +85,7 @@ impl Coinbase {
         suffix.put_slice(&template.outputs);
         suffix.put_u32_le(template.coinbase_locktime);
         let has_witness = holds_witness_commitment(&template.outputs);
-        Ok(Self {
-            prefix: prefix.freeze(),
-            suffix: suffix.freeze(),
-            has_witness,
-        })
+        Ok(Self { prefix: prefix.freeze(), suffix: suffix.freeze(), has_witness })
     }
 
     /// The whole transaction with `extranonce`, with marker, flag and witness where there is a witness
@@ -117,23 +113,15 @@ impl Coinbase {
 
 fn check_value(template: &Template, outputs: &[Output]) -> Result<(), CoinbaseError> {
     let remaining = template.value_remaining;
-    let paid = outputs
-        .iter()
-        .fold(0_u64, |sum, output| sum.saturating_add(output.value));
-    if paid == remaining {
-        Ok(())
-    } else {
-        Err(CoinbaseError::WrongValue { paid, remaining })
-    }
+    let paid = outputs.iter().fold(0_u64, |sum, output| sum.saturating_add(output.value));
+    if paid == remaining { Ok(()) } else { Err(CoinbaseError::WrongValue { paid, remaining }) }
 }
 
 /// The scriptSig before the extranonce: BIP34 height, the tag as a push, and the extranonce's push.
 fn script_start(template: &Template, tag: &[u8]) -> Result<BytesMut, CoinbaseError> {
     let mut script = BytesMut::from(template.coinbase_prefix.as_ref());
     let whole = script.len() + 1 + tag.len() + 1 + EXTRANONCE_BYTES;
-    let push_of_tag = u8::try_from(tag.len())
-        .ok()
-        .filter(|_| whole <= SCRIPT_SIG_BYTES_MAX);
+    let push_of_tag = u8::try_from(tag.len()).ok().filter(|_| whole <= SCRIPT_SIG_BYTES_MAX);
     let push_of_tag = push_of_tag.ok_or(CoinbaseError::ScriptSigTooLong(whole))?;
     script.put_u8(push_of_tag);
     script.put_slice(tag);
@@ -174,10 +162,7 @@ mod tests {
     fn payout(value: u64) -> Output {
         let mut script = vec![0x00, 0x14];
         script.extend([9; 20]);
-        Output {
-            value,
-            script: script.into(),
-        }
+        Output { value, script: script.into() }
     }
 
     #[test]
@@ -186,14 +171,8 @@ mod tests {
         let extranonce = [5; EXTRANONCE_BYTES];
         let stripped = [&coinbase.prefix[..], &extranonce, &coinbase.suffix].concat();
         let whole: Transaction = deserialize(&coinbase.whole(&extranonce)).unwrap();
-        assert_eq!(
-            whole.compute_txid().to_byte_array(),
-            double_sha256(&stripped)
-        );
-        assert_ne!(
-            whole.compute_wtxid().to_byte_array(),
-            whole.compute_txid().to_byte_array()
-        );
+        assert_eq!(whole.compute_txid().to_byte_array(), double_sha256(&stripped));
+        assert_ne!(whole.compute_wtxid().to_byte_array(), whole.compute_txid().to_byte_array());
         assert!(whole.is_coinbase());
         assert_eq!(whole.output.len(), 2);
         assert_eq!(whole.output[0].value.to_sat(), 5_000_000_000);
@@ -211,11 +190,7 @@ mod tests {
 
     #[test]
     fn without_a_commitment_the_coinbase_has_no_witness() {
-        let bare = Template {
-            outputs: Bytes::new(),
-            outputs_count: 0,
-            ..template(1)
-        };
+        let bare = Template { outputs: Bytes::new(), outputs_count: 0, ..template(1) };
         let coinbase = Coinbase::build(&bare, b"", &[payout(5_000_000_000)]).unwrap();
         let whole: Transaction = deserialize(&coinbase.whole(&[0; EXTRANONCE_BYTES])).unwrap();
         assert!(whole.input[0].witness.is_empty());
@@ -224,19 +199,13 @@ mod tests {
     #[test]
     fn outputs_that_do_not_add_up_are_refused() {
         let error = Coinbase::build(&template(1), b"", &[payout(4_999_999_999)]).unwrap_err();
-        let wrong = CoinbaseError::WrongValue {
-            paid: 4_999_999_999,
-            remaining: 5_000_000_000,
-        };
+        let wrong = CoinbaseError::WrongValue { paid: 4_999_999_999, remaining: 5_000_000_000 };
         assert_eq!(error, wrong);
     }
 
     #[test]
     fn a_template_that_leaves_nothing_takes_no_outputs() {
-        let shielded = Template {
-            value_remaining: 0,
-            ..template(1)
-        };
+        let shielded = Template { value_remaining: 0, ..template(1) };
         let coinbase = Coinbase::build(&shielded, b"", &[]).unwrap();
         let whole: Transaction = deserialize(&coinbase.whole(&[0; EXTRANONCE_BYTES])).unwrap();
         assert_eq!(whole.output.len(), 1);

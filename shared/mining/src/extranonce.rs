@@ -119,11 +119,7 @@ impl ExtranonceAllocator {
                 state.devices.take(epoch, limit)
             }
         }?;
-        Some(ExtranoncePrefix {
-            state: Arc::clone(&self.state),
-            kind,
-            id,
-        })
+        Some(ExtranoncePrefix { state: Arc::clone(&self.state), kind, id })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -178,12 +174,7 @@ mod tests {
     #[test]
     fn prefix_and_rollable_bytes_always_add_up() {
         let all = ExtranonceAllocator::default();
-        for prefix in [
-            all.extended(2),
-            all.extended(8),
-            all.extended(10),
-            all.standard(),
-        ] {
+        for prefix in [all.extended(2), all.extended(8), all.extended(10), all.standard()] {
             let prefix = prefix.unwrap();
             let whole = prefix.to_bytes().len() + prefix.rollable_bytes();
             assert_eq!(whole, EXTRANONCE_BYTES);

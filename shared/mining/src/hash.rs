@@ -25,9 +25,7 @@ impl Midstate {
         for part in parts {
             engine.input(part);
         }
-        sha256::Hash::from_engine(engine)
-            .hash_again()
-            .to_byte_array()
+        sha256::Hash::from_engine(engine).hash_again().to_byte_array()
     }
 }
 
@@ -44,9 +42,6 @@ mod tests {
     fn a_midstate_gives_the_hash_of_the_whole() {
         let (start, a, b) = ([7; 100], [8; 12], [9; 61]);
         let whole = [&start[..], &a, &b].concat();
-        assert_eq!(
-            Midstate::after(&start).finish(&[&a, &b]),
-            double_sha256(&whole)
-        );
+        assert_eq!(Midstate::after(&start).finish(&[&a, &b]), double_sha256(&whole));
     }
 }

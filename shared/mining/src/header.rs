@@ -61,10 +61,7 @@ mod tests {
             nbits: 0x1d00_ffff,
             nonce: 2_083_236_893,
         };
-        assert_eq!(
-            header.to_bytes().to_vec(),
-            bitcoin::consensus::serialize(&genesis.header)
-        );
+        assert_eq!(header.to_bytes().to_vec(), bitcoin::consensus::serialize(&genesis.header));
         assert_eq!(header.hash(), genesis.block_hash().to_byte_array());
     }
 }

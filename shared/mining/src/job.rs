@@ -32,34 +32,20 @@ impl Job {
     ) -> Result<Self, CoinbaseError> {
         let coinbase = Coinbase::build(&template, tag, outputs)?;
         let after_prefix = Midstate::after(&coinbase.prefix);
-        Ok(Self {
-            tip,
-            template,
-            coinbase,
-            after_prefix,
-        })
+        Ok(Self { tip, template, coinbase, after_prefix })
     }
 
     /// The merkle root with the extranonce that `extranonce` gives in parts, internal byte order.
     pub fn merkle_root(&self, extranonce: [&[u8]; 2]) -> [u8; 32] {
         let [prefix, rolled] = extranonce;
-        let txid = self
-            .after_prefix
-            .finish(&[prefix, rolled, &self.coinbase.suffix]);
+        let txid = self.after_prefix.finish(&[prefix, rolled, &self.coinbase.suffix]);
         root_from_path(txid, &self.template.merkle_path)
     }
 
     /// The header with what the miner chose.
     pub fn header(&self, merkle_root: [u8; 32], version: u32, ntime: u32, nonce: u32) -> Header {
         let prev_hash = self.tip.hash;
-        Header {
-            version,
-            prev_hash,
-            merkle_root,
-            ntime,
-            nbits: self.tip.nbits,
-            nonce,
-        }
+        Header { version, prev_hash, merkle_root, ntime, nbits: self.tip.nbits, nonce }
     }
 }
 
@@ -71,24 +57,11 @@ mod tests {
 
     #[test]
     fn the_merkle_root_is_that_of_the_coinbase_put_together() {
-        let output = Output {
-            value: 5_000_000_000,
-            script: vec![0x51].into(),
-        };
-        let job = Job::new(
-            Arc::new(tip(3, 0x207f_ffff)),
-            Arc::new(template(1)),
-            b"/Adit/",
-            &[output],
-        )
-        .unwrap();
-        let coinbase = [
-            &job.coinbase.prefix[..],
-            &[1, 2],
-            &[3; 10],
-            &job.coinbase.suffix,
-        ]
-        .concat();
+        let output = Output { value: 5_000_000_000, script: vec![0x51].into() };
+        let job =
+            Job::new(Arc::new(tip(3, 0x207f_ffff)), Arc::new(template(1)), b"/Adit/", &[output])
+                .unwrap();
+        let coinbase = [&job.coinbase.prefix[..], &[1, 2], &[3; 10], &job.coinbase.suffix].concat();
         let root = root_from_path(double_sha256(&coinbase), &job.template.merkle_path);
         assert_eq!(job.merkle_root([&[1, 2], &[3; 10]]), root);
     }

@@ -26,8 +26,7 @@ fn parent(pair: &[[u8; 32]]) -> [u8; 32] {
 
 /// Folds `path` over the txid of the coinbase (spec 5.3.16).
 pub fn root_from_path(coinbase_txid: [u8; 32], path: &[[u8; 32]]) -> [u8; 32] {
-    path.iter()
-        .fold(coinbase_txid, |left, right| join(&left, right))
+    path.iter().fold(coinbase_txid, |left, right| join(&left, right))
 }
 
 fn join(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {

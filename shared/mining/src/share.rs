@@ -93,9 +93,6 @@ pub struct Outcome {
 impl Outcome {
     /// A share that could not even be hashed.
     pub(crate) fn unreadable(rejection: Rejection) -> Self {
-        Self {
-            verdict: Err(rejection),
-            solution: None,
-        }
+        Self { verdict: Err(rejection), solution: None }
     }
 }

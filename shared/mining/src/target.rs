@@ -32,14 +32,10 @@ impl Hashes {
 
 impl Target {
     /// The easiest target: every hash counts.
-    pub const MAX: Self = Self {
-        limbs: [u64::MAX; 4],
-    };
+    pub const MAX: Self = Self { limbs: [u64::MAX; 4] };
 
     /// The hardest target: zero would be met by no hash but zero, and divides badly.
-    const MIN: Self = Self {
-        limbs: [0, 0, 0, 1],
-    };
+    const MIN: Self = Self { limbs: [0, 0, 0, 1] };
 
     /// Reads nBits; `None` if they are negative, overflow, or no hash could meet them.
     pub fn from_nbits(nbits: u32) -> Option<Self> {
@@ -115,18 +111,13 @@ impl Target {
     }
 
     fn to_f64(self) -> f64 {
-        self.to_le_bytes()
-            .iter()
-            .rev()
-            .fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte))
+        self.to_le_bytes().iter().rev().fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte))
     }
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.limbs
-            .iter()
-            .try_for_each(|limb| write!(f, "{limb:016x}"))
+        self.limbs.iter().try_for_each(|limb| write!(f, "{limb:016x}"))
     }
 }
 
@@ -136,11 +127,7 @@ type Limbs = [u64; 7];
 /// floor(mantissa * 2^exponent / by), exact for the value that `by` has, saturating at `Target::MAX`.
 fn quotient(mantissa: u64, exponent: u32, by: f64) -> Target {
     if !by.is_finite() || by <= 0.0 {
-        return if by == f64::INFINITY {
-            Target::MIN
-        } else {
-            Target::MAX
-        };
+        return if by == f64::INFINITY { Target::MIN } else { Target::MAX };
     }
     let (divisor, scale) = decompose(by);
     // mantissa * 2^exponent / (divisor * 2^scale): a scale below zero is a shift of the numerator. 64
@@ -194,9 +181,7 @@ fn shift_right(limbs: &mut Limbs, bits: u32) {
     let at = |index: usize| old.get(index).copied().unwrap_or(0);
     for (index, limb) in limbs.iter_mut().enumerate() {
         let index = index.saturating_add(whole);
-        let high = at(index.saturating_add(1))
-            .checked_shl(64 - part)
-            .unwrap_or(0);
+        let high = at(index.saturating_add(1)).checked_shl(64 - part).unwrap_or(0);
         *limb = (at(index) >> part) | high;
     }
 }
@@ -206,10 +191,7 @@ fn to_target(limbs: &Limbs) -> Target {
     if high.iter().any(|limb| *limb != 0) {
         return Target::MAX;
     }
-    Target {
-        limbs: [*d, *c, *b, *a],
-    }
-    .max(Target::MIN)
+    Target { limbs: [*d, *c, *b, *a] }.max(Target::MIN)
 }
 
 #[cfg(test)]

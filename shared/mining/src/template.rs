@@ -52,12 +52,7 @@ impl Template {
             small @ 0x51..=0x60 => Some(u32::from(small - 0x50)),
             length @ 1..=4 => {
                 let bytes = rest.get(..usize::from(length))?;
-                Some(
-                    bytes
-                        .iter()
-                        .rev()
-                        .fold(0, |sum, byte| (sum << 8) | u32::from(*byte)),
-                )
+                Some(bytes.iter().rev().fold(0, |sum, byte| (sum << 8) | u32::from(*byte)))
             }
             _ => None,
         }
@@ -90,26 +85,15 @@ pub(crate) mod tests {
     /// A tip that any hash can build on, or none if `nbits` are harder.
     pub(crate) fn tip(hash: u8, nbits: u32) -> ChainTip {
         let target = Target::from_nbits(nbits).unwrap();
-        ChainTip {
-            hash: [hash; 32],
-            header_timestamp: 1_700_000_000,
-            nbits,
-            target,
-        }
+        ChainTip { hash: [hash; 32], header_timestamp: 1_700_000_000, nbits, target }
     }
 
     #[test]
     fn the_height_is_read_from_the_bip34_prefix() {
         assert_eq!(template(1).height(), Some(123_456));
-        let low = Template {
-            coinbase_prefix: Bytes::from_static(&[0x51]),
-            ..template(1)
-        };
+        let low = Template { coinbase_prefix: Bytes::from_static(&[0x51]), ..template(1) };
         assert_eq!(low.height(), Some(1));
-        let none = Template {
-            coinbase_prefix: Bytes::new(),
-            ..template(1)
-        };
+        let none = Template { coinbase_prefix: Bytes::new(), ..template(1) };
         assert_eq!(none.height(), None);
     }
 }

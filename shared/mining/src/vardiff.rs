@@ -79,10 +79,7 @@ impl Vardiff {
 
     /// Hashes per second that the count so far suggests.
     pub fn hashrate(&self, now: Instant) -> f64 {
-        let seconds = now
-            .saturating_duration_since(self.since)
-            .as_secs_f64()
-            .max(1.0);
+        let seconds = now.saturating_duration_since(self.since).as_secs_f64().max(1.0);
         self.shares * self.work / seconds
     }
 
@@ -109,21 +106,13 @@ impl Vardiff {
     fn judge(&mut self, now: Instant) -> Option<Target> {
         let minutes = now.saturating_duration_since(self.since).as_secs_f64() / 60.0;
         let expected = minutes * self.policy.shares_per_minute;
-        let sigmas = if self.is_first_window {
-            SIGMAS_FIRST
-        } else {
-            SIGMAS
-        };
+        let sigmas = if self.is_first_window { SIGMAS_FIRST } else { SIGMAS };
         let margin = sigmas * expected.sqrt();
         let ratio = (self.shares + 1.0) / (expected + 1.0);
         let too_fast = self.shares >= SHARES_MIN && self.shares > expected * TOLERANCE + margin;
         let too_slow = self.shares * TOLERANCE + margin < expected;
         if expected < WINDOW_SHARES {
-            return if too_fast || too_slow {
-                self.step(ratio, now)
-            } else {
-                None
-            };
+            return if too_fast || too_slow { self.step(ratio, now) } else { None };
         }
         if ratio > TOLERANCE || ratio < TOLERANCE.recip() {
             return self.step(ratio, now);
@@ -163,10 +152,8 @@ mod tests {
 
     use super::*;
 
-    const POLICY: VardiffPolicy = VardiffPolicy {
-        shares_per_minute: 6.0,
-        min_difficulty: 0.000_001,
-    };
+    const POLICY: VardiffPolicy =
+        VardiffPolicy { shares_per_minute: 6.0, min_difficulty: 0.000_001 };
 
     /// Mines for `minutes` at `hashrate`; gives the wanted shares per minute over the second half, and
     /// the number of changes in it.
@@ -197,10 +184,7 @@ mod tests {
             for nominal in [0.0, 1e12, hashrate] {
                 let (rate, _) = simulate(nominal, hashrate, 60, u64::try_from(seed).unwrap());
                 let near = (4.0..9.0).contains(&rate);
-                assert!(
-                    near,
-                    "{hashrate} H/s, said {nominal}: {rate} shares per minute"
-                );
+                assert!(near, "{hashrate} H/s, said {nominal}: {rate} shares per minute");
             }
         }
     }
@@ -222,10 +206,7 @@ mod tests {
 
     #[test]
     fn no_target_is_easier_than_the_minimum() {
-        let policy = VardiffPolicy {
-            shares_per_minute: 6.0,
-            min_difficulty: 512.0,
-        };
+        let policy = VardiffPolicy { shares_per_minute: 6.0, min_difficulty: 512.0 };
         let start = Instant::now();
         let mut vardiff = Vardiff::new(policy, f64::NAN, start);
         for tick in 1..100 {

@@ -113,9 +113,7 @@ impl ExpectedKey {
 /// `keygen`: makes `path` (secret, 0600) and `path` + `.pub`, neither of which may exist.
 pub fn generate(path: &Path) -> Result<AuthorityKey, ConfigError> {
     let public = PathBuf::from(format!("{}.pub", path.display()));
-    let in_the_way = [path, public.as_path()]
-        .into_iter()
-        .find(|path| path.exists());
+    let in_the_way = [path, public.as_path()].into_iter().find(|path| path.exists());
     if let Some(path) = in_the_way {
         let error = "it exists and is not overwritten; name another file";
         return Err(unusable("--out", path, error));
@@ -128,11 +126,7 @@ pub fn generate(path: &Path) -> Result<AuthorityKey, ConfigError> {
 fn create_secret(path: &Path) -> io::Result<AuthoritySecret> {
     let secret = AuthoritySecret::generate(&mut OsRng);
     create_parent(path)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{}", secret.to_secret_text())?;
     file.sync_all()?;
     Ok(secret)

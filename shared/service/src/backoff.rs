@@ -17,11 +17,7 @@ pub struct Backoff {
 impl Backoff {
     /// Waits from `min` to `max`. A `max` below `min` is raised to it.
     pub fn new(min: Duration, max: Duration) -> Self {
-        Self {
-            min,
-            max: max.max(min),
-            next: min,
-        }
+        Self { min, max: max.max(min), next: min }
     }
 
     /// What the programs use for their neighbours: 100 ms to 10 s.
@@ -51,14 +47,8 @@ mod tests {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(400));
         for bound in [100, 200, 400, 400] {
             let delay = backoff.next_delay();
-            assert!(
-                delay <= Duration::from_millis(bound),
-                "{delay:?} over {bound} ms"
-            );
-            assert!(
-                delay >= Duration::from_millis(bound / 2),
-                "{delay:?} under half of {bound}"
-            );
+            assert!(delay <= Duration::from_millis(bound), "{delay:?} over {bound} ms");
+            assert!(delay >= Duration::from_millis(bound / 2), "{delay:?} under half of {bound}");
         }
         backoff.reset();
         assert!(backoff.next_delay() <= Duration::from_millis(100));

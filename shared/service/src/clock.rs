@@ -9,9 +9,7 @@ use rand::rngs::OsRng;
 
 /// Seconds since 1970, as block headers and certificates count them. Saturates in 2106.
 pub fn unix_now_seconds() -> u32 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
 

@@ -50,19 +50,14 @@ pub enum ConfigError {
 impl ConfigError {
     /// A setting that cannot be used: `field` as `section.key`, `remedy` as a sentence.
     pub fn unusable(field: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::Unusable {
-            field: field.into(),
-            remedy: remedy.into(),
-        }
+        Self::Unusable { field: field.into(), remedy: remedy.into() }
     }
 }
 
 /// Reads `path`, then the variables `PREFIX__SECTION__KEY` of this process.
 pub fn load<T: DeserializeOwned>(path: &Path, prefix: &str) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
     parse(path, &text, prefix, std::env::vars())
 }
 
@@ -100,10 +95,8 @@ fn override_with(
 ) -> Result<bool, ConfigError> {
     let start = format!("{prefix}__");
     // Sorted, so that the outcome does not depend on the order of the environment.
-    let ours: BTreeMap<_, _> = variables
-        .into_iter()
-        .filter(|(name, _)| name.starts_with(&start))
-        .collect();
+    let ours: BTreeMap<_, _> =
+        variables.into_iter().filter(|(name, _)| name.starts_with(&start)).collect();
     for (name, text) in &ours {
         let path = name.strip_prefix(&start).unwrap_or(name).to_lowercase();
         set(table, name, &path, read_value(text))?;
@@ -116,13 +109,9 @@ fn set(table: &mut Table, name: &str, path: &str, value: Value) -> Result<(), Co
         table.insert(path.to_owned(), value);
         return Ok(());
     };
-    let inner = table
-        .entry(section)
-        .or_insert_with(|| Value::Table(Table::new()));
-    let not_a_section = || ConfigError::BadOverride {
-        name: name.to_owned(),
-        part: section.to_owned(),
-    };
+    let inner = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    let not_a_section =
+        || ConfigError::BadOverride { name: name.to_owned(), part: section.to_owned() };
     // A repeated section ([[section]]) is named by its position from 0.
     if let Value::Array(elements) = inner {
         let (index, rest) = rest.split_once("__").ok_or_else(not_a_section)?;
@@ -130,12 +119,7 @@ fn set(table: &mut Table, name: &str, path: &str, value: Value) -> Result<(), Co
         let element = elements.get_mut(index).and_then(Value::as_table_mut);
         return set(element.ok_or_else(not_a_section)?, name, rest, value);
     }
-    set(
-        inner.as_table_mut().ok_or_else(not_a_section)?,
-        name,
-        rest,
-        value,
-    )
+    set(inner.as_table_mut().ok_or_else(not_a_section)?, name, rest, value)
 }
 
 fn read_value(text: &str) -> Value {
@@ -166,17 +150,13 @@ mod tests {
     }
 
     fn read(text: &str, variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()));
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         parse(Path::new("x.toml"), text, "PROGRAM", variables)
     }
 
     #[test]
     fn an_unknown_key_is_refused_by_name_and_line() {
-        let error = read("[node]\nurl = \"a\"\npol_ms = 1\n", &[])
-            .unwrap_err()
-            .to_string();
+        let error = read("[node]\nurl = \"a\"\npol_ms = 1\n", &[]).unwrap_err().to_string();
         assert!(error.contains("pol_ms"), "{error}");
         assert!(error.contains("line 3"), "{error}");
     }
@@ -184,9 +164,7 @@ mod tests {
     #[test]
     fn an_unknown_key_keeps_its_line_when_a_variable_is_set() {
         let text = "[node]\nurl = \"a\"\npoll_ms = 1\nother = 1\n";
-        let error = read(text, &[("PROGRAM__NODE__URL", "b")])
-            .unwrap_err()
-            .to_string();
+        let error = read(text, &[("PROGRAM__NODE__URL", "b")]).unwrap_err().to_string();
         assert!(error.contains("line 4"), "{error}");
     }
 
@@ -200,10 +178,7 @@ mod tests {
                 ("OTHER__NODE__URL", "c"),
             ],
         );
-        let node = Node {
-            url: "http://b:1".into(),
-            poll_ms: 7,
-        };
+        let node = Node { url: "http://b:1".into(), poll_ms: 7 };
         assert_eq!(settings.unwrap(), Settings { node, peer: vec![] });
     }
 
@@ -217,9 +192,7 @@ mod tests {
     #[test]
     fn a_variable_for_an_unknown_key_is_refused_by_name() {
         let text = "[node]\nurl = \"a\"\npoll_ms = 1\n";
-        let error = read(text, &[("PROGRAM__NODE__PORT", "1")])
-            .unwrap_err()
-            .to_string();
+        let error = read(text, &[("PROGRAM__NODE__PORT", "1")]).unwrap_err().to_string();
         assert!(error.contains("port"), "{error}");
     }
 }

@@ -93,14 +93,8 @@ async fn run<S: Session>(
         if output.is_empty() && session.is_finished() {
             return Ended::ByHost;
         }
-        let wake = session
-            .poll_timeout()
-            .map_or(write_deadline, Instant::from_std);
-        let sleep_deadline = if output.is_empty() {
-            wake
-        } else {
-            wake.min(write_deadline)
-        };
+        let wake = session.poll_timeout().map_or(write_deadline, Instant::from_std);
+        let sleep_deadline = if output.is_empty() { wake } else { wake.min(write_deadline) };
         let sleeping = !output.is_empty() || session.poll_timeout().is_some();
         let stepped = tokio::select! {
             written = writer.write_buf(output), if !output.is_empty() => match written {

@@ -16,6 +16,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::listen;
+use crate::program::{Failure, say};
+
 /// `[health]` of a program's config.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,17 +49,9 @@ struct Answer {
 impl Health {
     /// Every neighbour starts as missing.
     pub fn new(neighbours: &[&'static str]) -> Self {
-        let missing = Neighbour {
-            up: false,
-            detail: "not reached yet".to_owned(),
-        };
-        let all = neighbours
-            .iter()
-            .map(|name| (*name, missing.clone()))
-            .collect();
-        Self {
-            neighbours: Arc::new(watch::Sender::new(all)),
-        }
+        let missing = Neighbour { up: false, detail: "not reached yet".to_owned() };
+        let all = neighbours.iter().map(|name| (*name, missing.clone())).collect();
+        Self { neighbours: Arc::new(watch::Sender::new(all)) }
     }
 
     /// Notes that `name` is there.
@@ -86,16 +81,30 @@ impl Health {
         (code, Json(Answer { status, neighbours }))
     }
 
+    /// Answers where `config` wants it, in a task of its own until `shutdown`, and says where on
+    /// standard output. `field` names the setting.
+    pub async fn start(
+        self,
+        field: &str,
+        config: &HealthConfig,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let Some(address) = &config.address else {
+            return Ok(());
+        };
+        let cannot = |error: io::Error| Failure::cannot_listen(field, address, &error);
+        let listener = listen::bind(address).await.map_err(cannot)?;
+        let local = listener.local_addr().map_err(cannot)?;
+        say(format_args!("health at http://{local}/health"));
+        tokio::spawn(self.serve(listener, shutdown.clone()));
+        Ok(())
+    }
+
     /// Answers on `listener` until `shutdown`.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let routes = Router::new()
-            .route(
-                "/health",
-                get(|State(health): State<Self>| async move { health.answer() }),
-            )
+            .route("/health", get(|State(health): State<Self>| async move { health.answer() }))
             .with_state(self);
-        axum::serve(listener, routes)
-            .with_graceful_shutdown(shutdown.cancelled_owned())
-            .await
+        axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
     }
 }

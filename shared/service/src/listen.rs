@@ -19,6 +19,11 @@ const BACKLOG: i32 = 4096;
 /// After a failed accept (no file descriptors left, say) the loop waits so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A silent peer is asked for a sign of life after this, so that one that lost its line is noticed.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// And again after each of these, three times.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
 /// Binds `address` (`HOST:PORT`).
 pub async fn bind(address: &str) -> io::Result<TcpListener> {
     let resolved = lookup_host(address).await?.next();
@@ -33,11 +38,20 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Connects to `address` (`HOST:PORT`) with TCP_NODELAY.
+/// Connects to `address` (`HOST:PORT`), as a neighbour that is written to at once and missed soon.
 pub async fn connect(address: &str) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+    prepare(&stream)?;
     Ok(stream)
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(3);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 /// Accepts until `shutdown`, at most `connections_max` at a time; further peers wait in the backlog.
@@ -66,7 +80,7 @@ pub async fn accept<F>(
                 continue;
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = prepare(&stream) {
             debug!(%peer, %error, "connection lost while accepted");
             continue;
         }
@@ -84,10 +98,7 @@ async fn accept_one(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
     Ok((stream, peer, place))
 }

@@ -49,9 +49,7 @@ impl From<anyhow::Error> for Failure {
 impl Failure {
     /// An address that cannot be listened on.
     pub fn cannot_listen(field: &str, address: &str, error: &std::io::Error) -> Self {
-        Self::Usage(format!(
-            "{field}: cannot listen on {address}: {error}; choose another address"
-        ))
+        Self::Usage(format!("{field}: cannot listen on {address}: {error}; choose another address"))
     }
 }
 
@@ -109,9 +107,7 @@ enum Command {
 
 /// The whole `main` of a server.
 pub fn main<S: Server>() -> ExitCode {
-    let mut command = <Arguments as clap::CommandFactory>::command()
-        .name(S::NAME)
-        .about(S::ABOUT);
+    let mut command = <Arguments as clap::CommandFactory>::command().name(S::NAME).about(S::ABOUT);
     if !S::HAS_AUTHORITY {
         command = command.mut_subcommand("keygen", |keygen| keygen.hide(true));
     }
@@ -128,11 +124,7 @@ pub fn main<S: Server>() -> ExitCode {
 /// Prints what clap has to say; help and version are no failure.
 pub fn usage_exit(error: &clap::Error) -> ExitCode {
     drop(error.print());
-    if error.use_stderr() {
-        ExitCode::from(EXIT_USAGE)
-    } else {
-        ExitCode::SUCCESS
-    }
+    if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
 }
 
 /// Says why a program failed, in one line, and gives its exit code.
@@ -149,10 +141,9 @@ pub fn exit_code(name: &str, result: Result<(), Failure>) -> ExitCode {
 
 fn execute<S: Server>(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Keygen { .. } if !S::HAS_AUTHORITY => Err(Failure::Usage(format!(
-            "{} has no authority key of its own",
-            S::NAME
-        ))),
+        Command::Keygen { .. } if !S::HAS_AUTHORITY => {
+            Err(Failure::Usage(format!("{} has no authority key of its own", S::NAME)))
+        }
         Command::Keygen { out } => {
             say(authority::generate(&out)?);
             Ok(())
@@ -182,11 +173,7 @@ where
         .map_err(|error| Failure::Internal(error.into()))?;
     let shutdown = CancellationToken::new();
     let result = runtime.block_on(async {
-        info!(
-            program = name,
-            version = env!("CARGO_PKG_VERSION"),
-            "started"
-        );
+        info!(program = name, version = env!("CARGO_PKG_VERSION"), "started");
         let running = program(shutdown.clone());
         tokio::pin!(running);
         tokio::select! {
@@ -207,10 +194,9 @@ where
 }
 
 async fn first_signal() -> &'static str {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         warn!("no signal can be waited for: stop this program with SIGKILL");
         return std::future::pending().await;
     };
@@ -221,10 +207,7 @@ async fn first_signal() -> &'static str {
 }
 
 /// Prints a line that people and scripts read: on standard output, apart from the logs.
-#[expect(
-    clippy::print_stdout,
-    reason = "the one place where programs speak on standard output"
-)]
+#[expect(clippy::print_stdout, reason = "the one place where programs speak on standard output")]
 pub fn say(line: impl Display) {
     println!("{line}");
 }

@@ -5,10 +5,7 @@
 //! crates, and it knows nothing of what the messages are for: that is the domain (`mining`) and the
 //! programs.
 
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "a test needs some first instant")
-)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test needs some first instant"))]
 
 pub mod session;
 pub mod sv1;

@@ -83,9 +83,7 @@ pub struct Timers<K> {
 
 impl<K> Default for Timers<K> {
     fn default() -> Self {
-        Self {
-            deadlines: Vec::new(),
-        }
+        Self { deadlines: Vec::new() }
     }
 }
 

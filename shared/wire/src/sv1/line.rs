@@ -22,11 +22,7 @@ pub struct LineBuffer {
 impl LineBuffer {
     /// Takes lines of at most `line_bytes_max` bytes.
     pub fn new(line_bytes_max: usize) -> Self {
-        Self {
-            input: BytesMut::new(),
-            scanned: 0,
-            line_bytes_max,
-        }
+        Self { input: BytesMut::new(), scanned: 0, line_bytes_max }
     }
 
     /// Takes bytes from the peer.
@@ -108,10 +104,7 @@ mod tests {
     #[test]
     fn a_line_over_the_limit_is_refused_whether_whole_or_not() {
         assert!(lines(&[b"0123456789\r\n"]).is_ok());
-        for chunks in [
-            &[b"0123456789a\n".as_slice()],
-            &[b"0123456789ab".as_slice()],
-        ] {
+        for chunks in [&[b"0123456789a\n".as_slice()], &[b"0123456789ab".as_slice()]] {
             assert!(matches!(lines(chunks), Err(PeerError::OverLimit(_))));
         }
     }

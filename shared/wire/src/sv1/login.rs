@@ -36,9 +36,7 @@ impl Configure {
     /// Reads `[[EXTENSION...], {PARAMETERS}]`.
     pub fn read(params: &Params<'_>) -> Result<Self, InvalidParams> {
         let elements = params.elements()?;
-        let names = elements
-            .array(0)
-            .ok_or(InvalidParams("extensions must be an array"))?;
+        let names = elements.array(0).ok_or(InvalidParams("extensions must be an array"))?;
         let extensions = (0..names.len())
             .map(|index| names.text(index).map(Cow::into_owned))
             .collect::<Option<_>>()
@@ -77,11 +75,7 @@ impl Configure {
     /// The miner's request for version rolling alone.
     pub fn version_rolling_line(id: u64, mask: u32) -> String {
         let parameters = json!({ MASK: format!("{mask:08x}") });
-        request_line(
-            id,
-            "mining.configure",
-            &json!([[VERSION_ROLLING], parameters]),
-        )
+        request_line(id, "mining.configure", &json!([[VERSION_ROLLING], parameters]))
     }
 
     /// The mask that the server granted, from the result of `mining.configure`.
@@ -105,10 +99,7 @@ impl<'a> Subscribe<'a> {
     /// Reads `[AGENT?, SESSION?, ...]`; what is no string counts as missing.
     pub fn read(params: &Params<'a>) -> Result<Self, InvalidParams> {
         let elements = params.elements()?;
-        Ok(Self {
-            agent: elements.text(0),
-            session: elements.text(1),
-        })
+        Ok(Self { agent: elements.text(0), session: elements.text(1) })
     }
 
     /// The miner's request.
@@ -145,10 +136,7 @@ impl Subscribed {
             InvalidParams("a subscribe result must be [SUBSCRIPTIONS, EXTRANONCE1, SIZE]");
         let elements = Elements::from_raw(result).ok_or(SHAPE)?;
         let extranonce_1 = elements.text(1).ok_or(SHAPE)?;
-        let size: usize = elements
-            .raw(2)
-            .and_then(|raw| raw.get().parse().ok())
-            .ok_or(SHAPE)?;
+        let size: usize = elements.raw(2).and_then(|raw| raw.get().parse().ok()).ok_or(SHAPE)?;
         let first = elements.array(0).and_then(|subscriptions| {
             let inner = subscriptions.array(0)?;
             inner.text(1)
@@ -175,9 +163,7 @@ impl<'a> Authorize<'a> {
     pub fn read(params: &Params<'a>) -> Result<Self, InvalidParams> {
         let elements = params.elements()?;
         Ok(Self {
-            worker: elements
-                .text(0)
-                .ok_or(InvalidParams("the worker name must be a string"))?,
+            worker: elements.text(0).ok_or(InvalidParams("the worker name must be a string"))?,
             password: elements.text(1).unwrap_or_default(),
         })
     }
@@ -214,10 +200,7 @@ mod tests {
         let configure = Configure::read(&request(line).params).unwrap();
         assert_eq!(configure.version_mask, u32::MAX);
         let result = configure.result(0x1fff_e000, &[MINIMUM_DIFFICULTY]);
-        assert_eq!(
-            result,
-            r#"{"version-rolling":true,"version-rolling.mask":"1fffe000"}"#
-        );
+        assert_eq!(result, r#"{"version-rolling":true,"version-rolling.mask":"1fffe000"}"#);
         assert_eq!(Configure::granted_mask(&raw(&result)), Some(0x1fff_e000));
     }
 
@@ -250,10 +233,7 @@ mod tests {
 
     #[test]
     fn a_refused_mask_is_none() {
-        assert_eq!(
-            Configure::granted_mask(&raw(r#"{"version-rolling":false}"#)),
-            None
-        );
+        assert_eq!(Configure::granted_mask(&raw(r#"{"version-rolling":false}"#)), None);
     }
 
     #[test]

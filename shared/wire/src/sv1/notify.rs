@@ -43,16 +43,13 @@ impl Notify {
     /// Reads the arguments of `mining.notify`. A missing `clean_jobs` is false.
     pub fn read(params: &Params<'_>) -> Result<Self, InvalidParams> {
         let elements = params.elements()?;
-        let job_id = elements
-            .text(0)
-            .ok_or(InvalidParams("the job id must be a string"))?;
+        let job_id = elements.text(0).ok_or(InvalidParams("the job id must be a string"))?;
         let prev_hash = elements
             .text(1)
             .and_then(|text| <[u8; 32]>::from_hex(&text).ok())
             .ok_or(InvalidParams("prevhash must be 64 hexadecimal digits"))?;
-        let branches = elements
-            .array(4)
-            .ok_or(InvalidParams("merkle branches must be an array"))?;
+        let branches =
+            elements.array(4).ok_or(InvalidParams("merkle branches must be an array"))?;
         let merkle_path = (0..branches.len())
             .map(|index| <[u8; 32]>::from_hex(&branches.text(index)?).ok())
             .collect::<Option<_>>()
@@ -102,10 +99,8 @@ impl RenderedNotify {
         merkle_path: &[[u8; 32]],
         (version, nbits): (u32, u32),
     ) -> Self {
-        let branches: Vec<_> = merkle_path
-            .iter()
-            .map(|hash| format!("\"{}\"", hash.as_hex()))
-            .collect();
+        let branches: Vec<_> =
+            merkle_path.iter().map(|hash| format!("\"{}\"", hash.as_hex())).collect();
         let middle = format!(
             "\"{}\",\"{}\",\"{}\",[{}],\"{version:08x}\",\"{nbits:08x}\"",
             words_reversed(*prev_hash).as_hex(),
@@ -174,16 +169,12 @@ fn hex_number(
     error: &'static str,
 ) -> Result<u32, InvalidParams> {
     let text = elements.text(index);
-    text.and_then(|text| hex_u32(&text))
-        .ok_or(InvalidParams(error))
+    text.and_then(|text| hex_u32(&text)).ok_or(InvalidParams(error))
 }
 
 /// Reverses each 4-byte word: its own inverse.
 fn words_reversed(mut hash: [u8; 32]) -> [u8; 32] {
-    hash.as_chunks_mut::<4>()
-        .0
-        .iter_mut()
-        .for_each(|word| word.reverse());
+    hash.as_chunks_mut::<4>().0.iter_mut().for_each(|word| word.reverse());
     hash
 }
 

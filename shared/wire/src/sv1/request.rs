@@ -117,16 +117,8 @@ impl<'a> Line<'a> {
         let any: AnyLine<'a> = serde_json::from_str(text).map_err(|_| NOT_STRATUM)?;
         let id = Id::from_raw(any.id)?;
         Ok(match any.method {
-            Some(Text(method)) => Self::Request(Request {
-                id,
-                method,
-                params: Params(any.params),
-            }),
-            None => Self::Response(Response {
-                id,
-                result: any.result,
-                error: any.error,
-            }),
+            Some(Text(method)) => Self::Request(Request { id, method, params: Params(any.params) }),
+            None => Self::Response(Response { id, result: any.result, error: any.error }),
         })
     }
 }
@@ -227,15 +219,7 @@ mod tests {
 
     #[test]
     fn an_id_is_kept_as_it_was_written() {
-        for id in [
-            "0",
-            "4",
-            "-1",
-            "\"auth\"",
-            "\"txlist1f\"",
-            "\"\\u0041\"",
-            "1.50",
-        ] {
+        for id in ["0", "4", "-1", "\"auth\"", "\"txlist1f\"", "\"\\u0041\"", "1.50"] {
             let text = format!("{{\"id\": {id}, \"method\":\"x\",\"params\":[]}}");
             assert_eq!(request(&text).id.to_string(), id);
         }

@@ -46,30 +46,17 @@ impl Refusal {
     fn read(error: &RawValue) -> Self {
         if let Some(elements) = Elements::from_raw(error) {
             return Self {
-                code: elements
-                    .raw(0)
-                    .and_then(|raw| raw.get().parse().ok())
-                    .unwrap_or_default(),
+                code: elements.raw(0).and_then(|raw| raw.get().parse().ok()).unwrap_or_default(),
                 text: elements.text(1).unwrap_or_default().into_owned(),
             };
         }
         match serde_json::from_str(error.get()) {
             Ok(Value::String(text)) => Self { code: 0, text },
             Ok(Value::Object(fields)) => Self {
-                code: fields
-                    .get("code")
-                    .and_then(Value::as_i64)
-                    .unwrap_or_default(),
-                text: fields
-                    .get("message")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned(),
+                code: fields.get("code").and_then(Value::as_i64).unwrap_or_default(),
+                text: fields.get("message").and_then(Value::as_str).unwrap_or_default().to_owned(),
             },
-            _ => Self {
-                code: 0,
-                text: error.get().to_owned(),
-            },
+            _ => Self { code: 0, text: error.get().to_owned() },
         }
     }
 }

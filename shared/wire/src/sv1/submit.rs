@@ -44,19 +44,14 @@ impl<'a> Submit<'a> {
             .and_then(|text| Vec::from_hex(&text).ok())
             .ok_or(InvalidParams("extranonce2 must be hexadecimal"))?;
         let version_bits = match elements.raw(5) {
-            Some(raw) if raw.get() != "null" => Some(number(
-                5,
-                InvalidParams("version bits must be hexadecimal"),
-            )?),
+            Some(raw) if raw.get() != "null" => {
+                Some(number(5, InvalidParams("version bits must be hexadecimal"))?)
+            }
             _ => None,
         };
         Ok(Self {
-            worker: elements
-                .text(0)
-                .ok_or(InvalidParams("the worker name must be a string"))?,
-            job_id: elements
-                .text(1)
-                .ok_or(InvalidParams("the job id must be a string"))?,
+            worker: elements.text(0).ok_or(InvalidParams("the worker name must be a string"))?,
+            job_id: elements.text(1).ok_or(InvalidParams("the job id must be a string"))?,
             extranonce_2,
             ntime: number(3, InvalidParams("ntime must be hexadecimal"))?,
             nonce: number(4, InvalidParams("nonce must be hexadecimal"))?,
@@ -82,10 +77,7 @@ impl<'a> Submit<'a> {
 pub fn hex_u32(text: &str) -> Option<u32> {
     let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     // `from_str_radix` alone would take a sign.
-    digits
-        .then(|| u32::from_str_radix(text, 16).ok())
-        .flatten()
-        .filter(|_| text.len() <= 8)
+    digits.then(|| u32::from_str_radix(text, 16).ok()).flatten().filter(|_| text.len() <= 8)
 }
 
 #[cfg(test)]

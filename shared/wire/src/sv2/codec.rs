@@ -49,20 +49,14 @@ impl<'a> Reader<'a> {
 
     /// Takes exactly `count` bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or(DecodeError::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
     /// Takes an array of `N` bytes.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(DecodeError::Truncated)?;
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -173,9 +167,7 @@ impl Str255 {
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        Self(Bytes::copy_from_slice(
-            text.get(..end).unwrap_or_default().as_bytes(),
-        ))
+        Self(Bytes::copy_from_slice(text.get(..end).unwrap_or_default().as_bytes()))
     }
 
     /// The text, with bytes that are no UTF-8 replaced: for display only.
@@ -231,25 +223,18 @@ impl Bytes32 {
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let mut copy = [0; 32];
         copy.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Self {
-            length: u8::try_from(bytes.len()).ok()?,
-            bytes: copy,
-        })
+        Some(Self { length: u8::try_from(bytes.len()).ok()?, bytes: copy })
     }
 
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
-        self.bytes
-            .get(..usize::from(self.length))
-            .unwrap_or_default()
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 }
 
 impl fmt::Debug for Bytes32 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_slice()
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.as_slice().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -386,40 +371,22 @@ mod tests {
     fn length_prefixes_are_as_wide_as_the_type_needs() {
         let blob = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
         assert_eq!(encoded(&Blob::<255>::new(blob(&[9])).unwrap()), [1, 9]);
-        assert_eq!(
-            encoded(&Blob::<65_535>::new(blob(&[9])).unwrap()),
-            [1, 0, 9]
-        );
-        assert_eq!(
-            encoded(&Blob::<16_777_215>::new(blob(&[9])).unwrap()),
-            [1, 0, 0, 9]
-        );
-        assert_eq!(
-            encoded(&List::<u16, 65_535>::new(vec![1]).unwrap()),
-            [1, 0, 1, 0]
-        );
+        assert_eq!(encoded(&Blob::<65_535>::new(blob(&[9])).unwrap()), [1, 0, 9]);
+        assert_eq!(encoded(&Blob::<16_777_215>::new(blob(&[9])).unwrap()), [1, 0, 0, 9]);
+        assert_eq!(encoded(&List::<u16, 65_535>::new(vec![1]).unwrap()), [1, 0, 1, 0]);
     }
 
     #[test]
     fn a_b0_32_longer_than_32_is_refused() {
         let mut bytes = vec![33];
         bytes.extend([0; 33]);
-        assert_eq!(
-            decoded::<Bytes32>(&bytes),
-            Err(DecodeError::TooLong {
-                length: 33,
-                max: 32
-            })
-        );
+        assert_eq!(decoded::<Bytes32>(&bytes), Err(DecodeError::TooLong { length: 33, max: 32 }));
     }
 
     #[test]
     fn a_field_that_ends_early_is_truncated() {
         assert_eq!(decoded::<Str255>(&[3, b'a']), Err(DecodeError::Truncated));
-        assert_eq!(
-            decoded::<List<[u8; 32], 255>>(&[1, 0]),
-            Err(DecodeError::Truncated)
-        );
+        assert_eq!(decoded::<List<[u8; 32], 255>>(&[1, 0]), Err(DecodeError::Truncated));
         assert_eq!(decoded::<u64>(&[0; 7]), Err(DecodeError::Truncated));
     }
 

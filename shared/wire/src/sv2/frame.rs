@@ -76,10 +76,7 @@ impl EncodedFrame {
             message_type: M::MESSAGE_TYPE,
             length: u32::try_from(payload.len()).unwrap_or(u32::MAX),
         };
-        Self {
-            header: header.to_bytes(),
-            payload,
-        }
+        Self { header: header.to_bytes(), payload }
     }
 
     /// The encoded header.
@@ -110,12 +107,8 @@ mod tests {
     #[test]
     fn the_header_matches_the_bytes_of_the_spec() {
         // SubmitSharesExtended, channel message, 300 bytes.
-        let header = Header {
-            extension: 0,
-            channel_msg: true,
-            message_type: 0x1b,
-            length: 0x0001_2c,
-        };
+        let header =
+            Header { extension: 0, channel_msg: true, message_type: 0x1b, length: 0x0001_2c };
         assert_eq!(header.to_bytes(), [0x00, 0x80, 0x1b, 0x2c, 0x01, 0x00]);
         assert_eq!(Header::from_bytes(header.to_bytes()), header);
     }
@@ -128,10 +121,7 @@ mod tests {
 
     #[test]
     fn a_frame_for_many_differs_only_in_its_channel_id() {
-        let frame = EncodedFrame::new(&CloseChannel {
-            channel_id: 1,
-            reason_code: "x".into(),
-        });
+        let frame = EncodedFrame::new(&CloseChannel { channel_id: 1, reason_code: "x".into() });
         let mut out = BytesMut::new();
         frame.put_payload(&[0x0403_0201], &mut out);
         assert_eq!(out.as_ref(), [1, 2, 3, 4, 1, b'x']);

@@ -46,15 +46,11 @@ impl FromStr for AuthorityKey {
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let bytes = base58::decode_check(text.trim())
             .map_err(|error| KeyError::Base58(error.to_string()))?;
-        let key = bytes
-            .strip_prefix(&VERSION_PREFIX)
-            .ok_or(KeyError::NotAKey)?;
+        let key = bytes.strip_prefix(&VERSION_PREFIX).ok_or(KeyError::NotAKey)?;
         if key.len() != 32 {
             return Err(KeyError::NotAKey);
         }
-        XOnlyPublicKey::from_slice(key)
-            .map(Self)
-            .map_err(|_| KeyError::NotOnCurve)
+        XOnlyPublicKey::from_slice(key).map(Self).map_err(|_| KeyError::NotOnCurve)
     }
 }
 
@@ -130,10 +126,7 @@ impl FromStr for Sv2Url {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let rest = text
-            .trim()
-            .strip_prefix("stratum2+tcp://")
-            .ok_or(KeyError::NotAUrl)?;
+        let rest = text.trim().strip_prefix("stratum2+tcp://").ok_or(KeyError::NotAUrl)?;
         let (address, key) = match rest.split_once('/') {
             Some((address, "")) => (address, None),
             Some((address, key)) => (address, Some(key.parse()?)),
@@ -145,11 +138,7 @@ impl FromStr for Sv2Url {
             return Err(KeyError::NotAUrl);
         }
         let port = port.parse().map_err(|_| KeyError::NotAUrl)?;
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-            authority_key: key,
-        })
+        Ok(Self { host: host.to_owned(), port, authority_key: key })
     }
 }
 
@@ -186,24 +175,17 @@ mod tests {
 
     #[test]
     fn sri_test_keys_are_a_pair() {
-        let secret: AuthoritySecret = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n"
-            .parse()
-            .unwrap();
+        let secret: AuthoritySecret =
+            "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n".parse().unwrap();
         let public = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72";
         assert_eq!(secret.public().to_string(), public);
-        assert_eq!(
-            secret.to_secret_text(),
-            "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n"
-        );
+        assert_eq!(secret.to_secret_text(), "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n");
     }
 
     #[test]
     fn a_mistyped_key_is_refused() {
         let typo = SPEC_TEXT.replace("9bXi", "9bXj");
-        assert!(matches!(
-            typo.parse::<AuthorityKey>(),
-            Err(KeyError::Base58(_))
-        ));
+        assert!(matches!(typo.parse::<AuthorityKey>(), Err(KeyError::Base58(_))));
     }
 
     #[test]
@@ -221,10 +203,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Sv2Url>().unwrap().to_string(), text);
         }
-        assert_eq!(
-            "stratum+tcp://a:1".parse::<Sv2Url>(),
-            Err(KeyError::NotAUrl)
-        );
+        assert_eq!("stratum+tcp://a:1".parse::<Sv2Url>(), Err(KeyError::NotAUrl));
         assert_eq!("stratum2+tcp://a".parse::<Sv2Url>(), Err(KeyError::NotAUrl));
     }
 }

@@ -68,14 +68,7 @@ impl Link {
 
     fn new(state: State, limits: LinkLimits, seed: [u8; 32], unix_now: u32) -> Self {
         let (input, output) = (BytesMut::new(), BytesMut::new());
-        Self {
-            state,
-            input,
-            output,
-            limits,
-            seed,
-            unix_now,
-        }
+        Self { state, input, output, limits, seed, unix_now }
     }
 
     /// True once frames can be sent.
@@ -107,9 +100,7 @@ impl Link {
         let Some(act_2) = self.take_handshake::<ACT_2_BYTES>() else {
             return Ok(State::AwaitAct2(handshake));
         };
-        Ok(State::Open(Box::new(
-            handshake.finish(act_2, self.unix_now)?,
-        )))
+        Ok(State::Open(Box::new(handshake.finish(act_2, self.unix_now)?)))
     }
 
     fn take_handshake<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -141,9 +132,7 @@ impl Link {
             return Err(PeerError::Misbehaved("a message before the handshake"));
         };
         if self.output.len() + frame.payload_len() > self.limits.output_bytes_max {
-            return Err(PeerError::OverLimit(
-                "bytes waiting for a peer that does not read",
-            ));
+            return Err(PeerError::OverLimit("bytes waiting for a peer that does not read"));
         }
         Ok(transport.seal(frame, ids, &mut self.output)?)
     }

@@ -95,13 +95,10 @@ impl ClientHandshake {
         act_2: [u8; ACT_2_BYTES],
         unix_now: u32,
     ) -> Result<Transport, NoiseError> {
-        let engine = self
-            .0
-            .step_2_with_now(act_2, unix_now)
-            .map_err(|error| match error {
-                noise_sv2::Error::InvalidCertificate(_) => NoiseError::Certificate,
-                _ => NoiseError::Handshake,
-            })?;
+        let engine = self.0.step_2_with_now(act_2, unix_now).map_err(|error| match error {
+            noise_sv2::Error::InvalidCertificate(_) => NoiseError::Certificate,
+            _ => NoiseError::Handshake,
+        })?;
         Ok(Transport::new(engine))
     }
 }
@@ -117,11 +114,7 @@ pub struct Transport {
 impl Transport {
     fn new(engine: NoiseEngine) -> Self {
         let (encryptor, decryptor) = engine.into_split();
-        Self {
-            encryptor,
-            decryptor,
-            pending: None,
-        }
+        Self { encryptor, decryptor, pending: None }
     }
 
     /// Appends the encrypted `frame` to `out`, its leading ids replaced by `ids`.
@@ -192,18 +185,11 @@ impl Transport {
             return Ok(None);
         }
         let plain = self.open_block(input, SEALED_HEADER_BYTES)?;
-        let bytes = plain
-            .as_ref()
-            .try_into()
-            .map_err(|_| NoiseError::Authentication)?;
+        let bytes = plain.as_ref().try_into().map_err(|_| NoiseError::Authentication)?;
         let header = Header::from_bytes(bytes);
         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
         if length > max_payload_bytes {
-            return Err(DecodeError::FrameTooLong {
-                length,
-                max: max_payload_bytes,
-            }
-            .into());
+            return Err(DecodeError::FrameTooLong { length, max: max_payload_bytes }.into());
         }
         Ok(Some(header))
     }
@@ -213,9 +199,7 @@ impl Transport {
             return Ok(Bytes::new());
         }
         if length <= BLOCK_BYTES {
-            return self
-                .open_block(input, length + AEAD_MAC_LEN)
-                .map(BytesMut::freeze);
+            return self.open_block(input, length + AEAD_MAC_LEN).map(BytesMut::freeze);
         }
         let mut payload = BytesMut::with_capacity(length);
         while payload.len() < length {
@@ -229,10 +213,7 @@ impl Transport {
     fn open_block(&mut self, input: &mut BytesMut, sealed: usize) -> Result<BytesMut, NoiseError> {
         let mut block = input.split_to(sealed);
         self.decryptor
-            .decrypt(&mut Tail {
-                bytes: &mut block,
-                start: 0,
-            })
+            .decrypt(&mut Tail { bytes: &mut block, start: 0 })
             .map_err(|_| NoiseError::Authentication)?;
         Ok(block)
     }

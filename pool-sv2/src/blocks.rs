@@ -1,0 +1,93 @@
+//! Found blocks on their way to the template providers.
+//!
+//! This path waits for nothing: no disk, no ledger, no other connection. What cannot be sent because no
+//! provider is connected is kept for a while and sent to the next one that is.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mining::share::Solution;
+use tokio::sync::broadcast;
+
+/// Solutions in flight to a connection that is slow to take them; more than are ever found at once.
+const QUEUE_MAX: usize = 256;
+/// Solutions that are kept for a provider that comes back.
+const KEPT_MAX: usize = 64;
+/// For how long: providers forget a template soon after its tip has gone.
+const KEPT_FOR: Duration = Duration::from_secs(120);
+
+/// Hands solutions to all connected template providers. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Solutions {
+    sender: broadcast::Sender<Solution>,
+    kept: Arc<Mutex<VecDeque<(Instant, Solution)>>>,
+}
+
+impl Default for Solutions {
+    fn default() -> Self {
+        Self { sender: broadcast::Sender::new(QUEUE_MAX), kept: Arc::default() }
+    }
+}
+
+impl Solutions {
+    /// Sends `solution` to every connected provider, and keeps it for those that come back.
+    pub fn send(&self, solution: Solution, now: Instant) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(found_at, _)| now.saturating_duration_since(*found_at) < KEPT_FOR);
+        if kept.len() >= KEPT_MAX {
+            kept.pop_front();
+        }
+        kept.push_back((now, solution.clone()));
+        // Within the lock, so that a provider that subscribes now gets it exactly once. No receiver is
+        // no error: it is kept.
+        drop(self.sender.send(solution));
+    }
+
+    /// What was found lately, and all that will be found.
+    pub fn subscribe(&self, now: Instant) -> (Vec<Solution>, broadcast::Receiver<Solution>) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = kept
+            .iter()
+            .filter(|(found_at, _)| now.saturating_duration_since(*found_at) < KEPT_FOR)
+            .map(|(_, solution)| solution.clone());
+        (fresh.collect(), self.sender.subscribe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn solution(nonce: u32) -> Solution {
+        Solution {
+            template_id: 1,
+            version: 0,
+            ntime: 0,
+            nonce,
+            coinbase: Bytes::new(),
+            hash: [0; 32],
+            height: None,
+        }
+    }
+
+    #[test]
+    fn a_block_found_while_no_provider_is_there_waits_for_one() {
+        let (solutions, now) = (Solutions::default(), Instant::now());
+        solutions.send(solution(1), now);
+        let (kept, mut receiver) = solutions.subscribe(now);
+        assert_eq!(kept, [solution(1)]);
+        assert!(receiver.try_recv().is_err(), "it must not come twice");
+        solutions.send(solution(2), now);
+        assert_eq!(receiver.try_recv(), Ok(solution(2)));
+    }
+
+    #[test]
+    fn an_old_block_is_not_sent_again() {
+        let (solutions, now) = (Solutions::default(), Instant::now());
+        solutions.send(solution(1), now);
+        assert!(solutions.subscribe(now + KEPT_FOR).0.is_empty());
+    }
+}

@@ -1,0 +1,270 @@
+//! Opening and updating channels (spec 5.3.2 to 5.3.8).
+//!
+//! A miner's `max_target` is honoured or refused, never made easier.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mining::channel::Channel;
+use mining::extranonce::PROXY_ROLLABLE_BYTES;
+use mining::target::Target;
+use mining::vardiff::Vardiff;
+use tracing::{debug, info};
+use wire::session::PeerError;
+use wire::sv2::codec::{Bytes32, Str255};
+use wire::sv2::mining::{
+    ERROR_CHANNEL_CAPACITY_EXHAUSTED, ERROR_EXTENDED_CHANNELS_NOT_SUPPORTED,
+    ERROR_INVALID_CHANNEL_ID, ERROR_INVALID_NOMINAL_HASHRATE, ERROR_INVALID_USER_IDENTITY,
+    ERROR_MAX_TARGET_OUT_OF_RANGE, ERROR_MIN_EXTRANONCE_SIZE_TOO_LARGE, OpenExtendedMiningChannel,
+    OpenExtendedMiningChannelSuccess, OpenMiningChannelError, OpenStandardMiningChannel,
+    OpenStandardMiningChannelSuccess, SetTarget, UpdateChannel, UpdateChannelError,
+};
+
+use super::session::{Downstream, GROUP_CHANNEL_ID, OpenChannel};
+
+/// Requests that may wait for the first work.
+const WAITING_MAX: usize = 64;
+
+/// A request for a channel of either kind.
+#[derive(Debug)]
+pub(super) struct OpenRequest {
+    request_id: u32,
+    user_identity: Str255,
+    nominal_hash_rate: f32,
+    max_target: Target,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Standard,
+    Extended { min_extranonce_bytes: usize },
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Extended { .. } => "extended",
+        }
+    }
+}
+
+impl OpenRequest {
+    pub(super) fn standard(request: OpenStandardMiningChannel) -> Self {
+        Self {
+            request_id: request.request_id,
+            user_identity: request.user_identity,
+            nominal_hash_rate: request.nominal_hash_rate,
+            max_target: Target::from_le_bytes(request.max_target),
+            kind: Kind::Standard,
+        }
+    }
+
+    pub(super) fn extended(request: OpenExtendedMiningChannel) -> Self {
+        Self {
+            request_id: request.request_id,
+            user_identity: request.user_identity,
+            nominal_hash_rate: request.nominal_hash_rate,
+            max_target: Target::from_le_bytes(request.max_target),
+            kind: Kind::Extended { min_extranonce_bytes: request.min_extranonce_size.into() },
+        }
+    }
+}
+
+impl Downstream {
+    /// Opens a channel, says why not, or keeps the request until there is work. Nothing is sent before
+    /// the answer: firmware takes any other frame for a refusal (miner-clients rule 33).
+    pub(super) fn request_channel(
+        &mut self,
+        now: Instant,
+        request: OpenRequest,
+    ) -> Result<(), PeerError> {
+        if self.work.is_none() {
+            if self.waiting.len() >= WAITING_MAX {
+                return Err(PeerError::OverLimit("requests that wait for the first work"));
+            }
+            self.waiting.push(request);
+            return Ok(());
+        }
+        let request_id = request.request_id;
+        match self.open(now, &request) {
+            Ok(channel_id) => self.send_first_job(now, channel_id),
+            Err(Refusal::Answer(code)) => {
+                debug!(code, "channel refused");
+                self.link.send(&OpenMiningChannelError { request_id, error_code: code.into() })
+            }
+            Err(Refusal::Peer(error)) => Err(error),
+        }
+    }
+
+    fn open(&mut self, now: Instant, request: &OpenRequest) -> Result<u32, Refusal> {
+        if self.channels.len() >= self.settings.limits.channels_per_connection_max {
+            return Err(Refusal::Answer(ERROR_CHANNEL_CAPACITY_EXHAUSTED));
+        }
+        let user = read_user(&request.user_identity)?;
+        let hashrate = read_hashrate(request.nominal_hash_rate)?;
+        if request.max_target < self.hardest_target() {
+            return Err(Refusal::Answer(ERROR_MAX_TARGET_OUT_OF_RANGE));
+        }
+        let prefix = self.allocate(request.kind)?;
+        let vardiff = Vardiff::new(self.settings.vardiff, hashrate, now);
+        let target = self.allowed(vardiff.target(), request.max_target);
+        let channel = Channel::new(prefix, target);
+        let channel_id = self.next_channel_id;
+        self.next_channel_id = channel_id
+            .checked_add(1)
+            .ok_or(PeerError::OverLimit("channel ids of one connection"))?;
+        info!(channel = channel_id, kind = request.kind.name(), %user,
+            difficulty = target.difficulty(), "channel opened");
+        self.answer_open(request.request_id, channel_id, &channel)?;
+        let mut open = OpenChannel { channel, user, vardiff, max_target: request.max_target };
+        open.vardiff.set_target(target, now);
+        self.channels.insert(channel_id, open);
+        self.channel_opened(now);
+        Ok(channel_id)
+    }
+
+    fn allocate(&self, kind: Kind) -> Result<mining::extranonce::ExtranoncePrefix, Refusal> {
+        let extranonces = &self.settings.extranonces;
+        let prefix = match kind {
+            Kind::Standard => extranonces.standard(),
+            Kind::Extended { .. } if self.standard_jobs_only() => {
+                return Err(Refusal::Answer(ERROR_EXTENDED_CHANNELS_NOT_SUPPORTED));
+            }
+            Kind::Extended { min_extranonce_bytes } => {
+                if min_extranonce_bytes > PROXY_ROLLABLE_BYTES {
+                    return Err(Refusal::Answer(ERROR_MIN_EXTRANONCE_SIZE_TOO_LARGE));
+                }
+                extranonces.extended(min_extranonce_bytes)
+            }
+        };
+        prefix.ok_or(Refusal::Answer(ERROR_CHANNEL_CAPACITY_EXHAUSTED))
+    }
+
+    fn answer_open(
+        &mut self,
+        request_id: u32,
+        channel_id: u32,
+        channel: &Channel,
+    ) -> Result<(), PeerError> {
+        let extranonce_prefix = Bytes32::new(channel.extranonce_prefix()).unwrap_or_default();
+        let target = channel.target().to_le_bytes();
+        let group_channel_id = GROUP_CHANNEL_ID;
+        if channel.is_standard() {
+            return self.link.send(&OpenStandardMiningChannelSuccess {
+                request_id,
+                channel_id,
+                target,
+                extranonce_prefix,
+                group_channel_id,
+            });
+        }
+        self.link.send(&OpenExtendedMiningChannelSuccess {
+            request_id,
+            channel_id,
+            target,
+            extranonce_size: u16::try_from(channel.rollable_bytes()).unwrap_or(0),
+            extranonce_prefix,
+            group_channel_id,
+        })
+    }
+
+    /// What the miner asks to change (spec 5.3.7): no answer if it is fine.
+    pub(super) fn update_channel(
+        &mut self,
+        now: Instant,
+        update: &UpdateChannel,
+    ) -> Result<(), PeerError> {
+        let channel_id = update.channel_id;
+        let max_target = Target::from_le_bytes(update.maximum_target);
+        let hardest = self.hardest_target();
+        let checked = match self.channels.get_mut(&channel_id) {
+            None => Err(ERROR_INVALID_CHANNEL_ID),
+            Some(_) if max_target < hardest => Err(ERROR_MAX_TARGET_OUT_OF_RANGE),
+            Some(open) => match read_hashrate(update.nominal_hash_rate) {
+                Ok(hashrate) => Ok((open, hashrate)),
+                Err(_) => Err(ERROR_INVALID_NOMINAL_HASHRATE),
+            },
+        };
+        let (open, hashrate) = match checked {
+            Ok(checked) => checked,
+            Err(code) => {
+                let error_code = Str255::from(code);
+                return self.link.send(&UpdateChannelError { channel_id, error_code });
+            }
+        };
+        open.max_target = max_target;
+        open.vardiff = Vardiff::new(self.settings.vardiff, hashrate, now);
+        let wanted = open.vardiff.target();
+        self.retarget(now, channel_id, wanted)
+    }
+
+    /// Gives a channel another target and, at once, a job that it applies to (miner-clients rule 40).
+    pub(super) fn retarget(
+        &mut self,
+        now: Instant,
+        channel_id: u32,
+        wanted: Target,
+    ) -> Result<(), PeerError> {
+        let Some(max_target) = self.channels.get(&channel_id).map(|open| open.max_target) else {
+            return Ok(());
+        };
+        let target = self.allowed(wanted, max_target);
+        let Some(open) = self.channels.get_mut(&channel_id) else {
+            return Ok(());
+        };
+        open.vardiff.set_target(target, now);
+        if open.channel.target() == target {
+            return Ok(());
+        }
+        open.channel.set_target(target);
+        debug!(channel = channel_id, user = %open.user, difficulty = target.difficulty(), "target set");
+        self.link.send(&SetTarget { channel_id, maximum_target: target.to_le_bytes() })?;
+        self.send_active_job(now, channel_id)
+    }
+
+    /// The target that is set where vardiff wants `wanted`: no harder than a block (or blocks would be
+    /// missed), no easier than the operator's minimum, and never easier than the miner takes.
+    fn allowed(&self, wanted: Target, max_target: Target) -> Target {
+        let easiest = Target::from_difficulty(self.settings.vardiff.min_difficulty);
+        wanted.max(self.hardest_target()).min(easiest).min(max_target)
+    }
+
+    /// A share must not be harder than a block.
+    fn hardest_target(&self) -> Target {
+        let tip = self.work.as_ref().map(|work| work.job.tip.target);
+        let easiest = Target::from_difficulty(self.settings.vardiff.min_difficulty);
+        tip.map_or(easiest, |target| target.min(easiest))
+    }
+}
+
+/// Why there is no channel.
+enum Refusal {
+    /// The miner is told so.
+    Answer(&'static str),
+    /// The connection is over.
+    Peer(PeerError),
+}
+
+impl From<PeerError> for Refusal {
+    fn from(error: PeerError) -> Self {
+        Self::Peer(error)
+    }
+}
+
+/// A name is credited in the ledger, so it must be text without control characters.
+fn read_user(identity: &Str255) -> Result<Arc<str>, Refusal> {
+    match identity.as_str() {
+        Some(user) if !user.chars().any(char::is_control) => Ok(user.into()),
+        _ => Err(Refusal::Answer(ERROR_INVALID_USER_IDENTITY)),
+    }
+}
+
+fn read_hashrate(hashes_per_second: f32) -> Result<f64, Refusal> {
+    if hashes_per_second.is_finite() && hashes_per_second >= 0.0 {
+        Ok(hashes_per_second.into())
+    } else {
+        Err(Refusal::Answer(ERROR_INVALID_NOMINAL_HASHRATE))
+    }
+}

@@ -1,0 +1,154 @@
+//! Gives one miner's session its socket, its work, its way to the ledger and to the network.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mining::share::Solution;
+use service::clock;
+use service::driver::{Host, drive};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info_span};
+use wire::sv2::keys::AuthoritySecret;
+use wire::sv2::link::Link;
+use wire::sv2::noise::ServerIdentity;
+
+use super::session::{Command, Downstream, Event, LIMITS, Settings};
+use crate::blocks::Solutions;
+use crate::shares::{ShareRecord, ShareSender};
+use crate::work::Work;
+
+/// Shares that are handed to the ledger together at the most.
+const BATCH_MAX: usize = 256;
+
+/// What every connection is given. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    /// Rules and limits.
+    pub settings: Arc<Settings>,
+    /// Signs the certificate of each connection.
+    pub authority: AuthoritySecret,
+    /// How long a certificate is valid, in seconds.
+    pub certificate_validity_seconds: u32,
+    /// What is to be mined; none before the first template.
+    pub work: watch::Receiver<Option<Arc<Work>>>,
+    /// Where accepted shares go.
+    pub shares: ShareSender,
+    /// Where blocks go.
+    pub solutions: Solutions,
+    /// Ends the connections.
+    pub shutdown: CancellationToken,
+}
+
+impl Service {
+    /// Serves one connection until it ends.
+    pub async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+        let identity = ServerIdentity {
+            authority: self.authority.clone(),
+            certificate_validity_seconds: self.certificate_validity_seconds,
+        };
+        let link = Link::server(identity, LIMITS, clock::fresh_seed(), clock::unix_now_seconds());
+        let mut session = Downstream::new(link, Arc::clone(&self.settings), clock::now());
+        let mut host = MinerHost::new(self);
+        let span = info_span!("miner", %peer);
+        async {
+            let ended = drive(&mut session, &mut host, stream).await;
+            host.hand_over().await;
+            debug!(reason = %ended, "connection closed");
+        }
+        .instrument(span)
+        .await;
+    }
+}
+
+struct MinerHost {
+    service: Service,
+    /// True until the session has been given the work that was there when it began.
+    is_new: bool,
+    /// Accepted and not yet handed to the ledger.
+    batch: Vec<ShareRecord>,
+    /// Handed over and not yet durable: ticket and number of shares.
+    tickets: VecDeque<(u64, usize)>,
+}
+
+impl MinerHost {
+    fn new(service: Service) -> Self {
+        Self { service, is_new: true, batch: Vec::new(), tickets: VecDeque::new() }
+    }
+
+    /// Cancel-safe: what is not handed over stays.
+    async fn hand_over(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let count = self.batch.len();
+        if let Some(ticket) = self.service.shares.send(&mut self.batch).await {
+            self.tickets.push_back((ticket, count));
+        }
+    }
+
+    /// How many more of the oldest shares are durable.
+    fn take_committed(&mut self) -> usize {
+        let durable = self.service.shares.durable();
+        let mut committed = 0;
+        while let Some((ticket, count)) = self.tickets.front().copied()
+            && ticket < durable
+        {
+            self.tickets.pop_front();
+            committed += count;
+        }
+        committed
+    }
+
+    fn take_work(&mut self) -> Option<Command> {
+        self.service.work.borrow_and_update().clone().map(Command::Work)
+    }
+
+    fn send_block(&self, solution: Solution) {
+        self.service.solutions.send(solution, clock::now());
+    }
+}
+
+impl Host<Downstream> for MinerHost {
+    async fn next_command(&mut self) -> Option<Command> {
+        self.hand_over().await;
+        if std::mem::take(&mut self.is_new)
+            && let Some(command) = self.take_work()
+        {
+            return Some(command);
+        }
+        loop {
+            let committed = self.take_committed();
+            if committed > 0 {
+                return Some(Command::Committed(committed));
+            }
+            let is_waiting = !self.tickets.is_empty();
+            tokio::select! {
+                () = self.service.shutdown.cancelled() => return None,
+                changed = self.service.work.changed() => {
+                    if changed.is_err() {
+                        return None;
+                    }
+                    if let Some(command) = self.take_work() {
+                        return Some(command);
+                    }
+                }
+                () = self.service.shares.moved(), if is_waiting => {}
+            }
+        }
+    }
+
+    async fn take_event(&mut self, event: Event) {
+        match event {
+            Event::Block(solution) => self.send_block(solution),
+            Event::Share(share) => {
+                self.batch.push(share);
+                if self.batch.len() >= BATCH_MAX {
+                    self.hand_over().await;
+                }
+            }
+        }
+    }
+}

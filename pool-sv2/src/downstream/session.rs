@@ -1,0 +1,324 @@
+//! The state machine of one miner's connection.
+//!
+//! It owns its channels: no lock and no other task stands between a share and its verdict. Shares leave
+//! as events and are acknowledged when the program says that they are durable; blocks leave first.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use mining::channel::Channel;
+use mining::extranonce::ExtranonceAllocator;
+use mining::share::Solution;
+use mining::target::Target;
+use mining::vardiff::{Vardiff, VardiffPolicy};
+use serde::Deserialize;
+use tracing::{debug, info, trace};
+use wire::session::{PeerError, Session, Timers};
+use wire::sv2::codec::{DecodeError, Str255};
+use wire::sv2::frame::Frame;
+use wire::sv2::link::{Link, LinkLimits};
+use wire::sv2::mining::{
+    CloseChannel, ERROR_JD_NOT_SUPPORTED, Mining, SetCustomMiningJob, SetCustomMiningJobError,
+};
+use wire::sv2::setup::{Setup, SetupConnectionSuccess, VERSION, is_setup_message};
+
+use super::open::OpenRequest;
+use super::setup::negotiate;
+use super::submit::Unacknowledged;
+use crate::shares::ShareRecord;
+use crate::work::Work;
+
+/// What the link may hold. A custom job is the largest message that a miner can send; a miner that lets
+/// a megabyte pile up does not read.
+pub const LIMITS: LinkLimits = LinkLimits { frame_bytes_max: 1 << 17, output_bytes_max: 1 << 20 };
+
+/// Handshake and setup must be done within this; a miner does both in two round trips.
+const SETUP_MAX: Duration = Duration::from_secs(10);
+/// A connection without a channel is of no use to anybody after this (spec 5.3.2).
+const FIRST_CHANNEL_MAX: Duration = Duration::from_secs(60);
+/// How often the channels' vardiff is asked.
+const VARDIFF_INTERVAL: Duration = Duration::from_secs(5);
+
+/// `[limits]` of the config.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at a time; further ones wait.
+    pub connections_max: usize,
+    /// Channels on one connection; further ones are refused.
+    pub channels_per_connection_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections_max: 20_000, channels_per_connection_max: 16_384 }
+    }
+}
+
+/// What all connections have in common.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How difficulty follows hashrate.
+    pub vardiff: VardiffPolicy,
+    /// What one peer may hold.
+    pub limits: Limits,
+    /// Hands out extranonce prefixes, unique over all connections.
+    pub extranonces: ExtranonceAllocator,
+}
+
+/// What the pool tells the session.
+pub enum Command {
+    /// There is other work.
+    Work(Arc<Work>),
+    /// So many more of the shares that left as events, the oldest first, are durable.
+    Committed(usize),
+}
+
+/// What the session tells the pool.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A block: to be sent to the network before anything else.
+    Block(Solution),
+    /// An accepted share: to be made durable.
+    Share(ShareRecord),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Handshake,
+    AwaitSetup,
+    Open { standard_jobs_only: bool },
+    Refused,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timer {
+    Setup,
+    FirstChannel,
+    Vardiff,
+}
+
+/// The group that all channels of a connection belong to (spec 5.2.3). Channel ids start after it.
+pub(super) const GROUP_CHANNEL_ID: u32 = 1;
+
+/// A channel and what the connection knows of it besides.
+pub(super) struct OpenChannel {
+    pub(super) channel: Channel,
+    pub(super) user: Arc<str>,
+    pub(super) vardiff: Vardiff,
+    /// The easiest target that the miner takes.
+    pub(super) max_target: Target,
+}
+
+/// One miner's connection.
+pub struct Downstream {
+    pub(super) link: Link,
+    state: State,
+    timers: Timers<Timer>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) work: Option<Arc<Work>>,
+    pub(super) channels: BTreeMap<u32, OpenChannel>,
+    pub(super) next_channel_id: u32,
+    pub(super) next_job_id: u32,
+    /// Asked for before there was work.
+    pub(super) waiting: Vec<OpenRequest>,
+    /// Left as events and not durable yet, oldest first.
+    pub(super) unacknowledged: VecDeque<Unacknowledged>,
+    pub(super) events: VecDeque<Event>,
+}
+
+impl Downstream {
+    /// Starts over `link`, a server's.
+    pub fn new(link: Link, settings: Arc<Settings>, now: Instant) -> Self {
+        let mut timers = Timers::default();
+        timers.set(Timer::Setup, now + SETUP_MAX);
+        Self {
+            link,
+            state: State::Handshake,
+            timers,
+            settings,
+            work: None,
+            channels: BTreeMap::new(),
+            next_channel_id: GROUP_CHANNEL_ID + 1,
+            next_job_id: 1,
+            waiting: Vec::new(),
+            unacknowledged: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// True if extended jobs cannot be sent here (REQUIRES_STANDARD_JOBS).
+    pub(super) fn standard_jobs_only(&self) -> bool {
+        matches!(self.state, State::Open { standard_jobs_only: true })
+    }
+
+    fn handle_frame(&mut self, now: Instant, frame: &Frame) -> Result<(), PeerError> {
+        let kind = frame.header.message_type;
+        if frame.header.extension != 0 {
+            // Unknown extensions are to be discarded (spec 3.4.1).
+            debug!(extension = frame.header.extension, "message of an unknown extension ignored");
+            return Ok(());
+        }
+        match (self.state, is_setup_message(kind)) {
+            (State::Refused, _) => Ok(()),
+            (State::AwaitSetup, true) => {
+                self.handle_setup(now, Setup::decode(kind, &frame.payload)?)
+            }
+            (State::Open { .. }, false) => match Mining::decode(kind, &frame.payload) {
+                Ok(message) => self.handle_message(now, message),
+                Err(DecodeError::UnknownMessage(kind)) => {
+                    debug!(kind, "message of an unknown type ignored");
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
+            },
+            (State::Open { .. }, true) => {
+                Err(PeerError::Misbehaved("a common message after the setup"))
+            }
+            (State::Handshake | State::AwaitSetup, _) => {
+                Err(PeerError::Misbehaved("the first message must be SetupConnection"))
+            }
+        }
+    }
+
+    fn handle_setup(&mut self, now: Instant, message: Setup) -> Result<(), PeerError> {
+        let Setup::SetupConnection(message) = message else {
+            return Err(PeerError::Misbehaved("the first message must be SetupConnection"));
+        };
+        self.timers.stop(Timer::Setup);
+        match negotiate(&message) {
+            Ok(features) => {
+                debug!(vendor = %message.vendor.display(), hardware = %message.hardware_version.display(),
+                    firmware = %message.firmware.display(), flags = message.flags, "connection set up");
+                self.state = State::Open { standard_jobs_only: features.standard_jobs_only };
+                self.timers.set(Timer::FirstChannel, now + FIRST_CHANNEL_MAX);
+                self.link.send(&SetupConnectionSuccess { used_version: VERSION, flags: 0 })
+            }
+            Err(error) => {
+                debug!(code = %error.error_code.display(), "connection refused");
+                self.state = State::Refused;
+                self.link.send(&error)
+            }
+        }
+    }
+
+    fn handle_message(&mut self, now: Instant, message: Mining) -> Result<(), PeerError> {
+        trace!(message = message.name(), "received");
+        match message {
+            Mining::SubmitSharesStandard(share) => self.submit_standard(now, &share),
+            Mining::SubmitSharesExtended(share) => self.submit_extended(now, &share),
+            Mining::OpenStandardMiningChannel(request) => {
+                self.request_channel(now, OpenRequest::standard(request))
+            }
+            Mining::OpenExtendedMiningChannel(request) => {
+                self.request_channel(now, OpenRequest::extended(request))
+            }
+            Mining::UpdateChannel(update) => self.update_channel(now, &update),
+            Mining::CloseChannel(close) => {
+                self.close_channel(now, &close);
+                Ok(())
+            }
+            Mining::SetCustomMiningJob(request) => self.refuse_custom_job(&request),
+            other => {
+                debug!(message = other.name(), "message ignored that only a server sends");
+                Ok(())
+            }
+        }
+    }
+
+    /// Closes a channel, or all of them if the group is named (spec 5.3.9).
+    fn close_channel(&mut self, now: Instant, close: &CloseChannel) {
+        let reason = close.reason_code.display();
+        if close.channel_id == GROUP_CHANNEL_ID {
+            info!(channels = self.channels.len(), %reason, "channels closed");
+            self.channels.clear();
+        } else if let Some(closed) = self.channels.remove(&close.channel_id) {
+            info!(channel = close.channel_id, user = %closed.user, %reason, "channel closed");
+        }
+        if self.channels.is_empty() && self.waiting.is_empty() {
+            self.timers.set(Timer::FirstChannel, now + FIRST_CHANNEL_MAX);
+        }
+    }
+
+    fn refuse_custom_job(&mut self, request: &SetCustomMiningJob) -> Result<(), PeerError> {
+        self.link.send(&SetCustomMiningJobError {
+            channel_id: request.channel_id,
+            request_id: request.request_id,
+            error_code: Str255::from(ERROR_JD_NOT_SUPPORTED),
+        })
+    }
+
+    /// A channel is open: watch its difficulty, and stop waiting for the first one.
+    pub(super) fn channel_opened(&mut self, now: Instant) {
+        self.timers.stop(Timer::FirstChannel);
+        if !self.timers.is_set(Timer::Vardiff) {
+            self.timers.set(Timer::Vardiff, now + VARDIFF_INTERVAL);
+        }
+    }
+
+    fn check_vardiff(&mut self, now: Instant) -> Result<(), PeerError> {
+        self.timers.set(Timer::Vardiff, now + VARDIFF_INTERVAL);
+        let wanted: Vec<_> = self
+            .channels
+            .iter_mut()
+            .filter_map(|(id, open)| Some((*id, open.vardiff.check(now)?)))
+            .collect();
+        wanted.into_iter().try_for_each(|(id, target)| self.retarget(now, id, target))
+    }
+}
+
+impl Session for Downstream {
+    type Command = Command;
+    type Event = Event;
+
+    fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), PeerError> {
+        self.link.receive(bytes)?;
+        if self.state == State::Handshake && self.link.is_open() {
+            self.state = State::AwaitSetup;
+        }
+        while let Some(frame) = self.link.next_frame()? {
+            self.handle_frame(now, &frame)?;
+        }
+        Ok(())
+    }
+
+    fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), PeerError> {
+        match command {
+            Command::Work(work) => self.take_work(now, &work),
+            Command::Committed(count) => self.acknowledge(count),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), PeerError> {
+        while let Some(timer) = self.timers.pop_expired(now) {
+            match timer {
+                Timer::Setup => return Err(PeerError::TimedOut("no SetupConnection in time")),
+                Timer::FirstChannel if self.waiting.is_empty() => {
+                    return Err(PeerError::TimedOut("no channel was opened in time"));
+                }
+                // Whoever waits for work has asked for a channel.
+                Timer::FirstChannel => self.timers.set(timer, now + FIRST_CHANNEL_MAX),
+                Timer::Vardiff => self.check_vardiff(now)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_transmit(&mut self, out: &mut BytesMut) -> bool {
+        self.link.poll_transmit(out)
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.state == State::Refused
+    }
+}

@@ -1,0 +1,132 @@
+//! Accepted shares on their way from connections to the ledger, and the word that comes back.
+//!
+//! Connections hand over batches and get a ticket each; the ledger answers all of them with one
+//! watermark: every ticket below it is durable. Nobody routes acknowledgements.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mining::target::Hashes;
+use tokio::sync::{mpsc, watch};
+
+/// Batches that may wait for the ledger. Connections that find it full are not read until it drains.
+const QUEUE_MAX: usize = 4_096;
+
+/// An accepted share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareRecord {
+    /// Who is credited; without control characters.
+    pub user: Arc<str>,
+    /// With what.
+    pub work: Hashes,
+    /// The header hash, internal byte order.
+    pub hash: [u8; 32],
+}
+
+/// Shares that are made durable together.
+#[derive(Debug)]
+pub struct Batch {
+    ticket: u64,
+    /// In the order of their acceptance.
+    pub shares: Vec<ShareRecord>,
+}
+
+/// Makes the two ends.
+pub fn queue() -> (ShareSender, ShareQueue) {
+    let (sender, batches) = mpsc::channel(QUEUE_MAX);
+    let durable = watch::Sender::new(0);
+    let receiver = durable.subscribe();
+    let next_ticket = Arc::new(AtomicU64::new(0));
+    let sender = ShareSender { batches: sender, next_ticket, durable: receiver };
+    (sender, ShareQueue { batches, durable, early: BTreeSet::new() })
+}
+
+/// A connection's end.
+#[derive(Debug, Clone)]
+pub struct ShareSender {
+    batches: mpsc::Sender<Batch>,
+    next_ticket: Arc<AtomicU64>,
+    durable: watch::Receiver<u64>,
+}
+
+impl ShareSender {
+    /// Hands over all of `shares` once there is room, and gives their ticket; `None` if the ledger is
+    /// gone. Cancel-safe: dropped before it is done, it has taken nothing.
+    pub async fn send(&self, shares: &mut Vec<ShareRecord>) -> Option<u64> {
+        let permit = self.batches.reserve().await.ok()?;
+        let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
+        permit.send(Batch { ticket, shares: std::mem::take(shares) });
+        Some(ticket)
+    }
+
+    /// Every ticket below this is durable.
+    pub fn durable(&mut self) -> u64 {
+        *self.durable.borrow_and_update()
+    }
+
+    /// Waits until the watermark has moved; never ends if the ledger is gone.
+    pub async fn moved(&mut self) {
+        if self.durable.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// The ledger's end.
+#[derive(Debug)]
+pub struct ShareQueue {
+    batches: mpsc::Receiver<Batch>,
+    durable: watch::Sender<u64>,
+    /// Durable tickets above the watermark: a batch may overtake another on its way here.
+    early: BTreeSet<u64>,
+}
+
+impl ShareQueue {
+    /// Waits for a batch, on a thread that may block; `None` once every sender is gone.
+    pub fn wait(&mut self) -> Option<Batch> {
+        self.batches.blocking_recv()
+    }
+
+    /// A batch that is there already.
+    pub fn take(&mut self) -> Option<Batch> {
+        self.batches.try_recv().ok()
+    }
+
+    /// These batches are durable.
+    pub fn publish(&mut self, batches: &[Batch]) {
+        self.early.extend(batches.iter().map(|batch| batch.ticket));
+        let mut mark = *self.durable.borrow();
+        while self.early.remove(&mark) {
+            mark += 1;
+        }
+        self.durable.send_replace(mark);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(ticket: u64) -> Batch {
+        Batch { ticket, shares: Vec::new() }
+    }
+
+    #[test]
+    fn the_watermark_waits_for_a_batch_that_was_overtaken() {
+        let (mut sender, mut queue) = queue();
+        queue.publish(&[batch(1), batch(2)]);
+        assert_eq!(sender.durable(), 0);
+        queue.publish(&[batch(0)]);
+        assert_eq!(sender.durable(), 3);
+    }
+
+    #[tokio::test]
+    async fn each_batch_gets_a_ticket_of_its_own() {
+        let (sender, mut queue) = queue();
+        let tickets =
+            [sender.send(&mut Vec::new()).await, sender.clone().send(&mut Vec::new()).await];
+        assert_eq!(tickets, [Some(0), Some(1)]);
+        assert!(queue.take().is_some() && queue.take().is_some() && queue.take().is_none());
+    }
+}

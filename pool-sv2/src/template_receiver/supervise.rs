@@ -1,0 +1,166 @@
+//! Keeps one connection to a template provider: dials, runs the session, and dials again for ever.
+//!
+//! The loss of a provider ends nothing: miners keep their work, and what was found meanwhile is sent
+//! when it is back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use mining::share::Solution;
+use mining::template::{ChainTip, Template};
+use serde::Deserialize;
+use service::authority::ExpectedKey;
+use service::backoff::Backoff;
+use service::config::ConfigError;
+use service::driver::{Ended, Host, drive};
+use service::{clock, listen};
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use wire::session::PeerError;
+use wire::sv2::link::Link;
+
+use super::session::{Command, Constraints, Event, LIMITS, TemplateReceiver};
+use crate::blocks::Solutions;
+
+/// `[[template_provider]]` of the config.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateProviderConfig {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// The provider's authority key.
+    pub authority_key: Option<String>,
+    /// A file with the provider's authority key, read at each connect.
+    pub authority_key_file: Option<std::path::PathBuf>,
+    /// Take any server for the right one.
+    #[serde(default)]
+    pub unauthenticated: bool,
+}
+
+impl TemplateProviderConfig {
+    /// The key that the provider must prove.
+    pub fn expected_key(&self) -> Result<ExpectedKey, ConfigError> {
+        ExpectedKey::from_settings(
+            "template_provider",
+            self.authority_key.as_deref(),
+            self.authority_key_file.as_deref(),
+            self.unauthenticated,
+        )
+    }
+}
+
+/// What a provider tells the pool.
+#[derive(Debug)]
+pub enum Update {
+    /// It is connected.
+    Found,
+    /// It is gone, and why.
+    Lost(String),
+    /// It has work.
+    Template(Arc<ChainTip>, Arc<Template>),
+}
+
+/// One provider and what it takes to talk to it.
+pub struct Supervisor {
+    /// Its address and key.
+    pub config: TemplateProviderConfig,
+    /// The key that it must prove.
+    pub key: ExpectedKey,
+    /// What the pool's outputs need.
+    pub constraints: Constraints,
+    /// What is to be submitted.
+    pub solutions: Solutions,
+    /// Where its templates go.
+    pub updates: mpsc::Sender<Update>,
+}
+
+impl Supervisor {
+    /// Runs until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut backoff = Backoff::for_neighbours();
+        loop {
+            let (ended, was_ready) = tokio::select! {
+                () = shutdown.cancelled() => return,
+                ended = self.connect_once() => ended,
+            };
+            if was_ready {
+                backoff.reset();
+            }
+            let delay = backoff.next_delay();
+            let address = &self.config.address;
+            warn!(%address, reason = %ended, retry_ms = delay.as_millis(), "template provider lost");
+            drop(self.updates.send(Update::Lost(ended.to_string())).await);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    /// Says why it ended and whether the provider had accepted the connection.
+    async fn connect_once(&self) -> (Ended, bool) {
+        let session = match self.dial().await {
+            Ok(session) => session,
+            Err(ended) => return (ended, false),
+        };
+        let (mut session, stream) = session;
+        let (kept, found) = self.solutions.subscribe(clock::now());
+        let mut host = ReceiverHost { supervisor: self, kept: kept.into(), found, is_ready: false };
+        let ended = drive(&mut session, &mut host, stream).await;
+        (ended, host.is_ready)
+    }
+
+    async fn dial(&self) -> Result<(TemplateReceiver, tokio::net::TcpStream), Ended> {
+        let address = self.config.address.as_str();
+        let key = self.key.read()?;
+        let stream = listen::connect(address).await?;
+        let link = Link::client(key, LIMITS, clock::fresh_seed(), clock::unix_now_seconds())
+            .map_err(PeerError::from)?;
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
+        let port = port.parse().unwrap_or(0);
+        let session = TemplateReceiver::new(link, host, port, self.constraints, clock::now());
+        Ok((session, stream))
+    }
+}
+
+struct ReceiverHost<'a> {
+    supervisor: &'a Supervisor,
+    /// Found before this connection: sent as soon as it is ready.
+    kept: VecDeque<Solution>,
+    found: broadcast::Receiver<Solution>,
+    is_ready: bool,
+}
+
+impl Host<TemplateReceiver> for ReceiverHost<'_> {
+    async fn next_command(&mut self) -> Option<Command> {
+        if !self.is_ready {
+            return std::future::pending().await;
+        }
+        if let Some(solution) = self.kept.pop_front() {
+            return Some(Command::Submit(solution));
+        }
+        loop {
+            match self.found.recv().await {
+                Ok(solution) => return Some(Command::Submit(solution)),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::error!(missed, "solutions lost on a provider that does not read");
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    async fn take_event(&mut self, event: Event) {
+        let update = match event {
+            Event::Ready => {
+                self.is_ready = true;
+                info!(address = %self.supervisor.config.address, "template provider found");
+                Update::Found
+            }
+            Event::Template(tip, template) => Update::Template(tip, template),
+        };
+        // The pool is gone only when the program ends.
+        drop(self.supervisor.updates.send(update).await);
+    }
+}
