@@ -5,4 +5,11 @@
 //! process whatever happens to it. A missing node or program is a failure with a sentence, never a
 //! test that is skipped.
 
+pub mod block;
+pub mod log;
+pub mod node;
 pub mod pair;
+pub mod process;
+pub mod program;
+pub mod wait;
+pub mod world;

@@ -61,15 +61,13 @@ impl<C: Session, S: Session> Pair<C, S> {
 
     /// Gives the client a command and lets both talk until they have nothing to say.
     pub fn command_client(&mut self, command: C::Command) {
-        self.client
-            .act(|session| session.handle_command(self.now, command));
+        self.client.act(|session| session.handle_command(self.now, command));
         self.drive();
     }
 
     /// Gives the server a command and lets both talk until they have nothing to say.
     pub fn command_server(&mut self, command: S::Command) {
-        self.server
-            .act(|session| session.handle_command(self.now, command));
+        self.server.act(|session| session.handle_command(self.now, command));
         self.drive();
     }
 
@@ -107,15 +105,10 @@ impl<C: Session, S: Session> Pair<C, S> {
     /// Puts on their way what both have to say; gives the next arrival.
     fn exchange(&mut self) -> Option<Instant> {
         let arrival = self.now + self.latency;
-        self.client
-            .speak(&mut self.server, arrival, self.fragment_bytes);
-        self.server
-            .speak(&mut self.client, arrival, self.fragment_bytes);
+        self.client.speak(&mut self.server, arrival, self.fragment_bytes);
+        self.server.speak(&mut self.client, arrival, self.fragment_bytes);
         let first = |arrivals: Option<&(Instant, Bytes)>| arrivals.map(|(at, _)| *at);
-        let arrivals = [
-            first(self.client.coming.front()),
-            first(self.server.coming.front()),
-        ];
+        let arrivals = [first(self.client.coming.front()), first(self.server.coming.front())];
         arrivals.into_iter().flatten().min()
     }
 
@@ -129,12 +122,7 @@ impl<C: Session, S: Session> Pair<C, S> {
 
 impl<T: Session> Peer<T> {
     fn new(session: T) -> Self {
-        Self {
-            session,
-            events: VecDeque::new(),
-            ended: None,
-            coming: VecDeque::new(),
-        }
+        Self { session, events: VecDeque::new(), ended: None, coming: VecDeque::new() }
     }
 
     /// The next event that no test has taken.
@@ -153,8 +141,7 @@ impl<T: Session> Peer<T> {
         if let Err(error) = action(&mut self.session) {
             self.ended = Some(Ended::Failed(error));
         }
-        self.events
-            .extend(std::iter::from_fn(|| self.session.poll_event()));
+        self.events.extend(std::iter::from_fn(|| self.session.poll_event()));
     }
 
     /// Takes what has arrived and acts on deadlines that have passed.
@@ -171,8 +158,7 @@ impl<T: Session> Peer<T> {
     fn speak<U: Session>(&mut self, to: &mut Peer<U>, arrival: Instant, fragment_bytes: usize) {
         let mut out = BytesMut::new();
         while self.session.poll_transmit(&mut out) {}
-        self.events
-            .extend(std::iter::from_fn(|| self.session.poll_event()));
+        self.events.extend(std::iter::from_fn(|| self.session.poll_event()));
         while !out.is_empty() {
             let piece = out.split_to(out.len().min(fragment_bytes)).freeze();
             to.coming.push_back((arrival, piece));

@@ -1,0 +1,319 @@
+//! Everything together on one machine: node, template-provider, pool, translator, devices.
+//!
+//! Each program gets its settings as a person would give them: a TOML file and a command line. The
+//! servers choose free ports and say which; when one is started again it keeps its port.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use toml::{Table, toml};
+
+use crate::block::MinedBlock;
+use crate::log::{Event, Mark};
+use crate::node::Node;
+use crate::program::{Launch, Program, Programs};
+use crate::wait::until;
+
+/// What the pool puts into each coinbase.
+pub const COINBASE_TAG: &str = "/Adit/";
+/// The user as which the translator mines at the pool.
+pub const TRANSLATOR_USER: &str = "translator";
+/// Lower than what any device here needs, so that the device's rate decides.
+const MIN_DIFFICULTY: f64 = 0.000_01;
+
+/// What a world is like.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where the programs are.
+    pub programs: Programs,
+    /// Whether there is a translator for V1 devices.
+    pub translator: bool,
+    /// Hashes per second of each device.
+    pub device_hashrate: u64,
+    /// Shares that each device is to send, a minute. On regtest each is a block.
+    pub shares_per_minute: f64,
+    /// What the programs log: a `RUST_LOG` filter.
+    pub log_filter: String,
+}
+
+impl Plan {
+    /// A world for a test: programs built first, slow devices, a block a second.
+    pub fn for_test() -> Result<Self> {
+        Ok(Self {
+            programs: Programs::built()?,
+            translator: false,
+            device_hashrate: 300_000,
+            shares_per_minute: 90.0,
+            log_filter: "debug".to_owned(),
+        })
+    }
+
+    /// The same with a translator.
+    #[must_use]
+    pub fn with_translator(self) -> Self {
+        Self { translator: true, ..self }
+    }
+
+    /// Starts everything but devices, each part when the one that it needs is up.
+    pub fn start(self) -> Result<World> {
+        World::start(self)
+    }
+}
+
+/// How a device reaches the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// Stratum V1, through the translator.
+    V1,
+    /// Stratum V2, an extended channel.
+    V2Extended,
+    /// Stratum V2, a standard channel.
+    V2Standard,
+}
+
+/// A running stack.
+#[derive(Debug)]
+pub struct World {
+    /// Bitcoin on regtest.
+    pub node: Node,
+    /// template-provider.
+    pub template_provider: Server,
+    /// pool-sv2.
+    pub pool: Server,
+    /// translator-v1, if the plan has one.
+    pub translator: Option<Server>,
+    /// Where the pool's blocks pay.
+    pub payout_address: String,
+    plan: Plan,
+    folder: TempDir,
+}
+
+/// A server of the stack: a program with a URL.
+#[derive(Debug)]
+pub struct Server {
+    /// The program.
+    pub program: Program,
+    /// Where it listens, as it printed it.
+    pub url: String,
+    /// How the line with the URL starts.
+    said: &'static str,
+}
+
+impl Server {
+    /// Starts a server and waits until it says where it listens.
+    fn start(launch: Launch, said: &'static str, address_variable: &str) -> Result<Self> {
+        let mut program = Program::start(launch)?;
+        let url = program.wait_said(said)?;
+        let address = address_of(&url);
+        program.set_variable(address_variable, address);
+        Ok(Self { url, said, program })
+    }
+
+    /// `HOST:PORT`.
+    pub fn address(&self) -> &str {
+        address_of(&self.url)
+    }
+
+    /// The authority key; empty for V1.
+    pub fn key(&self) -> &str {
+        self.url.rsplit_once('/').map_or("", |(_, key)| key)
+    }
+
+    /// SIGKILL, then the same again on the same port.
+    pub fn kill_and_restart(&mut self) -> Result<()> {
+        self.program.kill();
+        self.restart()
+    }
+
+    /// The same again on the same port, once it is ended.
+    pub fn restart(&mut self) -> Result<()> {
+        self.program.restart()?;
+        let url = self.program.wait_said(self.said)?;
+        anyhow::ensure!(url == self.url, "it came back as {url} and was {} before", self.url);
+        Ok(())
+    }
+}
+
+fn address_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
+impl World {
+    fn start(plan: Plan) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("adit-world-").tempdir()?;
+        let node = Node::start_funded()?;
+        let payout_address = node.new_address()?;
+        let start = |name: &str, settings: Table, said, variable| {
+            let launch = server_launch(&plan, folder.path(), name, &settings)?;
+            Server::start(launch, said, variable).with_context(|| format!("{name} does not start"))
+        };
+        let template_provider = start(
+            "template-provider",
+            template_provider_settings(&node, folder.path()),
+            "templates at ",
+            "TEMPLATE_PROVIDER__LISTEN__ADDRESS",
+        )?;
+        let pool = start(
+            "pool-sv2",
+            pool_settings(&plan, &template_provider, &payout_address, folder.path()),
+            "mining at ",
+            "POOL_SV2__LISTEN__ADDRESS",
+        )?;
+        let translator = match plan.translator {
+            true => Some(start(
+                "translator-v1",
+                translator_settings(&plan, &pool),
+                "mining at ",
+                "TRANSLATOR_V1__LISTEN__ADDRESS",
+            )?),
+            false => None,
+        };
+        Ok(Self { node, template_provider, pool, translator, payout_address, plan, folder })
+    }
+
+    /// Starts a device that mines as `user`.
+    pub fn start_device(&self, route: Route, user: &str) -> Result<Program> {
+        let rate = self.plan.device_hashrate.to_string();
+        let url = match route {
+            Route::V1 => &self.translator.as_ref().context("a V1 device needs a translator")?.url,
+            Route::V2Extended | Route::V2Standard => &self.pool.url,
+        };
+        let channel = match route {
+            Route::V2Standard => "standard",
+            Route::V1 | Route::V2Extended => "extended",
+        };
+        let arguments = [
+            url.as_str(),
+            "--user",
+            user,
+            "--threads",
+            "1",
+            "--channel",
+            channel,
+            "--hashrate-limit",
+            &rate,
+            "--nominal-hashrate",
+            &rate,
+        ];
+        Program::start(Launch {
+            name: format!("cpu-miner {user}"),
+            path: self.plan.programs.path("cpu-miner")?,
+            arguments: arguments.into_iter().map(OsString::from).collect(),
+            variables: vec![("RUST_LOG".to_owned(), self.plan.log_filter.clone())],
+        })
+    }
+
+    /// Every event of the servers from now on, each with the program's name, in the order in which
+    /// they were read.
+    pub fn follow(&self) -> Receiver<(String, Event)> {
+        let (sender, events) = channel();
+        let servers = [Some(&self.template_provider), Some(&self.pool), self.translator.as_ref()];
+        for server in servers.into_iter().flatten() {
+            server.program.log().follow(sender.clone());
+        }
+        events
+    }
+
+    /// Waits for the pool to find a block of `user` after `from`, and for the node to have it in
+    /// its chain.
+    pub fn wait_for_block(
+        &mut self,
+        user: &str,
+        from: Mark,
+        within: Duration,
+    ) -> Result<MinedBlock> {
+        let what = format!("a block of {user}");
+        let found = self.pool.program.wait_for_log(from, within, &what, |event| {
+            event.is("block found") && event.text("user") == user
+        })?;
+        let hash = found.text("hash");
+        let read = until("the block in the node's chain", within, || {
+            Ok(MinedBlock::read(&self.node, &hash).ok())
+        });
+        read.with_context(|| self.template_provider.program.log().tail())
+    }
+
+    /// The folder of keys, settings and the ledger.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn server_launch(plan: &Plan, folder: &Path, name: &str, settings: &Table) -> Result<Launch> {
+    let file = folder.join(format!("{name}.toml"));
+    fs::write(&file, settings.to_string())?;
+    Ok(Launch {
+        name: name.to_owned(),
+        path: plan.programs.path(name)?,
+        arguments: vec!["run".into(), "--config".into(), file.into()],
+        variables: vec![("RUST_LOG".to_owned(), plan.log_filter.clone())],
+    })
+}
+
+fn template_provider_settings(node: &Node, folder: &Path) -> Table {
+    let key_file = display(&folder.join("template-provider.key"));
+    let (rpc_url, cookie_file) = (node.rpc_url(), display(&node.cookie_file()));
+    toml! {
+        [listen]
+        address = "127.0.0.1:0"
+        [authority]
+        secret_key_file = key_file
+        [node]
+        rpc_url = rpc_url
+        cookie_file = cookie_file
+        template_refresh_seconds = 1
+    }
+}
+
+fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &Path) -> Table {
+    let key_file = display(&folder.join("pool-sv2.key"));
+    let ledger_file = display(&folder.join("shares.log"));
+    let (address, key) = (provider.address(), provider.key());
+    let shares_per_minute = plan.shares_per_minute;
+    toml! {
+        [listen]
+        address = "127.0.0.1:0"
+        [authority]
+        secret_key_file = key_file
+        [[template_provider]]
+        address = address
+        authority_key = key
+        [payout]
+        network = "regtest"
+        address = payout_address
+        coinbase_tag = COINBASE_TAG
+        [vardiff]
+        shares_per_minute = shares_per_minute
+        min_difficulty = MIN_DIFFICULTY
+        [shares]
+        ledger_file = ledger_file
+    }
+}
+
+fn translator_settings(plan: &Plan, pool: &Server) -> Table {
+    let (address, key) = (pool.address(), pool.key());
+    let shares_per_minute = plan.shares_per_minute;
+    let initial_hashrate = i64::try_from(plan.device_hashrate).unwrap_or(i64::MAX);
+    toml! {
+        [listen]
+        address = "127.0.0.1:0"
+        [upstream]
+        address = address
+        authority_key = key
+        user_identity = TRANSLATOR_USER
+        [vardiff]
+        shares_per_minute = shares_per_minute
+        min_difficulty = MIN_DIFFICULTY
+        initial_hashrate = initial_hashrate
+    }
+}
+
+fn display(path: &Path) -> String {
+    path.display().to_string()
+}
