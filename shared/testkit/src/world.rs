@@ -220,23 +220,25 @@ impl World {
         events
     }
 
-    /// Waits for the pool to find a block of `user` after `from`, and for the node to have it in
-    /// its chain.
+    /// Waits for a block that the pool says `user` found after `from`, and that the node has in
+    /// its chain. One of two devices that find a block at the same moment loses it.
     pub fn wait_for_block(
         &mut self,
         user: &str,
         from: Mark,
         within: Duration,
     ) -> Result<MinedBlock> {
-        let what = format!("a block of {user}");
-        let found = self.pool.program.wait_for_log(from, within, &what, |event| {
-            event.is("block found") && event.text("user") == user
-        })?;
-        let hash = found.text("hash");
-        let read = until("the block in the node's chain", within, || {
-            Ok(MinedBlock::read(&self.node, &hash).ok())
+        let log = self.pool.program.log().clone();
+        let found = until(&format!("a block of {user} in the node's chain"), within, || {
+            let events = log.events(from).into_iter();
+            let mut hashes = events
+                .filter(|event| event.is("block found") && event.text("user") == user)
+                .map(|event| event.text("hash"));
+            Ok(hashes.find_map(|hash| MinedBlock::read(&self.node, &hash).ok()))
         });
-        read.with_context(|| self.template_provider.program.log().tail())
+        found.with_context(|| {
+            format!("{}\n{}", self.template_provider.program.log().tail(), log.tail())
+        })
     }
 
     /// The folder of keys, settings and the ledger.
