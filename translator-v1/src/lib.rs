@@ -1,1 +1,14 @@
-//! Placeholder.
+//! translator-v1: Stratum V1 miners in, one Stratum V2 channel out.
+//!
+//! Rooms: `downstream` speaks V1 with one miner, `upstream` speaks V2 with the pool; neither knows
+//! the other. `bridge` is what both know: how jobs, shares, extranonces and difficulties of one
+//! side become those of the other. `shares` and `miners` are the queues and sums between their
+//! tasks. They are wired together in `app` alone.
+
+pub mod app;
+pub mod bridge;
+pub mod config;
+pub mod downstream;
+pub mod miners;
+pub mod shares;
+pub mod upstream;

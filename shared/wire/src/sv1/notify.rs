@@ -85,7 +85,7 @@ impl Notify {
 ///
 /// The job id, nTime and `clean_jobs` differ from miner to miner and stand at the ends, so that a
 /// line is three short pieces around one copy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderedNotify {
     middle: String,
 }

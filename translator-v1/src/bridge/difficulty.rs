@@ -1,0 +1,89 @@
+//! What difficulty a miner is told, and how its shares are held to it.
+
+use mining::target::Target;
+
+/// bfgminer takes an integer difficulty for pdiff, whose targets are easier than ours by 65536/65535
+/// (rule 23). Its shares in between never go upstream, but they are no fault of the miner.
+const PDIFF_RATIO: f64 = 1.000_015_3;
+
+/// The easiest and hardest difficulty that is ever sent: 2^-40 and 2^80.
+const EXPONENT_RANGE: std::ops::RangeInclusive<i32> = -40..=80;
+
+/// The difficulty to tell a miner that should have `wanted`, on jobs that the upstream gave with
+/// `upstream_target`: a power of two (rule 22), not above either. A harder one than upstream's would
+/// hold back shares that it waits for.
+pub fn advertised(wanted: f64, upstream_target: Target) -> f64 {
+    let mut exponent = floor_of_log2(wanted.min(upstream_target.difficulty()));
+    // The division that made a difficulty of the target may have rounded up.
+    while Target::from_difficulty(2_f64.powi(exponent)) < upstream_target
+        && EXPONENT_RANGE.contains(&(exponent - 1))
+    {
+        exponent -= 1;
+    }
+    2_f64.powi(exponent)
+}
+
+/// The largest power of two at or below `value`, as an exponent. What is no positive number counts
+/// as the easiest.
+fn floor_of_log2(value: f64) -> i32 {
+    let (least, most) = (*EXPONENT_RANGE.start(), *EXPONENT_RANGE.end());
+    EXPONENT_RANGE
+        .rev()
+        .find(|exponent| 2_f64.powi(*exponent) <= value)
+        .unwrap_or(least)
+        .clamp(least, most)
+}
+
+/// The target that a share of a job advertised at `difficulty` has to meet.
+pub fn share_target(difficulty: f64) -> Target {
+    Target::from_difficulty(difficulty / PDIFF_RATIO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(wanted: f64, upstream: f64) -> f64 {
+        advertised(wanted, Target::from_difficulty(upstream))
+    }
+
+    #[test]
+    fn rule_22_difficulty_is_a_power_of_two_rounded_down() {
+        assert_eq!(told(1.0, 1e9), 1.0);
+        assert_eq!(told(1023.9, 1e9), 512.0);
+        assert_eq!(told(1024.0, 1e9), 1024.0);
+        assert_eq!(told(0.3, 1e9), 0.25);
+        assert_eq!(told(0.000_15, 1e9), 2_f64.powi(-13));
+    }
+
+    #[test]
+    fn no_miner_is_told_more_than_the_upstream_asks() {
+        assert_eq!(told(1e6, 100.0), 64.0);
+        assert_eq!(told(1e6, 64.0), 64.0);
+        assert_eq!(told(1e6, 63.999), 32.0);
+        for nbits in [0x207f_ffff, 0x1d00_ffff, 0x1b04_04cb] {
+            let upstream = Target::from_nbits(nbits).unwrap();
+            let target = Target::from_difficulty(advertised(1e20, upstream));
+            assert!(target >= upstream, "{nbits:08x}");
+        }
+    }
+
+    #[test]
+    fn difficulty_is_never_zero_negative_or_endless() {
+        for wanted in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e300, 1e-300] {
+            let told = told(wanted, 1.0);
+            assert!(told > 0.0 && told <= 1.0, "{wanted}: {told}");
+        }
+        assert!(advertised(1.0, Target::MAX) > 0.0);
+    }
+
+    #[test]
+    fn rule_23_a_pdiff_share_of_bfgminer_is_taken() {
+        // bfgminer's target of difficulty 1: 0x00000000ffffffff and 24 bytes of ff.
+        let mut pdiff_one = [0xff; 32];
+        pdiff_one[28..].fill(0);
+        assert!(!Target::from_difficulty(1.0).is_met_by(&pdiff_one));
+        assert!(share_target(1.0).is_met_by(&pdiff_one));
+        assert!(!share_target(1.001).is_met_by(&pdiff_one));
+    }
+}

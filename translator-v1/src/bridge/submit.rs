@@ -1,0 +1,151 @@
+//! Makes a V2 share of a V1 share, and a V1 answer of a V2 verdict.
+
+use mining::version::ROLLING_MASK;
+use wire::sv2::codec::{Bytes32, Str255};
+use wire::sv2::mining as codes;
+
+use super::notify::{ChannelEpoch, Job};
+
+/// V1 error codes (slush's protocol, BIP310).
+pub mod code {
+    /// Anything else.
+    pub const OTHER: i64 = 20;
+    /// The job is unknown or stale.
+    pub const JOB_NOT_FOUND: i64 = 21;
+    /// The share was submitted before.
+    pub const DUPLICATE: i64 = 22;
+    /// The hash is above the target.
+    pub const LOW_DIFFICULTY: i64 = 23;
+    /// The worker has not authorized on this connection.
+    pub const UNAUTHORIZED: i64 = 24;
+    /// The miner has not subscribed.
+    pub const NOT_SUBSCRIBED: i64 = 25;
+}
+
+/// A share on its way upstream (spec 5.3.12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamShare {
+    /// The channel that gave the job.
+    pub epoch: ChannelEpoch,
+    /// The upstream's name for the job.
+    pub job_id: u32,
+    /// Header nonce.
+    pub nonce: u32,
+    /// Header nTime.
+    pub ntime: u32,
+    /// Whole header version.
+    pub version: u32,
+    /// The rolled part of the extranonce.
+    pub extranonce: Bytes32,
+}
+
+impl UpstreamShare {
+    /// The share that solves `job`.
+    pub fn new(job: &Job, extranonce: Bytes32, version: u32, ntime: u32, nonce: u32) -> Self {
+        Self { epoch: job.terms.epoch, job_id: job.id, nonce, ntime, version, extranonce }
+    }
+}
+
+/// What became of a share that went upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The upstream counted it.
+    Accepted,
+    /// The upstream refused it, with its code.
+    Rejected(Str255),
+    /// No answer came in time.
+    Unanswered,
+    /// The upstream went away, or the job's channel did.
+    UpstreamLost,
+    /// More shares wait for answers than are kept.
+    TooManyWaiting,
+}
+
+/// Why a share is refused, as a V1 error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text} ({code})")]
+pub struct ShareError {
+    /// One of `code`.
+    pub code: i64,
+    /// The reason in words.
+    pub text: String,
+}
+
+impl ShareError {
+    /// An error with the reason in words.
+    pub fn new(code: i64, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    /// Nobody is there to take a share.
+    pub fn upstream_lost() -> Self {
+        Self::new(code::OTHER, "upstream lost")
+    }
+}
+
+impl Verdict {
+    /// What the miner is told.
+    pub fn answer(&self) -> Result<(), ShareError> {
+        let (code, text) = match self {
+            Self::Accepted => return Ok(()),
+            Self::Rejected(upstream) => (code_of(upstream), upstream.display().into_owned()),
+            Self::Unanswered => (code::OTHER, "no answer from upstream".to_owned()),
+            Self::UpstreamLost => return Err(ShareError::upstream_lost()),
+            Self::TooManyWaiting => (code::OTHER, "too many shares wait for upstream".to_owned()),
+        };
+        Err(ShareError::new(code, text))
+    }
+}
+
+/// The V1 code that comes nearest to a SubmitShares.Error.
+fn code_of(upstream: &Str255) -> i64 {
+    match upstream.as_str() {
+        Some(codes::ERROR_STALE_SHARE | codes::ERROR_INVALID_JOB_ID) => code::JOB_NOT_FOUND,
+        Some(codes::ERROR_DUPLICATE_SHARE) => code::DUPLICATE,
+        Some(codes::ERROR_DIFFICULTY_TOO_LOW) => code::LOW_DIFFICULTY,
+        _ => code::OTHER,
+    }
+}
+
+/// The header version that a miner hashed: BIP310's `(v & ~mask) | bits`. `None` if it changed bits
+/// outside the mask.
+pub fn rolled_version(job_version: u32, bits: Option<u32>) -> Option<u32> {
+    let bits = bits.unwrap_or_default();
+    (bits & !ROLLING_MASK == 0).then_some((job_version & !ROLLING_MASK) | bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstream_codes_become_v1_codes_with_the_upstream_text() {
+        for (upstream, code) in [
+            ("stale-share", 21),
+            ("invalid-job-id", 21),
+            ("duplicate-share", 22),
+            ("difficulty-too-low", 23),
+            ("something-new", 20),
+        ] {
+            let error = Verdict::Rejected(upstream.into()).answer().unwrap_err();
+            assert_eq!((error.code, error.text.as_str()), (code, upstream));
+        }
+    }
+
+    #[test]
+    fn only_an_acceptance_by_the_upstream_is_one() {
+        assert_eq!(Verdict::Accepted.answer(), Ok(()));
+        for verdict in [Verdict::Unanswered, Verdict::UpstreamLost, Verdict::TooManyWaiting] {
+            assert_eq!(verdict.answer().unwrap_err().code, 20);
+        }
+    }
+
+    #[test]
+    fn rule_25_or_and_xor_clients_mean_the_same_version() {
+        let (job, rolled) = (0x2000_0000, 0x2abc_e000 & ROLLING_MASK);
+        assert_eq!(rolled_version(job, Some(rolled)), Some(job | rolled));
+        assert_eq!(rolled_version(job, Some(rolled)), Some(job ^ rolled));
+        assert_eq!(rolled_version(job, None), Some(job));
+        assert_eq!(rolled_version(job, Some(0x2000_0000)), None);
+    }
+}

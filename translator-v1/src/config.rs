@@ -1,0 +1,164 @@
+//! The settings of translator-v1: config/translator-v1.toml, key by key.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mining::vardiff::VardiffPolicy;
+use serde::Deserialize;
+use service::authority::ExpectedKey;
+use service::config::ConfigError;
+use service::health::HealthConfig;
+
+use crate::downstream::MinerSettings;
+
+/// More miners than this have no place in the search space of one channel.
+const CONNECTIONS_MAX: u32 = 65_536;
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where miners connect.
+    pub listen: ListenConfig,
+    /// The pool.
+    pub upstream: UpstreamConfig,
+    /// How hard miners' shares are.
+    #[serde(default)]
+    pub vardiff: VardiffConfig,
+    /// Where health is answered.
+    #[serde(default)]
+    pub health: HealthConfig,
+}
+
+/// `[listen]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenConfig {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Miners at a time; further ones wait to be accepted.
+    #[serde(default = "default_connections_max")]
+    pub connections_max: u32,
+}
+
+fn default_connections_max() -> u32 {
+    16_384
+}
+
+/// `[upstream]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// `HOST:PORT` of an SV2 pool.
+    pub address: String,
+    /// The pool's authority key, base58check.
+    pub authority_key: Option<String>,
+    /// A file with that key.
+    pub authority_key_file: Option<PathBuf>,
+    /// True takes any pool for the right one.
+    #[serde(default)]
+    pub unauthenticated: bool,
+    /// Whom the pool pays.
+    pub user_identity: String,
+    /// How long miners keep their last work when the pool is gone.
+    #[serde(default = "default_work_seconds")]
+    pub work_without_upstream_seconds: u32,
+    /// How long a share may wait for the pool's verdict.
+    #[serde(default = "default_answer_seconds")]
+    pub share_answer_seconds: u32,
+}
+
+fn default_work_seconds() -> u32 {
+    120
+}
+
+fn default_answer_seconds() -> u32 {
+    30
+}
+
+/// `[vardiff]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VardiffConfig {
+    /// Shares per minute and miner.
+    pub shares_per_minute: f64,
+    /// No miner gets an easier difficulty, unless the pool's own is.
+    pub min_difficulty: f64,
+    /// Hashes per second that a new miner is taken to have.
+    pub initial_hashrate: f64,
+}
+
+impl Default for VardiffConfig {
+    fn default() -> Self {
+        Self { shares_per_minute: 6.0, min_difficulty: 0.0001, initial_hashrate: 1e11 }
+    }
+}
+
+impl Config {
+    /// Checks what the types cannot.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.upstream.expected_key()?;
+        self.upstream.host_and_port()?;
+        let positive = [
+            ("vardiff.shares_per_minute", self.vardiff.shares_per_minute),
+            ("vardiff.min_difficulty", self.vardiff.min_difficulty),
+            ("vardiff.initial_hashrate", self.vardiff.initial_hashrate),
+        ];
+        for (field, value) in positive {
+            if !value.is_finite() || value <= 0.0 {
+                return Err(ConfigError::unusable(field, "write a number above 0"));
+            }
+        }
+        if !(1..=CONNECTIONS_MAX).contains(&self.listen.connections_max) {
+            let remedy = format!("write a number from 1 to {CONNECTIONS_MAX}");
+            return Err(ConfigError::unusable("listen.connections_max", remedy));
+        }
+        if self.upstream.share_answer_seconds == 0 {
+            let remedy = "write a number above 0: no pool answers at once";
+            return Err(ConfigError::unusable("upstream.share_answer_seconds", remedy));
+        }
+        Ok(())
+    }
+
+    /// What all miners' sessions have in common.
+    pub fn miner_settings(&self) -> MinerSettings {
+        MinerSettings {
+            vardiff: VardiffPolicy {
+                shares_per_minute: self.vardiff.shares_per_minute,
+                min_difficulty: self.vardiff.min_difficulty,
+            },
+            initial_hashrate: self.vardiff.initial_hashrate,
+        }
+    }
+}
+
+impl UpstreamConfig {
+    /// The key that the pool must prove to have.
+    pub fn expected_key(&self) -> Result<ExpectedKey, ConfigError> {
+        ExpectedKey::from_settings(
+            "upstream",
+            self.authority_key.as_deref(),
+            self.authority_key_file.as_deref(),
+            self.unauthenticated,
+        )
+    }
+
+    /// The two parts of the address.
+    pub fn host_and_port(&self) -> Result<(String, u16), ConfigError> {
+        let parts = self.address.rsplit_once(':');
+        let parsed = parts.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+        parsed.ok_or_else(|| {
+            ConfigError::unusable("upstream.address", "write it as HOST:PORT, without a scheme")
+        })
+    }
+
+    /// How long miners keep their last work when the pool is gone.
+    pub fn work_without_upstream(&self) -> Duration {
+        Duration::from_secs(self.work_without_upstream_seconds.into())
+    }
+
+    /// How long a share may wait for the pool's verdict.
+    pub fn share_answer_max(&self) -> Duration {
+        Duration::from_secs(self.share_answer_seconds.into())
+    }
+}

@@ -1,0 +1,126 @@
+//! What a miner is told to do: difficulty and jobs.
+//!
+//! A new difficulty is told right before a job, because every client applies it with the next job
+//! (rule 12). Every job differs from all before it in what is hashed, not only in its id (rule 13):
+//! a job sent again has a later nTime, and nTime runs no faster than the clock, so that at most one
+//! job a second is made of the same work.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wire::sv1::notify::{set_difficulty_line, set_extranonce_line};
+
+use super::Event;
+use super::session::{MinerSession, Timer};
+
+/// Miners take a connection for dead that is silent for longer, 90 s the strictest (rule 16).
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(45);
+/// How often silence is looked at.
+const VARDIFF_INTERVAL: Duration = Duration::from_secs(10);
+/// A change of a miner's hashrate below this part of it is not worth an event.
+const HASHRATE_THRESHOLD: f64 = 0.05;
+
+impl MinerSession {
+    /// After a subscribe or authorize reply: the first job, if all is there for it.
+    pub(super) fn go_on_after_login(&mut self, now: Instant) {
+        // A further worker changes nothing for those that mine.
+        if !self.is_logged_in() || self.difficulty.told().is_some() {
+            return;
+        }
+        if self.timers.is_set(Timer::Login) {
+            self.timers.stop(Timer::Login);
+            self.timers.set(Timer::Vardiff, now + VARDIFF_INTERVAL);
+            self.difficulty.start(now);
+            self.tell_hashrate(now);
+        }
+        self.send_job(now);
+    }
+
+    /// The program has other work.
+    pub(super) fn follow_work(&mut self, now: Instant) {
+        if self.is_logged_in() {
+            self.send_job(now);
+        } else {
+            self.follow_extranonce();
+        }
+    }
+
+    /// Something may have changed the wanted difficulty.
+    pub(super) fn follow_difficulty(&mut self, now: Instant) {
+        let Some(work) = &self.work else { return };
+        let wanted = self.difficulty.for_target(work.job.terms.target);
+        if self.is_logged_in() && self.difficulty.told() != Some(wanted) {
+            self.send_job(now);
+        }
+    }
+
+    pub(super) fn check_difficulty(&mut self, now: Instant) {
+        self.timers.set(Timer::Vardiff, now + VARDIFF_INTERVAL);
+        self.difficulty.check(now);
+        self.follow_difficulty(now);
+        self.tell_hashrate(now);
+    }
+
+    /// Sends the present job, and before it a new difficulty or extranonce if there is one.
+    pub(super) fn send_job(&mut self, now: Instant) {
+        let Some(work) = &self.work else { return };
+        let job = Arc::clone(&work.job);
+        let ntime = job.ntime_at(now);
+        let last = self.jobs.last();
+        let clean = last.is_none_or(|last| {
+            last.job.tip.prev_hash != job.tip.prev_hash || last.job.terms.epoch != job.terms.epoch
+        });
+        let is_repetition =
+            last.is_some_and(|last| ntime <= last.ntime && last.job.rendered == job.rendered);
+        if is_repetition {
+            self.timers.set(Timer::NextSecond, now + Duration::from_secs(1));
+            return;
+        }
+        let had_split = self.split;
+        if !self.follow_extranonce() {
+            return;
+        }
+        let clean = clean || had_split != self.split;
+        let difficulty = self.difficulty.for_target(job.terms.target);
+        if self.difficulty.told() != Some(difficulty) {
+            self.output.extend_from_slice(set_difficulty_line(difficulty).as_bytes());
+            self.difficulty.tell(difficulty, now);
+            self.jobs.ease(difficulty);
+        }
+        let id = self.jobs.push(Arc::clone(&job), ntime, difficulty, clean);
+        job.rendered.put_line(&id, ntime, clean, &mut self.output);
+        self.timers.set(Timer::Keepalive, now + KEEPALIVE_INTERVAL);
+        self.timers.stop(Timer::NextSecond);
+    }
+
+    /// Gives a subscribed miner the extranonce of the present work, or ends the session where it
+    /// would not understand (rule 29): false then.
+    fn follow_extranonce(&mut self) -> bool {
+        let (Some(work), Some(split)) = (&self.work, &mut self.split) else {
+            return true;
+        };
+        let new = work.job.terms.split;
+        if *split == new {
+            return true;
+        }
+        // Before authorize no unsolicited line but difficulty and jobs is understood (rule 10).
+        if !self.takes_extranonce || self.workers.is_empty() {
+            self.is_finished = true;
+            return false;
+        }
+        *split = new;
+        let extranonce_1 = new.extranonce_1(self.identity.seat);
+        let line = set_extranonce_line(&extranonce_1, new.extranonce_2_bytes());
+        self.output.extend_from_slice(line.as_bytes());
+        true
+    }
+
+    fn tell_hashrate(&mut self, now: Instant) {
+        let hashrate = self.difficulty.hashrate(now);
+        let change = (hashrate - self.hashrate_told).abs();
+        if change > self.hashrate_told * HASHRATE_THRESHOLD {
+            self.hashrate_told = hashrate;
+            self.events.push_back(Event::Hashrate(hashrate));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What difficulty one miner should have, and how fast it seems to be.
+
+use std::time::{Duration, Instant};
+
+use mining::target::Target;
+use mining::vardiff::Vardiff;
+
+use super::MinerSettings;
+use crate::bridge::difficulty::advertised;
+
+/// Expected hashes for a share of difficulty 1.
+const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
+/// Older work counts for less: by 1/e after so long.
+const METER_MEMORY: Duration = Duration::from_secs(300);
+/// Before so much time and so many shares a miner's hashrate is a guess.
+const METER_TIME_MIN: Duration = Duration::from_secs(60);
+const METER_SHARES_MIN: u32 = 5;
+
+/// One miner's difficulty.
+#[derive(Debug)]
+pub(super) struct MinerDifficulty {
+    vardiff: Vardiff,
+    /// What is wanted, before it is rounded and held to the upstream's target.
+    wanted: f64,
+    /// The least that the operator and the miner itself allow.
+    floor: f64,
+    /// What the miner was told last.
+    told: Option<f64>,
+    /// What the miner suggested last.
+    suggested: Option<f64>,
+    meter: HashrateMeter,
+}
+
+impl MinerDifficulty {
+    pub(super) fn new(settings: &MinerSettings, now: Instant) -> Self {
+        let vardiff = Vardiff::new(settings.vardiff, settings.initial_hashrate, now);
+        Self {
+            wanted: vardiff.target().difficulty(),
+            vardiff,
+            floor: settings.vardiff.min_difficulty,
+            told: None,
+            suggested: None,
+            meter: HashrateMeter::new(settings.initial_hashrate, now),
+        }
+    }
+
+    /// The difficulty for jobs that the upstream gave with `target`.
+    pub(super) fn for_target(&self, target: Target) -> f64 {
+        advertised(self.wanted.max(self.floor), target)
+    }
+
+    /// What the miner was told last.
+    pub(super) fn told(&self) -> Option<f64> {
+        self.told
+    }
+
+    /// Notes that the miner is being told `difficulty`.
+    pub(super) fn tell(&mut self, difficulty: f64, now: Instant) {
+        self.told = Some(difficulty);
+        self.vardiff.set_target(Target::from_difficulty(difficulty), now);
+    }
+
+    /// The miner has forgotten what it was told.
+    pub(super) fn forget_told(&mut self) {
+        self.told = None;
+    }
+
+    /// Takes a suggestion; a repeated one is none (rule 27).
+    pub(super) fn suggest(&mut self, difficulty: f64) {
+        if self.suggested != Some(difficulty) {
+            self.suggested = Some(difficulty);
+            self.wanted = difficulty;
+        }
+    }
+
+    /// Takes the least difficulty that the miner can do (BIP310 minimum-difficulty).
+    pub(super) fn raise_floor(&mut self, difficulty: f64) {
+        self.floor = self.floor.max(difficulty);
+    }
+
+    /// Starts the clock of the hashrate meter: the miner has work.
+    pub(super) fn start(&mut self, now: Instant) {
+        self.meter = HashrateMeter::new(self.meter.nominal, now);
+    }
+
+    /// Counts a share of a job of `difficulty`.
+    pub(super) fn count_share(&mut self, now: Instant, hash: &[u8; 32], difficulty: f64) {
+        self.meter.count(now, difficulty * HASHES_PER_DIFFICULTY);
+        // Shares of earlier, easier jobs would look like speed.
+        let present = Target::from_difficulty(self.told.unwrap_or_default());
+        if present.is_met_by(hash) {
+            let target = self.vardiff.count_share(now);
+            self.take_wanted(target, now);
+        }
+    }
+
+    /// Looks at silence.
+    pub(super) fn check(&mut self, now: Instant) {
+        let target = self.vardiff.check(now);
+        self.take_wanted(target, now);
+    }
+
+    /// Hashes per second.
+    pub(super) fn hashrate(&mut self, now: Instant) -> f64 {
+        self.meter.estimate(now)
+    }
+
+    fn take_wanted(&mut self, target: Option<Target>, now: Instant) {
+        let Some(target) = target else { return };
+        self.wanted = target.difficulty();
+        // Until the miner is told otherwise, shares are found at the old difficulty.
+        if let Some(told) = self.told {
+            self.vardiff.set_target(Target::from_difficulty(told), now);
+        }
+    }
+}
+
+/// Work over time, both fading.
+#[derive(Debug)]
+struct HashrateMeter {
+    nominal: f64,
+    hashes: f64,
+    seconds: f64,
+    shares: u32,
+    start: Instant,
+    last: Instant,
+}
+
+impl HashrateMeter {
+    fn new(nominal: f64, now: Instant) -> Self {
+        Self { nominal, hashes: 0.0, seconds: 0.0, shares: 0, start: now, last: now }
+    }
+
+    fn count(&mut self, now: Instant, hashes: f64) {
+        self.fade(now);
+        self.hashes += hashes;
+        self.shares = self.shares.saturating_add(1);
+    }
+
+    fn estimate(&mut self, now: Instant) -> f64 {
+        self.fade(now);
+        let is_young = now.saturating_duration_since(self.start) < METER_TIME_MIN;
+        if is_young && self.shares < METER_SHARES_MIN {
+            return self.nominal;
+        }
+        self.hashes / self.seconds.max(1.0)
+    }
+
+    fn fade(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.last).as_secs_f64();
+        let memory = METER_MEMORY.as_secs_f64();
+        let kept = (-passed / memory).exp();
+        self.hashes *= kept;
+        self.seconds = self.seconds * kept + memory * (1.0 - kept);
+        self.last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mining::vardiff::VardiffPolicy;
+
+    use super::*;
+
+    #[test]
+    fn the_hashrate_is_the_measured_one_once_there_are_shares() {
+        let start = Instant::now();
+        let mut meter = HashrateMeter::new(1e12, start);
+        assert_eq!(meter.estimate(start), 1e12);
+        for tick in 1..=60 {
+            meter.count(start + Duration::from_secs(tick * 10), 5e9);
+        }
+        let measured = meter.estimate(start + Duration::from_secs(600));
+        assert!((measured / 5e8 - 1.0).abs() < 0.05, "{measured}");
+    }
+
+    #[test]
+    fn a_silent_miner_fades() {
+        let start = Instant::now();
+        let mut meter = HashrateMeter::new(1e12, start);
+        assert_eq!(meter.estimate(start + Duration::from_secs(61)), 0.0);
+    }
+
+    #[test]
+    fn rule_27_a_repeated_suggestion_does_not_undo_vardiff() {
+        let start = Instant::now();
+        let vardiff = VardiffPolicy { shares_per_minute: 6.0, min_difficulty: 1e-6 };
+        let settings = MinerSettings { vardiff, initial_hashrate: 1e6 };
+        let mut difficulty = MinerDifficulty::new(&settings, start);
+        let upstream = Target::from_difficulty(1e6);
+        difficulty.suggest(0.5);
+        difficulty.tell(difficulty.for_target(upstream), start);
+        assert_eq!(difficulty.told(), Some(0.5));
+        for tick in 1..=20 {
+            let now = start + Duration::from_millis(tick * 100);
+            difficulty.count_share(now, &[0; 32], 0.5);
+        }
+        let raised = difficulty.for_target(upstream);
+        assert!(raised > 0.5);
+        difficulty.suggest(0.5);
+        assert_eq!(difficulty.for_target(upstream), raised);
+        difficulty.suggest(0.25);
+        assert_eq!(difficulty.for_target(upstream), 0.25);
+    }
+}

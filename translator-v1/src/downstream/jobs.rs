@@ -1,0 +1,112 @@
+//! The jobs that one miner was given, and the shares that it found for the present tip.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use mining::target::Target;
+
+use crate::bridge::difficulty::share_target;
+use crate::bridge::notify::Job;
+
+/// Jobs on one tip whose shares are taken. When one more is sent, the oldest becomes stale.
+const JOBS_MAX: usize = 32;
+/// Shares on one tip that are remembered. When one more is found the oldest is forgotten; the
+/// upstream looks for duplicates too.
+const SHARES_MAX: usize = 4096;
+
+/// A job as one miner got it.
+#[derive(Debug, Clone)]
+pub(super) struct SentJob {
+    /// The miner's name for it, never used twice in a session (rule 14).
+    id: u32,
+    /// What is mined.
+    pub(super) job: Arc<Job>,
+    /// nTime that was sent.
+    pub(super) ntime: u32,
+    /// Difficulty that its shares have to meet.
+    pub(super) difficulty: f64,
+    /// The same as a target.
+    pub(super) target: Target,
+}
+
+/// Why there is no job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoJob {
+    /// It was sent once, on an earlier tip or long ago.
+    Stale,
+    /// It was never sent.
+    Unknown,
+}
+
+/// All jobs of one miner.
+#[derive(Debug, Default)]
+pub(super) struct SentJobs {
+    jobs: VecDeque<SentJob>,
+    last_id: u32,
+    seen: HashSet<u64>,
+    seen_in_order: VecDeque<u64>,
+}
+
+impl SentJobs {
+    /// Notes a job that is being sent and gives its id. A `clean` one makes all others stale.
+    pub(super) fn push(
+        &mut self,
+        job: Arc<Job>,
+        ntime: u32,
+        difficulty: f64,
+        clean: bool,
+    ) -> String {
+        if clean {
+            self.jobs.clear();
+            self.seen.clear();
+            self.seen_in_order.clear();
+        } else if self.jobs.len() == JOBS_MAX {
+            self.jobs.pop_front();
+        }
+        self.last_id = self.last_id.wrapping_add(1);
+        let target = share_target(difficulty);
+        self.jobs.push_back(SentJob { id: self.last_id, job, ntime, difficulty, target });
+        format!("{:x}", self.last_id)
+    }
+
+    /// The job that was sent last.
+    pub(super) fn last(&self) -> Option<&SentJob> {
+        self.jobs.back()
+    }
+
+    /// The job that the miner calls `id`.
+    pub(super) fn find(&self, id: &str) -> Result<&SentJob, NoJob> {
+        let number = u32::from_str_radix(id, 16).map_err(|_| NoJob::Unknown)?;
+        let found = self.jobs.iter().rev().find(|sent| sent.id == number);
+        found.ok_or_else(|| match (1..=self.last_id).contains(&number) {
+            true => NoJob::Stale,
+            false => NoJob::Unknown,
+        })
+    }
+
+    /// A decrease holds for running jobs too: some miners apply it at once (rule 12).
+    pub(super) fn ease(&mut self, difficulty: f64) {
+        for sent in &mut self.jobs {
+            if difficulty < sent.difficulty {
+                sent.difficulty = difficulty;
+                sent.target = share_target(difficulty);
+            }
+        }
+    }
+
+    /// Remembers a share by its hash; false if it is known already.
+    pub(super) fn remember(&mut self, hash: &[u8; 32]) -> bool {
+        // The first bytes are the low ones: proof of work leaves them random.
+        let print = hash.first_chunk().map_or(0, |low| u64::from_le_bytes(*low));
+        if !self.seen.insert(print) {
+            return false;
+        }
+        self.seen_in_order.push_back(print);
+        if self.seen_in_order.len() > SHARES_MAX
+            && let Some(oldest) = self.seen_in_order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        true
+    }
+}

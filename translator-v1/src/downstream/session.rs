@@ -1,0 +1,272 @@
+//! The state machine of one miner's connection: which request is answered where.
+//!
+//! Requests are answered in order. Nothing is sent before the subscribe reply, and between it and
+//! the authorize reply nothing at all (rules 9 and 10). Until there is work no line is read: a
+//! subscribe could not be answered with an extranonce.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use mining::target::Target;
+use wire::session::{PeerError, Session, Timers};
+use wire::sv1::line::{LINE_BYTES_MAX, LineBuffer};
+use wire::sv1::notify::read_difficulty;
+use wire::sv1::request::{Id, InvalidParams, Line, Params, Request};
+use wire::sv1::response::{error_line, result_line};
+
+use super::difficulty::MinerDifficulty;
+use super::jobs::SentJobs;
+use super::replies::Replies;
+use super::{Command, Event, MinerIdentity, MinerSettings};
+use crate::bridge::extranonce::ExtranonceSplit;
+use crate::bridge::notify::Work;
+use crate::bridge::submit::{ShareError, code};
+
+/// A connection that has not authorized by then is closed.
+const LOGIN_MAX: Duration = Duration::from_secs(30);
+/// Requests that may wait for work, in bytes.
+const INPUT_BYTES_MAX: usize = 4 * LINE_BYTES_MAX;
+/// Answers and jobs that may wait for a miner that does not read, in bytes.
+const OUTPUT_BYTES_MAX: usize = 512 * 1024;
+/// The first byte of a TLS ClientHello.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// One miner.
+pub struct MinerSession {
+    pub(super) identity: MinerIdentity,
+    pub(super) work: Option<Work>,
+    pub(super) agent: Arc<str>,
+    /// How the miner's extranonce is made up; none until it has subscribed.
+    pub(super) split: Option<ExtranonceSplit>,
+    /// True if the miner takes `mining.set_extranonce`.
+    pub(super) takes_extranonce: bool,
+    pub(super) workers: Vec<Arc<str>>,
+    pub(super) jobs: SentJobs,
+    pub(super) difficulty: MinerDifficulty,
+    pub(super) replies: Replies,
+    pub(super) hashrate_told: f64,
+    pub(super) timers: Timers<Timer>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) output: BytesMut,
+    pub(super) is_finished: bool,
+    input: LineBuffer,
+    has_spoken: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// The miner must have authorized.
+    Login,
+    /// A job with another nTime is due, so that the miner does not think the connection dead.
+    Keepalive,
+    /// A job could not be sent within the second of the one before.
+    NextSecond,
+    /// Vardiff looks at silence.
+    Vardiff,
+}
+
+impl MinerSession {
+    /// A connection that has just been accepted.
+    pub fn new(settings: &MinerSettings, identity: MinerIdentity, now: Instant) -> Self {
+        let mut timers = Timers::default();
+        timers.set(Timer::Login, now + LOGIN_MAX);
+        Self {
+            difficulty: MinerDifficulty::new(settings, now),
+            identity,
+            work: None,
+            agent: "".into(),
+            split: None,
+            takes_extranonce: false,
+            workers: Vec::new(),
+            jobs: SentJobs::default(),
+            replies: Replies::default(),
+            hashrate_told: 0.0,
+            timers,
+            events: VecDeque::new(),
+            output: BytesMut::new(),
+            is_finished: false,
+            input: LineBuffer::new(LINE_BYTES_MAX),
+            has_spoken: false,
+        }
+    }
+
+    /// True once the miner gets jobs.
+    pub(super) fn is_logged_in(&self) -> bool {
+        self.split.is_some() && !self.workers.is_empty()
+    }
+
+    fn read_lines(&mut self, now: Instant) -> Result<(), PeerError> {
+        while self.work.is_some() && !self.is_finished {
+            let Some(line) = self.input.next_line()? else { break };
+            // Old firmware writes names in other encodings.
+            self.take_line(now, &String::from_utf8_lossy(&line))?;
+        }
+        match self.input.len() > INPUT_BYTES_MAX {
+            true => Err(PeerError::OverLimit("bytes of requests before there is work")),
+            false => Ok(()),
+        }
+    }
+
+    fn take_line(&mut self, now: Instant, line: &str) -> Result<(), PeerError> {
+        // Answers to requests that were never made (a pong, a version) are of no interest.
+        let Line::Request(request) = Line::parse(line)? else {
+            return Ok(());
+        };
+        let Request { id, method, params } = request;
+        let answered = match &*method {
+            "mining.submit" => {
+                self.submit(now, id, &params);
+                return Ok(());
+            }
+            "mining.configure" => self.configure(&params),
+            "mining.subscribe" => self.subscribe(&params),
+            "mining.authorize" => self.authorize(&params),
+            "mining.suggest_difficulty" => self.suggest_difficulty(&params),
+            "mining.suggest_target" => self.suggest_target(&params),
+            "mining.extranonce.subscribe" => {
+                self.takes_extranonce = true;
+                Ok("true".to_owned())
+            }
+            "mining.ping" => Ok("\"pong\"".to_owned()),
+            // ESP-Miner's answer to a ping looks like a request (rule 6).
+            "pong" => return Ok(()),
+            "mining.get_transactions" => Err(other("transactions are not served here")),
+            _ => Err(other("unknown method")),
+        };
+        self.reply(&id, &answered);
+        match &*method {
+            "mining.subscribe" | "mining.authorize" => self.go_on_after_login(now),
+            "mining.suggest_difficulty" | "mining.suggest_target" => self.follow_difficulty(now),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Answers a request; one with the id null wants none (rule 3).
+    pub(super) fn reply(&mut self, id: &Id, answer: &Result<String, ShareError>) {
+        if id.is_null() {
+            return;
+        }
+        let line = match answer {
+            Ok(result) => result_line(id, result),
+            Err(error) => error_line(id, error.code, &error.text),
+        };
+        self.output.extend_from_slice(line.as_bytes());
+    }
+
+    fn suggest_difficulty(&mut self, params: &Params<'_>) -> Result<String, ShareError> {
+        self.difficulty.suggest(read_difficulty(params)?);
+        Ok("true".to_owned())
+    }
+
+    /// The target is 32 bytes, written as a big-endian number.
+    fn suggest_target(&mut self, params: &Params<'_>) -> Result<String, ShareError> {
+        const SHAPE: InvalidParams = InvalidParams("the target must be 64 hexadecimal digits");
+        let text = params.elements()?.text(0).ok_or(SHAPE)?;
+        let digits = text.trim_start_matches("0x");
+        let target = read_target(digits).ok_or(SHAPE)?;
+        self.difficulty.suggest(target.difficulty());
+        Ok("true".to_owned())
+    }
+
+    fn take_work(&mut self, now: Instant, work: Option<Work>) -> Result<(), PeerError> {
+        let Some(work) = work else {
+            self.work = None;
+            // Who has not subscribed may wait; who mines is sent to its next pool.
+            self.is_finished |= self.split.is_some();
+            return Ok(());
+        };
+        let present = self.work.as_ref().map(|work| &work.job);
+        let is_new = present.is_none_or(|job| !Arc::ptr_eq(job, &work.job));
+        self.work = Some(work);
+        if is_new {
+            self.follow_work(now);
+        }
+        self.read_lines(now)
+    }
+
+    fn check_output(&self) -> Result<(), PeerError> {
+        match self.output.len() > OUTPUT_BYTES_MAX {
+            true => Err(PeerError::OverLimit("bytes waiting for a miner that does not read")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Session for MinerSession {
+    type Command = Command;
+    type Event = Event;
+
+    fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), PeerError> {
+        if !std::mem::replace(&mut self.has_spoken, true) && bytes.first() == Some(&TLS_HANDSHAKE) {
+            return Err(PeerError::Incompatible("TLS on a plain port".into()));
+        }
+        self.input.receive(bytes);
+        self.read_lines(now)?;
+        self.check_output()
+    }
+
+    fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), PeerError> {
+        match command {
+            Command::Work(work) => self.take_work(now, work)?,
+            Command::Verdict { ticket, verdict } => self.take_verdict(ticket, &verdict),
+        }
+        self.check_output()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), PeerError> {
+        while let Some(timer) = self.timers.pop_expired(now) {
+            match timer {
+                Timer::Login => return Err(PeerError::TimedOut("subscribe and authorize")),
+                Timer::Keepalive | Timer::NextSecond => self.send_job(now),
+                Timer::Vardiff => self.check_difficulty(now),
+            }
+        }
+        self.check_output()
+    }
+
+    fn poll_transmit(&mut self, out: &mut BytesMut) -> bool {
+        if self.output.is_empty() {
+            return false;
+        }
+        out.unsplit(self.output.split());
+        true
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+}
+
+/// A refusal that has no code of its own.
+pub(super) fn other(text: &str) -> ShareError {
+    ShareError::new(code::OTHER, text)
+}
+
+impl From<InvalidParams> for ShareError {
+    fn from(error: InvalidParams) -> Self {
+        Self::new(code::OTHER, error.0)
+    }
+}
+
+fn read_target(digits: &str) -> Option<Target> {
+    let mut bytes = [0; 32];
+    if digits.len() != 64 {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().rev().enumerate() {
+        let pair = digits.get(2 * index..2 * index + 2)?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(Target::from_le_bytes(bytes))
+}

@@ -1,0 +1,83 @@
+//! The way of a share from a miner's connection to the upstream's, and of its verdict back.
+//!
+//! The queue is bounded: miners wait when it is full. A ticket is answered whatever happens: one
+//! that is dropped says that the upstream was lost.
+
+use tokio::sync::mpsc;
+
+use crate::bridge::submit::{UpstreamShare, Verdict};
+use crate::downstream::SHARES_WAITING_MAX;
+
+/// Shares that wait to be taken by the upstream's connection.
+const QUEUE_MAX: usize = 1024;
+
+/// A share on its way up.
+#[derive(Debug)]
+pub struct Submitted {
+    /// The share.
+    pub share: UpstreamShare,
+    /// Whom the verdict is for.
+    pub ticket: Ticket,
+}
+
+/// The queue to the upstream.
+pub fn queue() -> (mpsc::Sender<Submitted>, mpsc::Receiver<Submitted>) {
+    mpsc::channel(QUEUE_MAX)
+}
+
+/// A verdict on its way back: the session's number of the share, and what became of it.
+pub type Answered = (u64, Verdict);
+
+/// The way back to one miner. It holds one answer for each share that the miner may have waiting, so
+/// that an answer never has to wait.
+pub fn answers() -> (mpsc::Sender<Answered>, mpsc::Receiver<Answered>) {
+    mpsc::channel(SHARES_WAITING_MAX)
+}
+
+/// Whom a verdict is for.
+#[derive(Debug)]
+pub struct Ticket {
+    number: u64,
+    /// Gone once answered.
+    miner: Option<mpsc::Sender<Answered>>,
+}
+
+impl Ticket {
+    /// For the share that the session behind `miner` calls `number`.
+    pub fn new(number: u64, miner: mpsc::Sender<Answered>) -> Self {
+        Self { number, miner: Some(miner) }
+    }
+
+    /// Tells the miner.
+    pub fn answer(mut self, verdict: Verdict) {
+        self.send(verdict);
+    }
+
+    fn send(&mut self, verdict: Verdict) {
+        if let Some(miner) = self.miner.take() {
+            // It fails only where the miner has gone.
+            drop(miner.try_send((self.number, verdict)));
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.send(Verdict::UpstreamLost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_ticket_says_that_the_upstream_was_lost() {
+        let (sender, mut receiver) = answers();
+        drop(Ticket::new(7, sender.clone()));
+        Ticket::new(8, sender).answer(Verdict::Accepted);
+        assert_eq!(receiver.try_recv(), Ok((7, Verdict::UpstreamLost)));
+        assert_eq!(receiver.try_recv(), Ok((8, Verdict::Accepted)));
+        assert!(receiver.try_recv().is_err());
+    }
+}

@@ -1,0 +1,86 @@
+//! The SV2 client: one Noise connection to a pool, one extended channel on it for all miners.
+//!
+//! `session` is the state machine, `future_jobs` keeps jobs that wait for their tip, `waiting` the
+//! shares that wait for a verdict; `supervise` alone knows tokio. It knows nothing of V1: whoever submits a share attaches a ticket
+//! of its own kind and gets it back with the verdict.
+
+mod future_jobs;
+pub mod session;
+pub mod supervise;
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wire::sv2::keys::AuthorityKey;
+
+use crate::bridge::notify::{ChannelEpoch, ChannelTerms, Job};
+use crate::bridge::submit::{UpstreamShare, Verdict};
+
+/// What one connection to the upstream needs to know.
+#[derive(Debug, Clone)]
+pub struct UpstreamSettings {
+    /// Host that was dialled, for SetupConnection.
+    pub host: String,
+    /// Port that was dialled, for SetupConnection.
+    pub port: u16,
+    /// The key that must have signed the server's certificate; none takes any server.
+    pub authority: Option<AuthorityKey>,
+    /// Whom the pool pays.
+    pub user_identity: String,
+    /// Hashes per second to claim where a pool refuses the honest 0 of a proxy without miners.
+    pub initial_hashrate: f64,
+    /// How long a share may wait for its verdict.
+    pub share_answer_max: Duration,
+    /// The first of the channel epochs that this connection may use.
+    pub first_epoch: ChannelEpoch,
+}
+
+/// The miners behind the channel, added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MinersTotal {
+    /// How many there are.
+    pub miners: u32,
+    /// Hashes per second of all of them.
+    pub hashrate: f64,
+}
+
+/// What the program tells the session.
+#[derive(Debug)]
+pub enum Command<T> {
+    /// Send a share; `ticket` comes back with its verdict.
+    Submit {
+        /// The share.
+        share: UpstreamShare,
+        /// Whose it is.
+        ticket: T,
+    },
+    /// The miners changed.
+    Miners(MinersTotal),
+}
+
+/// What the session tells the program.
+#[derive(Debug)]
+pub enum Event<T> {
+    /// A channel is open.
+    ChannelOpened {
+        /// The channel id.
+        channel: u32,
+        /// Epoch, extranonce and first target.
+        terms: ChannelTerms,
+    },
+    /// Mine this from now on.
+    Job(Arc<Job>),
+    /// The channel is gone; another one is being opened.
+    ChannelClosed {
+        /// The upstream's reason.
+        reason: String,
+    },
+    /// What became of a share. Each ticket gets exactly one.
+    Verdict {
+        /// The ticket that came with the share.
+        ticket: T,
+        /// The verdict.
+        verdict: Verdict,
+    },
+}
