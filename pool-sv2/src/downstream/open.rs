@@ -227,15 +227,18 @@ impl Downstream {
     /// The target that is set where vardiff wants `wanted`: no harder than a block (or blocks would be
     /// missed), no easier than the operator's minimum, and never easier than the miner takes.
     fn allowed(&self, wanted: Target, max_target: Target) -> Target {
-        let easiest = Target::from_difficulty(self.settings.vardiff.min_difficulty);
-        wanted.max(self.hardest_target()).min(easiest).min(max_target)
+        wanted.max(self.hardest_target()).min(self.easiest_target()).min(max_target)
     }
 
-    /// A share must not be harder than a block.
+    fn easiest_target(&self) -> Target {
+        Target::from_difficulty(self.settings.vardiff.min_difficulty)
+    }
+
+    /// A share must not be harder than a block, unless blocks are easier than the operator wants shares
+    /// to be: on such a chain (regtest) not every block need be found.
     fn hardest_target(&self) -> Target {
         let tip = self.work.as_ref().map(|work| work.job.tip.target);
-        let easiest = Target::from_difficulty(self.settings.vardiff.min_difficulty);
-        tip.map_or(easiest, |target| target.min(easiest))
+        tip.filter(|target| *target < self.easiest_target()).unwrap_or(Target::MIN)
     }
 }
 

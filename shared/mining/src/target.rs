@@ -35,7 +35,7 @@ impl Target {
     pub const MAX: Self = Self { limbs: [u64::MAX; 4] };
 
     /// The hardest target: zero would be met by no hash but zero, and divides badly.
-    const MIN: Self = Self { limbs: [0, 0, 0, 1] };
+    pub const MIN: Self = Self { limbs: [0, 0, 0, 1] };
 
     /// Reads nBits; `None` if they are negative, overflow, or no hash could meet them.
     pub fn from_nbits(nbits: u32) -> Option<Self> {

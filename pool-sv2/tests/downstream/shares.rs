@@ -1,0 +1,181 @@
+//! Spec 5.3.11 to 5.3.14: shares and their answers.
+
+use std::time::Duration;
+
+use pool_sv2::downstream::session::{Command, Event};
+use wire::sv2::codec::Bytes32;
+use wire::sv2::mining::{
+    ERROR_BAD_EXTRANONCE_SIZE, ERROR_DIFFICULTY_TOO_LOW, ERROR_DUPLICATE_SHARE,
+    ERROR_INVALID_CHANNEL_ID, ERROR_INVALID_JOB_ID, ERROR_INVALID_NON_ROLLABLE_VERSION_BIT,
+    ERROR_INVALID_NTIME, ERROR_STALE_SHARE, Mining, SubmitSharesExtended, SubmitSharesStandard,
+};
+
+use crate::miner::{HARD, OpenExtended, REGTEST, Table};
+
+/// Sends a share and gives the code with which it is rejected.
+fn rejection(table: &mut Table, share: &SubmitSharesExtended) -> String {
+    table.send(share);
+    let Mining::SubmitSharesError(error) = table.message() else { panic!("it was not rejected") };
+    assert_eq!(error.sequence_number, share.sequence_number);
+    error.error_code.display().into_owned()
+}
+
+fn ready() -> (Table, OpenExtended) {
+    let mut table = Table::ready(0);
+    let open = table.open_extended();
+    (table, open)
+}
+
+#[test]
+fn a_share_is_acknowledged_when_it_is_durable_and_not_before() {
+    let (mut table, open) = ready();
+    table.send(&open.share(5));
+    assert!(matches!(table.pair.server.event(), Some(Event::Share(_))));
+    table.wait(Duration::from_secs(5));
+    table.assert_silent();
+    table.pair.command_server(Command::Committed(1));
+    let Mining::SubmitSharesSuccess(success) = table.message() else { panic!() };
+    assert_eq!(success.last_sequence_number, 5);
+    assert_eq!(success.new_submits_accepted_count, 1);
+}
+
+#[test]
+fn one_success_covers_all_shares_of_a_commit_and_counts_start_over() {
+    let (mut table, open) = ready();
+    for sequence_number in 1..=3 {
+        table.send(&open.share(sequence_number));
+    }
+    table.pair.command_server(Command::Committed(2));
+    let Mining::SubmitSharesSuccess(first) = table.message() else { panic!() };
+    assert_eq!((first.last_sequence_number, first.new_submits_accepted_count), (2, 2));
+    table.pair.command_server(Command::Committed(1));
+    let Mining::SubmitSharesSuccess(second) = table.message() else { panic!() };
+    assert_eq!((second.last_sequence_number, second.new_submits_accepted_count), (3, 1));
+}
+
+#[test]
+fn each_cause_of_rejection_has_its_code() {
+    let (mut table, open) = ready();
+    let good = open.share(1);
+    let cases = [
+        (SubmitSharesExtended { job_id: 999, ..good.clone() }, ERROR_INVALID_JOB_ID),
+        (SubmitSharesExtended { channel_id: 99, ..good.clone() }, ERROR_INVALID_CHANNEL_ID),
+        (SubmitSharesExtended { ntime: 1, ..good.clone() }, ERROR_INVALID_NTIME),
+        (
+            SubmitSharesExtended { version: good.version | 1, ..good.clone() },
+            ERROR_INVALID_NON_ROLLABLE_VERSION_BIT,
+        ),
+        (
+            SubmitSharesExtended { extranonce: Bytes32::default(), ..good.clone() },
+            ERROR_BAD_EXTRANONCE_SIZE,
+        ),
+    ];
+    for (share, code) in cases {
+        assert_eq!(rejection(&mut table, &share), code);
+    }
+    table.send(&good);
+    table.assert_silent();
+    assert_eq!(rejection(&mut table, &good), ERROR_DUPLICATE_SHARE);
+}
+
+#[test]
+fn a_share_above_its_target_is_rejected() {
+    let mut table = Table::with_min_difficulty(1_000_000.0);
+    table.work(1, 1, HARD);
+    table.set_up(0);
+    let open = table.open_extended();
+    assert_eq!(rejection(&mut table, &open.share(1)), ERROR_DIFFICULTY_TOO_LOW);
+}
+
+#[test]
+fn a_share_for_the_tip_before_is_stale() {
+    let (mut table, open) = ready();
+    table.work(2, 2, HARD);
+    (table.frame(), table.frame());
+    assert_eq!(rejection(&mut table, &open.share(1)), ERROR_STALE_SHARE);
+}
+
+#[test]
+fn a_block_leaves_before_its_share_and_even_if_the_share_is_stale() {
+    let mut table = Table::new();
+    table.work(1, 77, REGTEST);
+    table.set_up(0);
+    let open = table.open_extended();
+    let mut found = 0;
+    for sequence_number in 0..40 {
+        table.send(&open.share(sequence_number));
+        match table.pair.server.event() {
+            Some(Event::Block(solution)) => {
+                assert_eq!(solution.template_id, 77);
+                found += 1;
+            }
+            Some(Event::Share(_)) | None => continue,
+        }
+        table.pair.server.events.clear();
+    }
+    assert!(found > 0, "no hash of 40 met a target that half of them meet");
+    table.work(2, 78, REGTEST);
+    table.pair.server.events.clear();
+    for sequence_number in 100..140 {
+        table.send(&open.share(sequence_number));
+    }
+    let late = table.pair.server.events.iter().filter(|event| matches!(event, Event::Block(_)));
+    assert!(late.count() > 0, "a stale block was dropped");
+}
+
+#[test]
+fn a_standard_share_is_judged_by_its_own_merkle_root() {
+    let mut table = Table::ready(0);
+    let open = table.open_standard();
+    let share = SubmitSharesStandard {
+        channel_id: open.channel.channel_id,
+        sequence_number: 3,
+        job_id: open.job.job_id,
+        nonce: 9,
+        ntime: open.prev_hash.min_ntime,
+        version: open.job.version,
+    };
+    table.send(&share);
+    let Some(Event::Share(record)) = table.pair.server.event() else { panic!("not accepted") };
+    let header = mining::header::Header {
+        version: share.version,
+        prev_hash: open.prev_hash.prev_hash,
+        merkle_root: open.job.merkle_root,
+        ntime: share.ntime,
+        nbits: open.prev_hash.nbits,
+        nonce: share.nonce,
+    };
+    assert_eq!(record.hash, header.hash());
+    assert_eq!(&*record.user, "miner.b");
+}
+
+#[test]
+fn a_closed_channel_hears_nothing_of_its_shares() {
+    let (mut table, open) = ready();
+    table.send(&open.share(1));
+    let channel_id = open.channel.channel_id;
+    table.send(&wire::sv2::mining::CloseChannel { channel_id, reason_code: "bye".into() });
+    table.pair.command_server(Command::Committed(1));
+    table.assert_silent();
+}
+
+#[test]
+fn fast_shares_raise_the_difficulty_and_a_job_follows_at_once() {
+    let (mut table, open) = ready();
+    let mut sequence_number = 0;
+    let target = loop {
+        sequence_number += 1;
+        assert!(sequence_number < 100, "a hundred shares in no time changed nothing");
+        table.send(&open.share(sequence_number));
+        if let Some(frame) = table.try_frame() {
+            break Mining::decode(frame.header.message_type, &frame.payload).unwrap();
+        }
+    };
+    let Mining::SetTarget(target) = target else { panic!("{} came", target.name()) };
+    assert!(target.maximum_target < [0xff; 32]);
+    let Mining::NewExtendedMiningJob(job) = table.message() else { panic!("no job") };
+    assert_eq!(job.channel_id, open.channel.channel_id);
+    // Shares of the job before keep the target that it was issued with.
+    table.send(&open.share(1_000));
+    table.assert_silent();
+}
