@@ -1,6 +1,13 @@
 //! The client of the Template Distribution Protocol against a scripted provider, with no socket and no
 //! real time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test says what it expects"
+)]
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
