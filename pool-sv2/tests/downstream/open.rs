@@ -36,7 +36,8 @@ fn all_channels_have_the_same_whole_extranonce_and_ids_of_their_own() {
     let a = table.open_extended().channel;
     table.send(&OpenExtendedMiningChannel { min_extranonce_size: 10, ..extended_request(2) });
     let Mining::OpenExtendedMiningChannelSuccess(b) = table.message() else { panic!() };
-    (table.frame(), table.frame());
+    table.frame();
+    table.frame();
     let c = table.open_standard().channel;
     let whole = |prefix: usize, size: u16| prefix + usize::from(size);
     assert_eq!(whole(a.extranonce_prefix.as_slice().len(), a.extranonce_size), 12);

@@ -91,7 +91,8 @@ fn a_share_above_its_target_is_rejected() {
 fn a_share_for_the_tip_before_is_stale() {
     let (mut table, open) = ready();
     table.work(2, 2, HARD);
-    (table.frame(), table.frame());
+    table.frame();
+    table.frame();
     assert_eq!(rejection(&mut table, &open.share(1)), ERROR_STALE_SHARE);
 }
 
