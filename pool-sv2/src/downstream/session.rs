@@ -22,10 +22,12 @@ use wire::sv2::link::{Link, LinkLimits};
 use wire::sv2::mining::{
     CloseChannel, ERROR_JD_NOT_SUPPORTED, Mining, SetCustomMiningJob, SetCustomMiningJobError,
 };
-use wire::sv2::setup::{Setup, SetupConnectionSuccess, VERSION, is_setup_message};
+use wire::sv2::setup::{
+    PROTOCOL_MINING, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, Setup,
+    SetupConnectionSuccess, VERSION, is_setup_message,
+};
 
 use super::open::OpenRequest;
-use super::setup::negotiate;
 use super::submit::Unacknowledged;
 use crate::shares::ShareRecord;
 use crate::work::Work;
@@ -34,6 +36,8 @@ use crate::work::Work;
 /// a megabyte pile up does not read.
 pub const LIMITS: LinkLimits = LinkLimits { frame_bytes_max: 1 << 17, output_bytes_max: 1 << 20 };
 
+/// Every SetupConnection flag that this pool serves. REQUIRES_WORK_SELECTION waits for job declaration.
+const SUPPORTED_FLAGS: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
 /// Handshake and setup must be done within this; a miner does both in two round trips.
 const SETUP_MAX: Duration = Duration::from_secs(10);
 /// A connection without a channel is of no use to anybody after this (spec 5.3.2).
@@ -188,20 +192,17 @@ impl Downstream {
             return Err(PeerError::Misbehaved("the first message must be SetupConnection"));
         };
         self.timers.stop(Timer::Setup);
-        match negotiate(&message) {
-            Ok(features) => {
-                debug!(vendor = %message.vendor.display(), hardware = %message.hardware_version.display(),
-                    firmware = %message.firmware.display(), flags = message.flags, "connection set up");
-                self.state = State::Open { standard_jobs_only: features.standard_jobs_only };
-                self.timers.set(Timer::FirstChannel, now + FIRST_CHANNEL_MAX);
-                self.link.send(&SetupConnectionSuccess { used_version: VERSION, flags: 0 })
-            }
-            Err(error) => {
-                debug!(code = %error.error_code.display(), "connection refused");
-                self.state = State::Refused;
-                self.link.send(&error)
-            }
+        if let Some(refusal) = message.refusal(PROTOCOL_MINING, SUPPORTED_FLAGS) {
+            debug!(code = %refusal.error_code.display(), "connection refused");
+            self.state = State::Refused;
+            return self.link.send(&refusal);
         }
+        debug!(vendor = %message.vendor.display(), hardware = %message.hardware_version.display(),
+            firmware = %message.firmware.display(), flags = message.flags, "connection set up");
+        let standard_jobs_only = message.flags & REQUIRES_STANDARD_JOBS != 0;
+        self.state = State::Open { standard_jobs_only };
+        self.timers.set(Timer::FirstChannel, now + FIRST_CHANNEL_MAX);
+        self.link.send(&SetupConnectionSuccess { used_version: VERSION, flags: 0 })
     }
 
     fn handle_message(&mut self, now: Instant, message: Mining) -> Result<(), PeerError> {

@@ -107,8 +107,7 @@ mod tests {
     #[test]
     fn the_header_matches_the_bytes_of_the_spec() {
         // SubmitSharesExtended, channel message, 300 bytes.
-        let header =
-            Header { extension: 0, channel_msg: true, message_type: 0x1b, length: 0x0001_2c };
+        let header = Header { extension: 0, channel_msg: true, message_type: 0x1b, length: 300 };
         assert_eq!(header.to_bytes(), [0x00, 0x80, 0x1b, 0x2c, 0x01, 0x00]);
         assert_eq!(Header::from_bytes(header.to_bytes()), header);
     }

@@ -91,6 +91,25 @@ pub fn is_setup_message(message_type: u8) -> bool {
 }
 
 impl SetupConnection {
+    /// Why a server of `protocol` that knows `supported_flags` cannot serve this client; `None` if it
+    /// can. The error names all flags that are not supported (spec 3.6.3).
+    pub fn refusal(&self, protocol: u8, supported_flags: u32) -> Option<SetupConnectionError> {
+        let refuse = |flags, code: &'static str| {
+            Some(SetupConnectionError { flags, error_code: code.into() })
+        };
+        if self.protocol != protocol {
+            return refuse(0, ERROR_UNSUPPORTED_PROTOCOL);
+        }
+        if !(self.min_version..=self.max_version).contains(&VERSION) {
+            return refuse(0, ERROR_PROTOCOL_VERSION_MISMATCH);
+        }
+        let unsupported = self.flags & !supported_flags;
+        if unsupported != 0 {
+            return refuse(unsupported, ERROR_UNSUPPORTED_FEATURE_FLAGS);
+        }
+        None
+    }
+
     /// What one of our programs says of itself, with no telemetry.
     pub fn of_program(protocol: u8, flags: u32, host: &str, port: u16, program: &str) -> Self {
         Self {
@@ -105,5 +124,43 @@ impl SetupConnection {
             firmware: env!("CARGO_PKG_VERSION").into(),
             device_id: Str255::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUPPORTED: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
+
+    fn message(protocol: u8, flags: u32) -> SetupConnection {
+        SetupConnection::of_program(protocol, flags, "pool", 34_254, "test")
+    }
+
+    fn code(message: &SetupConnection) -> Option<String> {
+        let refusal = message.refusal(PROTOCOL_MINING, SUPPORTED)?;
+        Some(refusal.error_code.display().into_owned())
+    }
+
+    #[test]
+    fn another_protocol_is_refused() {
+        let message = message(PROTOCOL_TEMPLATE_DISTRIBUTION, 0);
+        assert_eq!(code(&message).as_deref(), Some(ERROR_UNSUPPORTED_PROTOCOL));
+    }
+
+    #[test]
+    fn a_version_range_without_2_is_refused_and_one_around_it_is_not() {
+        let old = SetupConnection { min_version: 1, max_version: 1, ..message(PROTOCOL_MINING, 0) };
+        assert_eq!(code(&old).as_deref(), Some(ERROR_PROTOCOL_VERSION_MISMATCH));
+        let wide = SetupConnection { min_version: 1, max_version: 9, ..old };
+        assert_eq!(code(&wide), None);
+    }
+
+    #[test]
+    fn the_error_names_every_unsupported_flag_and_no_other() {
+        let flags = REQUIRES_STANDARD_JOBS | REQUIRES_WORK_SELECTION | 1 << 31;
+        let refusal = message(PROTOCOL_MINING, flags).refusal(PROTOCOL_MINING, SUPPORTED);
+        assert_eq!(refusal.map(|error| error.flags), Some(REQUIRES_WORK_SELECTION | 1 << 31));
+        assert_eq!(code(&message(PROTOCOL_MINING, SUPPORTED)), None);
     }
 }
