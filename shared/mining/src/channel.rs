@@ -98,9 +98,12 @@ impl Channel {
     /// Gives the channel a job under an id that no valid job of it has. A job for another tip makes all
     /// earlier ones stale.
     pub fn issue(&mut self, id: u32, job: &Arc<Job>, min_ntime: u32, now: Instant) {
-        let moved = self.jobs.back().is_some_and(|last| last.job.tip != job.tip);
-        if moved {
+        let last = self.jobs.back().map(|last| Arc::clone(&last.job.tip));
+        if last.as_ref().is_some_and(|tip| *tip != job.tip) {
             self.stale = std::mem::take(&mut self.jobs);
+        }
+        // The same block can be announced again with another time: its headers were paid already.
+        if last.is_some_and(|tip| tip.hash != job.tip.hash) {
             self.seen.clear();
         }
         let surplus = self.stale.len().saturating_sub(STALE_JOBS_MAX);
@@ -216,6 +219,7 @@ mod tests {
     use super::*;
     use crate::coinbase::Output;
     use crate::extranonce::ExtranonceAllocator;
+    use crate::template::ChainTip;
     use crate::template::tests::{template, tip};
 
     /// A network target that no test meets by chance.
@@ -262,6 +266,21 @@ mod tests {
         assert_eq!(channel.check(&share(1), now).verdict, Err(Rejection::Duplicate));
         let other_id = Submission { job_id: 2, ..share(1) };
         assert_eq!(channel.check(&other_id, now).verdict, Err(Rejection::Duplicate));
+    }
+
+    #[test]
+    fn the_same_header_counts_once_even_if_its_tip_is_announced_again_with_another_time() {
+        let (mut channel, now) = issued(Target::MAX, HARD);
+        let late = Submission { ntime: NTIME + 60, ..share(1) };
+        assert!(channel.check(&late, now).verdict.is_ok());
+        let again = job(3, HARD);
+        let tip = ChainTip { header_timestamp: NTIME + 30, ..ChainTip::clone(&again.tip) };
+        let output = Output { value: 5_000_000_000, script: vec![0x51].into() };
+        let again = Job::new(Arc::new(tip), Arc::clone(&again.template), b"/Adit/", &[output]);
+        channel.issue(2, &Arc::new(again.unwrap()), NTIME + 30, now);
+        assert_eq!(channel.check(&share(2), now).verdict, Err(Rejection::Stale));
+        let replayed = Submission { job_id: 2, ..late };
+        assert_eq!(channel.check(&replayed, now).verdict, Err(Rejection::Duplicate));
     }
 
     #[test]
