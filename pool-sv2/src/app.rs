@@ -168,11 +168,14 @@ impl WorkMaker {
     }
 
     fn publish(&self, tip: Arc<ChainTip>, template: Arc<Template>) {
-        let is_new_tip = self.work.borrow().as_ref().is_none_or(|work| work.job.tip != tip);
-        if is_new_tip {
+        let before = self.work.borrow().as_ref().map(|work| Arc::clone(&work.job.tip));
+        // The same block with another time frees no extranonce: its headers were paid.
+        if before.as_ref().is_none_or(|before| before.hash != tip.hash) {
+            self.extranonces.tip_moved();
+        }
+        if before.is_none_or(|before| before != tip) {
             let prev_hash = mining::hash::display(&tip.hash);
             info!(%prev_hash, height = template.height(), template = template.id, "new tip");
-            self.extranonces.tip_moved();
         } else {
             debug!(template = template.id, value = template.value_remaining, "new template");
         }
