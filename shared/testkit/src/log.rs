@@ -1,10 +1,13 @@
 //! What a program says: its lines on standard output, and its JSON log from standard error.
 //!
-//! Everything is kept, over restarts of the program too, so that a failed test can show it.
+//! Everything is kept, over restarts of the program too, so that a failed test can show it. With
+//! `TESTKIT_LOGS=FOLDER` the logs are also written there, for a person to read.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -97,7 +100,18 @@ impl Log {
     /// Reads a program's log until it ends.
     pub fn read_events(&self, stderr: impl Read + Send + 'static) {
         let log = self.clone();
-        thread::spawn(move || read_lines(stderr, |line| log.take_line(line)));
+        let mut copy = std::env::var_os("TESTKIT_LOGS").and_then(|folder| {
+            let path = Path::new(&folder).join(format!("{}.log", self.shared.name));
+            OpenOptions::new().create(true).append(true).open(path).ok()
+        });
+        thread::spawn(move || {
+            read_lines(stderr, |line| {
+                if let Some(copy) = &mut copy {
+                    let _ = writeln!(copy, "{line}");
+                }
+                log.take_line(line);
+            });
+        });
     }
 
     /// Reads a program's standard output until it ends.

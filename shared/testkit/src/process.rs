@@ -1,10 +1,12 @@
 //! Child processes that never outlive their owner.
 //!
 //! Dropping a process kills it. Should this process itself be killed, a watching shell, which
-//! notices the end of its standard input, kills what is left.
+//! notices the end of its standard input, kills what is left. All are in process groups of their
+//! own, so that a Ctrl-C reaches this process alone, which then ends them in the right order, and
+//! a killed test's group does not take the watcher with it.
 
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -24,6 +26,7 @@ impl Process {
     pub fn start(command: &mut Command) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())
+            .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         watch('+', child.id());
@@ -97,7 +100,7 @@ fn watch(sign: char, pid: u32) {
     let input = WATCHER_INPUT.get_or_init(|| {
         let mut watcher = Command::new("/bin/sh");
         watcher.args(["-c", WATCHER]).stdin(Stdio::piped());
-        watcher.stdout(Stdio::null()).stderr(Stdio::null());
+        watcher.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         // Without it, dropping still cleans up: only a killed test would leave something behind.
         watcher.spawn().ok()?.stdin.map(Mutex::new)
     });

@@ -23,20 +23,21 @@ use crate::wait::until;
 pub const COINBASE_TAG: &str = "/Adit/";
 /// The user as which the translator mines at the pool.
 pub const TRANSLATOR_USER: &str = "translator";
-/// Lower than what any device here needs, so that the device's rate decides.
-const MIN_DIFFICULTY: f64 = 0.000_01;
-
 /// What a world is like.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Where the programs are.
     pub programs: Programs,
+    /// The address on which miners are listened for, without a port.
+    pub listen_host: String,
     /// Whether there is a translator for V1 devices.
     pub translator: bool,
     /// Hashes per second of each device.
     pub device_hashrate: u64,
     /// Shares that each device is to send, a minute. On regtest each is a block.
     pub shares_per_minute: f64,
+    /// The least difficulty; what a device starts with whose hashrate is not known.
+    pub min_difficulty: f64,
     /// What the programs log: a `RUST_LOG` filter.
     pub log_filter: String,
 }
@@ -46,9 +47,11 @@ impl Plan {
     pub fn for_test() -> Result<Self> {
         Ok(Self {
             programs: Programs::built()?,
+            listen_host: "127.0.0.1".to_owned(),
             translator: false,
             device_hashrate: 300_000,
             shares_per_minute: 90.0,
+            min_difficulty: 0.000_05,
             log_filter: "debug".to_owned(),
         })
     }
@@ -277,10 +280,11 @@ fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &
     let key_file = display(&folder.join("pool-sv2.key"));
     let ledger_file = display(&folder.join("shares.log"));
     let (address, key) = (provider.address(), provider.key());
-    let shares_per_minute = plan.shares_per_minute;
+    let listen = format!("{}:0", plan.listen_host);
+    let (shares_per_minute, min_difficulty) = (plan.shares_per_minute, plan.min_difficulty);
     toml! {
         [listen]
-        address = "127.0.0.1:0"
+        address = listen
         [authority]
         secret_key_file = key_file
         [[template_provider]]
@@ -292,7 +296,7 @@ fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &
         coinbase_tag = COINBASE_TAG
         [vardiff]
         shares_per_minute = shares_per_minute
-        min_difficulty = MIN_DIFFICULTY
+        min_difficulty = min_difficulty
         [shares]
         ledger_file = ledger_file
     }
@@ -300,18 +304,19 @@ fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &
 
 fn translator_settings(plan: &Plan, pool: &Server) -> Table {
     let (address, key) = (pool.address(), pool.key());
-    let shares_per_minute = plan.shares_per_minute;
+    let listen = format!("{}:0", plan.listen_host);
+    let (shares_per_minute, min_difficulty) = (plan.shares_per_minute, plan.min_difficulty);
     let initial_hashrate = i64::try_from(plan.device_hashrate).unwrap_or(i64::MAX);
     toml! {
         [listen]
-        address = "127.0.0.1:0"
+        address = listen
         [upstream]
         address = address
         authority_key = key
         user_identity = TRANSLATOR_USER
         [vardiff]
         shares_per_minute = shares_per_minute
-        min_difficulty = MIN_DIFFICULTY
+        min_difficulty = min_difficulty
         initial_hashrate = initial_hashrate
     }
 }

@@ -30,6 +30,7 @@ fn mining_goes_on_when_the_template_provider_was_killed() -> anyhow::Result<()> 
 fn mining_goes_on_when_the_node_was_killed() -> anyhow::Result<()> {
     let mut mining = mining(Route::V2Extended)?;
     let before = mining.world.template_provider.program.log().end();
+    mining.world.node.flush()?;
     mining.world.node.kill();
     let provider = &mut mining.world.template_provider.program;
     provider.wait_for_log(before, SOON, "the loss", says("node lost"))?;

@@ -34,10 +34,8 @@ const SHARES_WAITING_MAX: usize = 256;
 
 /// Runs until `shutdown`, or with `--once` until the connection ends.
 pub async fn run(arguments: Arguments, shutdown: CancellationToken) -> Result<(), Failure> {
-    let pace = Pace {
-        threads: arguments.threads(),
-        hashes_per_second_max: arguments.hashrate_limit,
-    };
+    let pace =
+        Pace { threads: arguments.threads(), hashes_per_second_max: arguments.hashrate_limit };
     let measured = tokio::task::spawn_blocking(move || threads::measure(pace))
         .await
         .context("the hashrate could not be measured")?;
@@ -105,7 +103,8 @@ impl Miner {
                 backoff.reset();
             }
             let delay = backoff.next_delay();
-            warn!(reason = %format!("{ended:#}"), retry_ms = delay.as_millis(), "pool lost");
+            let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            warn!(reason = %format!("{ended:#}"), retry_ms, "pool lost");
             tokio::time::sleep(delay).await;
         }
     }
@@ -139,20 +138,13 @@ impl Miner {
         ended.into()
     }
 
-    #[expect(
-        clippy::as_conversions,
-        clippy::cast_possible_truncation,
-        reason = "a first guess"
-    )]
+    #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a first guess")]
     fn device(&self, url: wire::sv2::keys::Sv2Url) -> Device {
         Device {
             url,
             kind: self.arguments.channel,
             user: self.arguments.user.clone(),
-            nominal_hash_rate: self
-                .arguments
-                .nominal_hashrate
-                .unwrap_or(self.measured as f32),
+            nominal_hash_rate: self.arguments.nominal_hashrate.unwrap_or(self.measured as f32),
         }
     }
 }
@@ -215,9 +207,7 @@ async fn tell_progress(tally: &Tally) {
 /// Hashes per second, for people.
 fn rate(hashes_per_second: f64) -> String {
     let units = [(1e9, "GH/s"), (1e6, "MH/s"), (1e3, "kH/s")];
-    let fitting = units
-        .into_iter()
-        .find(|(unit, _)| hashes_per_second >= *unit);
+    let fitting = units.into_iter().find(|(unit, _)| hashes_per_second >= *unit);
     let (unit, name) = fitting.unwrap_or((1.0, "H/s"));
     format!("{:.2} {name}", hashes_per_second / unit)
 }

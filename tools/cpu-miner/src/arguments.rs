@@ -60,9 +60,7 @@ impl std::str::FromStr for Pool {
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(rest) = text.strip_prefix("stratum+tcp://") {
             let address = rest.trim_end_matches('/');
-            let port = address
-                .rsplit_once(':')
-                .map(|(_, port)| port.parse::<u16>());
+            let port = address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
             return match port {
                 Some(Ok(_)) => Ok(Self::V1(address.to_owned())),
                 _ => Err("a V1 URL is stratum+tcp://HOST:PORT".to_owned()),
@@ -92,9 +90,7 @@ impl Pool {
 fn name_of_wire_length(name: &str) -> Result<String, String> {
     match name.len() {
         0..=255 => Ok(name.to_owned()),
-        length => Err(format!(
-            "{length} bytes are too long; a pool takes at most 255"
-        )),
+        length => Err(format!("{length} bytes are too long; a pool takes at most 255")),
     }
 }
 
@@ -124,8 +120,7 @@ impl Arguments {
     /// How many threads to start.
     pub fn threads(&self) -> u32 {
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads
-            .unwrap_or_else(|| u32::try_from(available()).unwrap_or(1))
+        self.threads.unwrap_or_else(|| u32::try_from(available()).unwrap_or(1))
     }
 }
 
@@ -155,32 +150,16 @@ mod tests {
             assert!(error.contains("HOST:PORT"), "{error}");
         }
         let typo = format!("stratum2+tcp://a:1/{}", KEY.replace("9bXi", "9bXj"));
-        assert!(
-            read(&[&typo])
-                .unwrap_err()
-                .to_string()
-                .contains("the key in the URL is wrong")
-        );
+        assert!(read(&[&typo]).unwrap_err().to_string().contains("the key in the URL is wrong"));
     }
 
     #[test]
     fn a_pool_without_a_key_is_taken_only_by_explicit_wish() {
         let url = "stratum2+tcp://a:1";
-        assert!(
-            read(&[url])
-                .unwrap()
-                .contradiction()
-                .unwrap()
-                .contains("--insecure")
-        );
+        assert!(read(&[url]).unwrap().contradiction().unwrap().contains("--insecure"));
         assert_eq!(read(&[url, "--insecure"]).unwrap().contradiction(), None);
         let with_key = format!("{url}/{KEY}");
         assert_eq!(read(&[&with_key]).unwrap().contradiction(), None);
-        assert!(
-            read(&[&with_key, "--insecure"])
-                .unwrap()
-                .contradiction()
-                .is_some()
-        );
+        assert!(read(&[&with_key, "--insecure"]).unwrap().contradiction().is_some());
     }
 }

@@ -49,10 +49,7 @@ impl Desk {
             if let Some(work) = &state.work {
                 return Some((self.generation(), Arc::clone(work)));
             }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

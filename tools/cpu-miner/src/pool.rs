@@ -41,20 +41,13 @@ const NAMES_MAX: usize = 64;
 impl<J> WorkNames<J> {
     /// Names for connection number `connection`.
     pub fn new(connection: u32) -> Self {
-        Self {
-            connection,
-            last: 0,
-            names: VecDeque::new(),
-        }
+        Self { connection, last: 0, names: VecDeque::new() }
     }
 
     /// A name for a work on `job`.
     pub fn name(&mut self, job: J) -> WorkId {
         self.last = self.last.wrapping_add(1);
-        let id = WorkId {
-            connection: self.connection,
-            number: self.last,
-        };
+        let id = WorkId { connection: self.connection, number: self.last };
         if self.names.len() >= NAMES_MAX {
             self.names.pop_front();
         }
@@ -64,10 +57,7 @@ impl<J> WorkNames<J> {
 
     /// The job of a work; `None` if it is of another connection or of a tip that is gone.
     pub fn job(&self, id: WorkId) -> Option<&J> {
-        self.names
-            .iter()
-            .find(|(name, _)| *name == id)
-            .map(|(_, job)| job)
+        self.names.iter().find(|(name, _)| *name == id).map(|(_, job)| job)
     }
 
     /// Forgets all: the tip changed.

@@ -57,9 +57,7 @@ impl Scan {
 
     /// The first nonce of `nonces` whose hash meets the target.
     pub fn find(&mut self, nonces: Range<u64>) -> Option<u32> {
-        nonces
-            .map_while(|nonce| u32::try_from(nonce).ok())
-            .find(|nonce| self.meets_target(*nonce))
+        nonces.map_while(|nonce| u32::try_from(nonce).ok()).find(|nonce| self.meets_target(*nonce))
     }
 
     fn meets_target(&mut self, nonce: u32) -> bool {

@@ -136,10 +136,7 @@ impl Sv1Session {
 
     fn take_authorized(&mut self, response: &Response<'_>) -> Result<(), PeerError> {
         if !response.is_true() {
-            let reason = response
-                .outcome()
-                .err()
-                .map_or_else(String::new, |refusal| refusal.text);
+            let reason = response.outcome().err().map_or_else(String::new, |refusal| refusal.text);
             let message = format!("the pool refused the user {}: {reason}", self.user);
             return Err(PeerError::Incompatible(message));
         }
@@ -154,12 +151,8 @@ impl Sv1Session {
     fn take_verdict(&mut self, response: &Response<'_>) {
         let event = match response.outcome() {
             Ok(_) if response.is_true() => Event::Accepted { shares: 1 },
-            Ok(_) => Event::Rejected {
-                reason: "no reason given".to_owned(),
-            },
-            Err(refusal) => Event::Rejected {
-                reason: refusal.text,
-            },
+            Ok(_) => Event::Rejected { reason: "no reason given".to_owned() },
+            Err(refusal) => Event::Rejected { reason: refusal.text },
         };
         self.events.push_back(event);
     }
@@ -185,10 +178,7 @@ impl Sv1Session {
             "client.reconnect" => Err(PeerError::Closed("the pool asked to reconnect")),
             "client.show_message" => {
                 let text = params.elements().ok().and_then(|elements| elements.text(0));
-                info!(
-                    message_of_pool = text.as_deref().unwrap_or_default(),
-                    "message shown"
-                );
+                info!(message_of_pool = text.as_deref().unwrap_or_default(), "message shown");
                 Ok(())
             }
             "client.get_version" => self.send(&result_line(id, &format!("\"{AGENT}\""))),
@@ -206,10 +196,7 @@ impl Sv1Session {
             let message = format!("an extranonce2 of {rolled_bytes} bytes cannot be rolled");
             return Err(PeerError::Incompatible(message));
         }
-        self.extranonce = Some(Extranonce {
-            fixed,
-            rolled_bytes,
-        });
+        self.extranonce = Some(Extranonce { fixed, rolled_bytes });
         Ok(())
     }
 
@@ -222,10 +209,7 @@ impl Sv1Session {
             self.names.clear();
             self.tip = Some(job.prev_hash);
         }
-        let id = self.names.name(Job {
-            job_id: job.job_id.into(),
-            mask: self.mask,
-        });
+        let id = self.names.name(Job { job_id: job.job_id.into(), mask: self.mask });
         let mut prefix = job.coinbase_1;
         prefix.extend_from_slice(&extranonce.fixed);
         self.events.push_back(Event::Work(Arc::new(Work {
@@ -249,9 +233,7 @@ impl Sv1Session {
 
     fn send(&mut self, line: &str) -> Result<(), PeerError> {
         if self.output.len() + line.len() > OUTPUT_BYTES_MAX {
-            return Err(PeerError::OverLimit(
-                "bytes waiting for a pool that does not read",
-            ));
+            return Err(PeerError::OverLimit("bytes waiting for a pool that does not read"));
         }
         self.output.extend_from_slice(line.as_bytes());
         Ok(())

@@ -34,10 +34,7 @@ const OPENING_MAX: Duration = Duration::from_secs(15);
 /// A pool that sends nothing for so long is gone; firmware waits as long.
 const SILENCE_MAX: Duration = Duration::from_secs(180);
 /// A job of the largest coinbase parts and merkle path fits.
-const LIMITS: LinkLimits = LinkLimits {
-    frame_bytes_max: 160 * 1024,
-    output_bytes_max: 256 * 1024,
-};
+const LIMITS: LinkLimits = LinkLimits { frame_bytes_max: 160 * 1024, output_bytes_max: 256 * 1024 };
 /// The only request of a connection.
 const REQUEST_ID: u32 = 1;
 /// Rollable extranonce that is asked for: what a CPU cannot use up.
@@ -177,9 +174,7 @@ impl Sv2Session {
 
     fn open_channel(&mut self, success: &SetupConnectionSuccess) -> Result<(), PeerError> {
         if success.used_version != VERSION {
-            return Err(PeerError::Misbehaved(
-                "a protocol version that was not offered",
-            ));
+            return Err(PeerError::Misbehaved("a protocol version that was not offered"));
         }
         let fixed_version = success.flags & REQUIRES_FIXED_VERSION != 0;
         self.state = State::OpeningChannel { fixed_version };
@@ -221,13 +216,7 @@ impl Sv2Session {
             }
             _ => return Err(PeerError::Misbehaved("a mining message before the channel")),
         };
-        let channel = Channel::new(
-            ChannelTerms {
-                fixed_version,
-                ..terms
-            },
-            self.connection,
-        );
+        let channel = Channel::new(ChannelTerms { fixed_version, ..terms }, self.connection);
         self.state = State::Mining(Box::new(channel));
         self.timers.stop(Timer::Opening);
         self.events.push_back(Event::Ready);
@@ -258,9 +247,7 @@ impl Sv2Session {
         let all_bytes = success.extranonce_prefix.as_slice().len() + extranonce_bytes;
         let too_few = success.extranonce_size < EXTRANONCE_BYTES_WANTED;
         if too_few || all_bytes > EXTRANONCE_BYTES_MAX {
-            return Err(PeerError::Misbehaved(
-                "an extranonce of a size that was not asked for",
-            ));
+            return Err(PeerError::Misbehaved("an extranonce of a size that was not asked for"));
         }
         Ok(ChannelTerms {
             channel_id: success.channel_id,
@@ -276,9 +263,7 @@ impl Sv2Session {
         if request_id == REQUEST_ID && kind == self.device.kind {
             return Ok(());
         }
-        Err(PeerError::Misbehaved(
-            "an answer to a request that was not made",
-        ))
+        Err(PeerError::Misbehaved("an answer to a request that was not made"))
     }
 }
 

@@ -35,8 +35,7 @@ pub struct Pace {
 impl Pace {
     /// What one thread may do.
     fn limit_per_thread(self) -> Option<u64> {
-        self.hashes_per_second_max
-            .map(|limit| (limit / u64::from(self.threads.max(1))).max(1))
+        self.hashes_per_second_max.map(|limit| (limit / u64::from(self.threads.max(1))).max(1))
     }
 }
 
@@ -65,9 +64,7 @@ pub fn start(
             lane,
             pace,
         };
-        thread::Builder::new()
-            .name(format!("hash-{lane}"))
-            .spawn(move || tools.run())?;
+        thread::Builder::new().name(format!("hash-{lane}")).spawn(move || tools.run())?;
     }
     Ok(())
 }
@@ -93,13 +90,10 @@ impl Lane {
                 if self.desk.generation() != generation {
                     return Some(());
                 }
-                let end = nonces
-                    .end
-                    .min(nonces.start.saturating_add(brake.batch_nonces()));
+                let end = nonces.end.min(nonces.start.saturating_add(brake.batch_nonces()));
                 let found = scan.find(nonces.start..end);
                 let next = found.map_or(end, |nonce| u64::from(nonce) + 1);
-                self.hashes
-                    .fetch_add(next - nonces.start, Ordering::Relaxed);
+                self.hashes.fetch_add(next - nonces.start, Ordering::Relaxed);
                 brake.rest_after(next - nonces.start);
                 nonces.start = next;
                 if let Some(nonce) = found {
@@ -128,17 +122,11 @@ struct Brake {
 
 impl Brake {
     fn new(limit: Option<u64>) -> Self {
-        Self {
-            limit,
-            started: Instant::now(),
-            hashed: 0,
-        }
+        Self { limit, started: Instant::now(), hashed: 0 }
     }
 
     fn batch_nonces(&self) -> u64 {
-        let limited = self
-            .limit
-            .map(|limit| (limit / LIMITED_BATCHES_PER_SECOND).max(1));
+        let limited = self.limit.map(|limit| (limit / LIMITED_BATCHES_PER_SECOND).max(1));
         limited.unwrap_or(BATCH_NONCES).min(BATCH_NONCES)
     }
 
@@ -179,11 +167,7 @@ pub fn measure(pace: Pace) -> f64 {
 }
 
 /// A count as a rate: exact below 2^53, which no processor reaches in a second.
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_precision_loss,
-    reason = "a rate for people"
-)]
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a rate for people")]
 pub fn to_f64(count: u64) -> f64 {
     count as f64
 }
@@ -195,10 +179,7 @@ mod tests {
 
     fn easy_work(number: u32) -> Arc<Work> {
         Arc::new(Work {
-            id: WorkId {
-                connection: 1,
-                number,
-            },
+            id: WorkId { connection: 1, number },
             version: 0x2000_0000,
             rolling_mask: 0,
             prev_hash: [1; 32],
@@ -213,10 +194,7 @@ mod tests {
     fn start_two() -> (Arc<Desk>, mpsc::Receiver<Share>) {
         let desk = Arc::new(Desk::default());
         let (shares, taken) = mpsc::channel(1);
-        let pace = Pace {
-            threads: 2,
-            hashes_per_second_max: None,
-        };
+        let pace = Pace { threads: 2, hashes_per_second_max: None };
         start(&desk, &Arc::default(), &shares, pace).unwrap();
         (desk, taken)
     }
@@ -251,19 +229,12 @@ mod tests {
 
     #[test]
     fn a_limit_holds_over_all_threads() {
-        let pace = Pace {
-            threads: 2,
-            hashes_per_second_max: Some(10_000),
-        };
+        let pace = Pace { threads: 2, hashes_per_second_max: Some(10_000) };
         assert_eq!(pace.limit_per_thread(), Some(5_000));
         let mut brake = Brake::new(pace.limit_per_thread());
         assert_eq!(brake.batch_nonces(), 100);
         let start = Instant::now();
         brake.rest_after(500);
-        assert!(
-            start.elapsed() >= Duration::from_millis(95),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() >= Duration::from_millis(95), "{:?}", start.elapsed());
     }
 }

@@ -99,11 +99,7 @@ pub struct Rolls {
 impl Rolls {
     /// The first header.
     pub fn start() -> Self {
-        Self {
-            extranonce: 0,
-            version_counter: 1,
-            ntime_extra: 0,
-        }
+        Self { extranonce: 0, version_counter: 1, ntime_extra: 0 }
     }
 
     /// The header at this place, `elapsed` after the work came, with nonce 0.
@@ -114,10 +110,7 @@ impl Rolls {
             version: (work.version & !work.rolling_mask) | rolled,
             prev_hash: work.prev_hash,
             merkle_root: self.merkle_root(&work.merkle),
-            ntime: work
-                .min_ntime
-                .saturating_add(seconds)
-                .saturating_add(self.ntime_extra),
+            ntime: work.min_ntime.saturating_add(seconds).saturating_add(self.ntime_extra),
             nbits: work.nbits,
             nonce: 0,
         }
@@ -177,18 +170,13 @@ pub fn nonces_of_lane(lane: u32, lanes: u32) -> Range<u64> {
 /// All values of a counter of `bytes` bytes, at most eight.
 fn counter_mask(bytes: usize) -> u64 {
     let bits = u32::try_from(bytes.saturating_mul(8)).unwrap_or(u32::MAX);
-    1_u64
-        .checked_shl(bits)
-        .map_or(u64::MAX, |values| values - 1)
+    1_u64.checked_shl(bits).map_or(u64::MAX, |values| values - 1)
 }
 
 /// Spreads the low bits of `counter` over the set bits of `mask`.
 fn deposit(mut counter: u32, mask: u32) -> u32 {
     let mut spread = 0;
-    for bit in (0..32)
-        .map(|place| 1 << place)
-        .filter(|bit| mask & bit != 0)
-    {
+    for bit in (0..32).map(|place| 1 << place).filter(|bit| mask & bit != 0) {
         if counter & 1 == 1 {
             spread |= bit;
         }
@@ -207,10 +195,7 @@ mod tests {
 
     fn work(rolling_mask: u32, merkle: MerkleSource) -> Work {
         Work {
-            id: WorkId {
-                connection: 1,
-                number: 1,
-            },
+            id: WorkId { connection: 1, number: 1 },
             version: 0x3000_0000,
             rolling_mask,
             prev_hash: [1; 32],
@@ -246,11 +231,7 @@ mod tests {
 
     #[test]
     fn no_header_comes_twice() {
-        for merkle in [
-            MerkleSource::Fixed([7; 32]),
-            coinbase_with(1),
-            coinbase_with(0),
-        ] {
+        for merkle in [MerkleSource::Fixed([7; 32]), coinbase_with(1), coinbase_with(0)] {
             let work = work(0b1010_0000, merkle);
             let mut rolls = Rolls::start();
             let mut seen = HashSet::new();
@@ -286,10 +267,7 @@ mod tests {
     #[test]
     fn the_extranonce_has_the_size_that_the_pool_wants() {
         for bytes in [0, 1, 4, 8, 32] {
-            assert_eq!(
-                Rolls::start().extranonce(&coinbase_with(bytes)).len(),
-                bytes
-            );
+            assert_eq!(Rolls::start().extranonce(&coinbase_with(bytes)).len(), bytes);
         }
     }
 

@@ -1,10 +1,6 @@
 //! The V1 device against a pool that says exactly what a test tells it to.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test may say what it means"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may say what it means")]
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -35,8 +31,7 @@ impl Session for ScriptedPool {
         self.input.extend_from_slice(bytes);
         while let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.input.drain(..=end).collect();
-            self.heard
-                .push_back(serde_json::from_slice(&line).expect("a line of JSON"));
+            self.heard.push_back(serde_json::from_slice(&line).expect("a line of JSON"));
         }
         Ok(())
     }
@@ -91,10 +86,7 @@ fn logged_in(mask: Option<&str>) -> Meeting {
             let granted = json!({ "version-rolling": true, "version-rolling.mask": mask });
             answer(&mut pair, 1, &granted);
         }
-        None => say(
-            &mut pair,
-            &json!({ "id": 1, "result": null, "error": [20, "what?", null] }),
-        ),
+        None => say(&mut pair, &json!({ "id": 1, "result": null, "error": [20, "what?", null] })),
     }
     answer(&mut pair, 2, &json!([[["mining.notify", "1"]], "aabb", 4]));
     answer(&mut pair, 3, &json!(true));
@@ -139,12 +131,7 @@ fn share(work: &Work) -> Share {
 #[test]
 fn the_device_configures_and_subscribes_at_once_and_authorizes_after_the_answer() {
     let mut pair = meet();
-    let methods: Vec<_> = pair
-        .server
-        .events
-        .drain(..)
-        .map(|line| line["method"].clone())
-        .collect();
+    let methods: Vec<_> = pair.server.events.drain(..).map(|line| line["method"].clone()).collect();
     assert_eq!(methods, ["mining.configure", "mining.subscribe"]);
     answer(&mut pair, 2, &json!([[["mining.notify", "1"]], "aabb", 4]));
     let line = pair.server.event().unwrap();
@@ -155,22 +142,14 @@ fn the_device_configures_and_subscribes_at_once_and_authorizes_after_the_answer(
 #[test]
 fn a_job_becomes_work_with_the_difficulty_that_was_set_before_it() {
     let mut pair = logged_in(Some("1fffe000"));
-    say(
-        &mut pair,
-        &json!({ "id": null, "method": "mining.set_difficulty", "params": [0.001] }),
-    );
+    say(&mut pair, &json!({ "id": null, "method": "mining.set_difficulty", "params": [0.001] }));
     pair.command_server(notify("a", 4, true));
     let work = work(&mut pair);
     assert_eq!(work.target, Target::from_difficulty(0.001));
     assert_eq!((work.prev_hash, work.min_ntime), ([4; 32], 1000));
     assert_eq!(work.rolling_mask, 0x1fff_e000);
-    let MerkleSource::Rolled(parts) = work.merkle else {
-        panic!()
-    };
-    assert_eq!(
-        (parts.prefix, parts.suffix),
-        (vec![1, 2, 0xaa, 0xbb], vec![3])
-    );
+    let MerkleSource::Rolled(parts) = work.merkle else { panic!() };
+    assert_eq!((parts.prefix, parts.suffix), (vec![1, 2, 0xaa, 0xbb], vec![3]));
     assert_eq!((parts.extranonce_bytes, parts.path), (4, vec![[9; 32]]));
 }
 
@@ -182,14 +161,7 @@ fn a_share_is_submitted_with_its_version_bits() {
     pair.command_client(share(&work));
     let line = pair.server.event().unwrap();
     assert_eq!(line["method"], "mining.submit");
-    let params = json!([
-        "someone.cpu",
-        "a",
-        "00000009",
-        "000003e9",
-        "0000b346",
-        "00002000"
-    ]);
+    let params = json!(["someone.cpu", "a", "00000009", "000003e9", "0000b346", "00002000"]);
     assert_eq!(line["params"], params);
 }
 
@@ -200,13 +172,7 @@ fn a_pool_that_knows_no_configure_gets_no_version_bits() {
     let work = work(&mut pair);
     assert_eq!(work.rolling_mask, 0);
     pair.command_client(share(&work));
-    assert_eq!(
-        pair.server.event().unwrap()["params"]
-            .as_array()
-            .unwrap()
-            .len(),
-        5
-    );
+    assert_eq!(pair.server.event().unwrap()["params"].as_array().unwrap().len(), 5);
 }
 
 #[test]
@@ -228,18 +194,10 @@ fn shares_of_jobs_that_a_clean_one_replaced_are_withheld() {
 #[test]
 fn a_new_extranonce_counts_from_the_next_job_on() {
     let mut pair = logged_in(None);
-    say(
-        &mut pair,
-        &json!({ "id": null, "method": "mining.set_extranonce", "params": ["cc", 8] }),
-    );
+    say(&mut pair, &json!({ "id": null, "method": "mining.set_extranonce", "params": ["cc", 8] }));
     pair.command_server(notify("a", 4, true));
-    let MerkleSource::Rolled(parts) = work(&mut pair).merkle else {
-        panic!()
-    };
-    assert_eq!(
-        (parts.prefix, parts.extranonce_bytes),
-        (vec![1, 2, 0xcc], 8)
-    );
+    let MerkleSource::Rolled(parts) = work(&mut pair).merkle else { panic!() };
+    assert_eq!((parts.prefix, parts.extranonce_bytes), (vec![1, 2, 0xcc], 8));
 }
 
 #[test]
@@ -247,14 +205,8 @@ fn verdicts_are_told_whatever_form_they_have() {
     let mut pair = logged_in(None);
     answer(&mut pair, 10, &json!(true));
     answer(&mut pair, 11, &json!(false));
-    say(
-        &mut pair,
-        &json!({ "id": 12, "result": null, "error": [21, "Job not found", null] }),
-    );
-    assert!(matches!(
-        pair.client.event(),
-        Some(Event::Accepted { shares: 1 })
-    ));
+    say(&mut pair, &json!({ "id": 12, "result": null, "error": [21, "Job not found", null] }));
+    assert!(matches!(pair.client.event(), Some(Event::Accepted { shares: 1 })));
     assert!(matches!(pair.client.event(), Some(Event::Rejected { .. })));
     let told = pair.client.event();
     assert!(matches!(told, Some(Event::Rejected { reason }) if reason == "Job not found"));
@@ -264,40 +216,23 @@ fn verdicts_are_told_whatever_form_they_have() {
 fn a_refused_user_ends_the_session_with_the_pools_reason() {
     let mut pair = meet();
     answer(&mut pair, 2, &json!([[["mining.notify", "1"]], "aabb", 4]));
-    say(
-        &mut pair,
-        &json!({ "id": 3, "result": null, "error": [24, "Unauthorized worker", null] }),
-    );
-    let Some(Ended::Failed(error)) = pair.client.ended else {
-        panic!()
-    };
+    say(&mut pair, &json!({ "id": 3, "result": null, "error": [24, "Unauthorized worker", null] }));
+    let Some(Ended::Failed(error)) = pair.client.ended else { panic!() };
     assert!(error.to_string().contains("Unauthorized worker"), "{error}");
 }
 
 #[test]
 fn requests_of_the_pool_are_answered_and_unknown_notifications_left_alone() {
     let mut pair = logged_in(None);
-    say(
-        &mut pair,
-        &json!({ "id": 5, "method": "mining.ping", "params": [] }),
-    );
+    say(&mut pair, &json!({ "id": 5, "method": "mining.ping", "params": [] }));
     assert_eq!(pair.server.event().unwrap()["result"], "pong");
-    say(
-        &mut pair,
-        &json!({ "id": "v", "method": "client.get_version", "params": [] }),
-    );
+    say(&mut pair, &json!({ "id": "v", "method": "client.get_version", "params": [] }));
     let version = pair.server.event().unwrap();
     assert_eq!(version["id"], "v");
     assert!(version["result"].as_str().unwrap().contains("cpu-miner"));
-    say(
-        &mut pair,
-        &json!({ "id": 6, "method": "mining.dance", "params": [] }),
-    );
+    say(&mut pair, &json!({ "id": 6, "method": "mining.dance", "params": [] }));
     assert!(pair.server.event().unwrap()["error"][1].is_string());
-    say(
-        &mut pair,
-        &json!({ "id": null, "method": "mining.dance", "params": [] }),
-    );
+    say(&mut pair, &json!({ "id": null, "method": "mining.dance", "params": [] }));
     assert!(pair.server.event().is_none());
     assert!(pair.client.ended.is_none());
 }
@@ -306,8 +241,5 @@ fn requests_of_the_pool_are_answered_and_unknown_notifications_left_alone() {
 fn a_pool_that_lets_nobody_in_is_left() {
     let mut pair = meet();
     pair.run_for(Duration::from_secs(31));
-    assert!(matches!(
-        pair.client.ended,
-        Some(Ended::Failed(PeerError::TimedOut(_)))
-    ));
+    assert!(matches!(pair.client.ended, Some(Ended::Failed(PeerError::TimedOut(_)))));
 }

@@ -1,10 +1,6 @@
 //! The SV2 device against a pool that says exactly what a test tells it to.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test may say what it means"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may say what it means")]
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -87,31 +83,11 @@ fn authority(seed: u64) -> AuthoritySecret {
 /// A device and a pool whose handshake is still to come.
 fn meet_with_key(kind: ChannelKind, expected: Option<AuthorityKey>) -> Meeting {
     let now = Instant::now();
-    let url = Sv2Url {
-        host: "pool.example".to_owned(),
-        port: 34254,
-        authority_key: expected,
-    };
-    let device = Device {
-        url,
-        kind,
-        user: "someone.cpu".to_owned(),
-        nominal_hash_rate: 5e6,
-    };
-    let start = Start {
-        seed: [1; 32],
-        unix_now: UNIX_NOW,
-        now,
-        connection: 1,
-    };
-    let limits = LinkLimits {
-        frame_bytes_max: 1 << 16,
-        output_bytes_max: 1 << 20,
-    };
-    let identity = ServerIdentity {
-        authority: authority(1),
-        certificate_validity_seconds: 86_400,
-    };
+    let url = Sv2Url { host: "pool.example".to_owned(), port: 34254, authority_key: expected };
+    let device = Device { url, kind, user: "someone.cpu".to_owned(), nominal_hash_rate: 5e6 };
+    let start = Start { seed: [1; 32], unix_now: UNIX_NOW, now, connection: 1 };
+    let limits = LinkLimits { frame_bytes_max: 1 << 16, output_bytes_max: 1 << 20 };
+    let identity = ServerIdentity { authority: authority(1), certificate_validity_seconds: 86_400 };
     let pool = ScriptedPool {
         link: Link::server(identity, limits, [2; 32], UNIX_NOW),
         heard: VecDeque::new(),
@@ -130,13 +106,7 @@ fn say<M: Message>(pair: &mut Meeting, message: &M) {
 }
 
 fn set_up(pair: &mut Meeting) {
-    say(
-        pair,
-        &SetupConnectionSuccess {
-            used_version: 2,
-            flags: 0,
-        },
-    );
+    say(pair, &SetupConnectionSuccess { used_version: 2, flags: 0 });
 }
 
 /// A device with an open channel 7 of group 1, which has heard of nothing else.
@@ -174,13 +144,7 @@ fn open(kind: ChannelKind) -> Meeting {
 }
 
 fn standard_job(job_id: u32, min_ntime: Option<u32>) -> NewMiningJob {
-    NewMiningJob {
-        channel_id: 7,
-        job_id,
-        min_ntime,
-        version: 0x2000_0000,
-        merkle_root: [5; 32],
-    }
+    NewMiningJob { channel_id: 7, job_id, min_ntime, version: 0x2000_0000, merkle_root: [5; 32] }
 }
 
 fn extended_job(channel_id: u32, job_id: u32) -> NewExtendedMiningJob {
@@ -208,10 +172,7 @@ fn tip(channel_id: u32, job_id: u32, prev_hash: u8) -> SetNewPrevHash {
 
 fn set_target(difficulty: f64) -> SetTarget {
     let maximum_target = Target::from_difficulty(difficulty).to_le_bytes();
-    SetTarget {
-        channel_id: 7,
-        maximum_target,
-    }
+    SetTarget { channel_id: 7, maximum_target }
 }
 
 /// The next work; there must be one.
@@ -223,29 +184,17 @@ fn work(pair: &mut Meeting) -> Work {
 }
 
 fn share(work: &Work, hash: [u8; 32]) -> Share {
-    Share {
-        work: work.id,
-        extranonce: vec![],
-        version: 0x2000_0020,
-        ntime: 1001,
-        nonce: 3,
-        hash,
-    }
+    Share { work: work.id, extranonce: vec![], version: 0x2000_0020, ntime: 1001, nonce: 3, hash }
 }
 
 fn misbehaved(pair: &Meeting) -> bool {
-    matches!(
-        pair.client.ended,
-        Some(Ended::Failed(PeerError::Misbehaved(_)))
-    )
+    matches!(pair.client.ended, Some(Ended::Failed(PeerError::Misbehaved(_))))
 }
 
 #[test]
 fn a_standard_device_says_that_it_needs_standard_jobs_and_opens_one_channel() {
     let mut pair = meet(ChannelKind::Standard);
-    let Some(Heard::Setup(Setup::SetupConnection(setup))) = pair.server.event() else {
-        panic!()
-    };
+    let Some(Heard::Setup(Setup::SetupConnection(setup))) = pair.server.event() else { panic!() };
     assert_eq!((setup.protocol, setup.flags), (0, REQUIRES_STANDARD_JOBS));
     assert_eq!(
         (setup.endpoint_host.display().as_ref(), setup.endpoint_port),
@@ -263,9 +212,7 @@ fn a_standard_device_says_that_it_needs_standard_jobs_and_opens_one_channel() {
 #[test]
 fn an_extended_device_takes_any_jobs_and_asks_for_room_to_roll() {
     let mut pair = meet(ChannelKind::Extended);
-    let Some(Heard::Setup(Setup::SetupConnection(setup))) = pair.server.event() else {
-        panic!()
-    };
+    let Some(Heard::Setup(Setup::SetupConnection(setup))) = pair.server.event() else { panic!() };
     assert_eq!(setup.flags, 0);
     set_up(&mut pair);
     let Some(Heard::Mining(Mining::OpenExtendedMiningChannel(open))) = pair.server.event() else {
@@ -306,10 +253,7 @@ fn a_future_job_is_mined_when_its_tip_comes_and_not_before() {
     assert!(pair.client.event().is_none());
     say(&mut pair, &tip(7, 2, 4));
     let work = work(&mut pair);
-    assert_eq!(
-        (work.prev_hash, work.nbits, work.min_ntime),
-        ([4; 32], 0x207f_ffff, 1000)
-    );
+    assert_eq!((work.prev_hash, work.nbits, work.min_ntime), ([4; 32], 0x207f_ffff, 1000));
     assert!(matches!(work.merkle, MerkleSource::Fixed(root) if root == [5; 32]));
     // The other future job went with the old tip.
     say(&mut pair, &tip(7, 1, 5));
@@ -339,9 +283,7 @@ fn jobs_and_tips_for_the_group_are_mined_on_an_extended_channel() {
     let mut pair = open(ChannelKind::Extended);
     say(&mut pair, &extended_job(1, 3));
     say(&mut pair, &tip(1, 3, 4));
-    let MerkleSource::Rolled(parts) = work(&mut pair).merkle else {
-        panic!()
-    };
+    let MerkleSource::Rolled(parts) = work(&mut pair).merkle else { panic!() };
     assert_eq!(parts.prefix, [1, 2, 0xaa, 0xbb]);
     assert_eq!((parts.extranonce_bytes, parts.suffix), (4, vec![3]));
 }
@@ -351,18 +293,10 @@ fn a_new_extranonce_prefix_counts_for_later_jobs() {
     let mut pair = open(ChannelKind::Extended);
     say(&mut pair, &extended_job(7, 1));
     let extranonce_prefix = Bytes32::new(&[0xcc, 0xdd]).unwrap();
-    say(
-        &mut pair,
-        &SetExtranoncePrefix {
-            channel_id: 7,
-            extranonce_prefix,
-        },
-    );
+    say(&mut pair, &SetExtranoncePrefix { channel_id: 7, extranonce_prefix });
     say(&mut pair, &extended_job(7, 2));
     say(&mut pair, &tip(7, 2, 4));
-    let MerkleSource::Rolled(parts) = work(&mut pair).merkle else {
-        panic!()
-    };
+    let MerkleSource::Rolled(parts) = work(&mut pair).merkle else { panic!() };
     assert_eq!(parts.prefix, [1, 2, 0xcc, 0xdd]);
 }
 
@@ -370,13 +304,7 @@ fn a_new_extranonce_prefix_counts_for_later_jobs() {
 fn messages_for_other_channels_are_left_alone() {
     let mut pair = open(ChannelKind::Extended);
     say(&mut pair, &extended_job(99, 1));
-    say(
-        &mut pair,
-        &CloseChannel {
-            channel_id: 99,
-            reason_code: "no".into(),
-        },
-    );
+    say(&mut pair, &CloseChannel { channel_id: 99, reason_code: "no".into() });
     assert!(pair.client.event().is_none());
     assert!(pair.client.ended.is_none());
 }
@@ -410,10 +338,7 @@ fn an_extended_share_carries_the_rolled_extranonce_alone() {
     say(&mut pair, &extended_job(7, 1));
     say(&mut pair, &tip(7, 1, 4));
     let work = work(&mut pair);
-    pair.command_client(Share {
-        extranonce: vec![0, 0, 0, 9],
-        ..share(&work, [0; 32])
-    });
+    pair.command_client(Share { extranonce: vec![0, 0, 0, 9], ..share(&work, [0; 32]) });
     let Some(Heard::Mining(Mining::SubmitSharesExtended(submit))) = pair.server.event() else {
         panic!()
     };
@@ -473,16 +398,10 @@ fn verdicts_are_told() {
         new_shares_sum: 3,
     };
     say(&mut pair, &accepted);
-    let refused = SubmitSharesError {
-        channel_id: 7,
-        sequence_number: 4,
-        error_code: "stale-share".into(),
-    };
+    let refused =
+        SubmitSharesError { channel_id: 7, sequence_number: 4, error_code: "stale-share".into() };
     say(&mut pair, &refused);
-    assert!(matches!(
-        pair.client.event(),
-        Some(Event::Accepted { shares: 3 })
-    ));
+    assert!(matches!(pair.client.event(), Some(Event::Accepted { shares: 3 })));
     let reason = pair.client.event();
     assert!(matches!(reason, Some(Event::Rejected { reason }) if reason == "stale-share"));
 }
@@ -490,17 +409,8 @@ fn verdicts_are_told() {
 #[test]
 fn a_closed_channel_ends_the_session() {
     let mut pair = open(ChannelKind::Standard);
-    say(
-        &mut pair,
-        &CloseChannel {
-            channel_id: 1,
-            reason_code: "going".into(),
-        },
-    );
-    assert!(matches!(
-        pair.client.ended,
-        Some(Ended::Failed(PeerError::Closed(_)))
-    ));
+    say(&mut pair, &CloseChannel { channel_id: 1, reason_code: "going".into() });
+    assert!(matches!(pair.client.ended, Some(Ended::Failed(PeerError::Closed(_)))));
 }
 
 #[test]
@@ -510,10 +420,7 @@ fn a_pool_that_opens_no_channel_in_time_is_left() {
     pair.run_for(Duration::from_secs(14));
     assert!(pair.client.ended.is_none());
     pair.run_for(Duration::from_secs(2));
-    assert!(matches!(
-        pair.client.ended,
-        Some(Ended::Failed(PeerError::TimedOut(_)))
-    ));
+    assert!(matches!(pair.client.ended, Some(Ended::Failed(PeerError::TimedOut(_)))));
 }
 
 #[test]
@@ -524,8 +431,5 @@ fn a_silent_pool_is_left_after_three_minutes_of_silence() {
     pair.run_for(Duration::from_secs(170));
     assert!(pair.client.ended.is_none());
     pair.run_for(Duration::from_secs(20));
-    assert!(matches!(
-        pair.client.ended,
-        Some(Ended::Failed(PeerError::TimedOut(_)))
-    ));
+    assert!(matches!(pair.client.ended, Some(Ended::Failed(PeerError::TimedOut(_)))));
 }

@@ -120,10 +120,7 @@ impl Channel {
                 Err(PeerError::Closed("the pool closed the channel"))
             }
             other => {
-                debug!(
-                    message = other.name(),
-                    "message not meant for this channel ignored"
-                );
+                debug!(message = other.name(), "message not meant for this channel ignored");
                 Ok(())
             }
         }
@@ -146,12 +143,7 @@ impl Channel {
         }
         self.last_sequence_number = self.last_sequence_number.wrapping_add(1);
         let (channel_id, sequence_number) = (self.terms.channel_id, self.last_sequence_number);
-        let Share {
-            nonce,
-            ntime,
-            version,
-            ..
-        } = *share;
+        let Share { nonce, ntime, version, .. } = *share;
         if self.terms.extranonce_bytes == 0 {
             return link.send(&SubmitSharesStandard {
                 channel_id,
@@ -188,11 +180,7 @@ impl Channel {
         Job {
             job_id: job.job_id,
             version: job.version,
-            rolling_mask: if self.terms.fixed_version {
-                0
-            } else {
-                BIP323_MASK
-            },
+            rolling_mask: if self.terms.fixed_version { 0 } else { BIP323_MASK },
             merkle: MerkleSource::Fixed(job.merkle_root),
         }
     }
@@ -229,9 +217,7 @@ impl Channel {
             self.future.push_back(job);
             return Ok(());
         };
-        let tip = self
-            .tip
-            .ok_or(PeerError::Misbehaved("a job for now before the first tip"))?;
+        let tip = self.tip.ok_or(PeerError::Misbehaved("a job for now before the first tip"))?;
         let work = self.work(now, job, tip, min_ntime);
         self.activated = None;
         events.push_back(Event::Work(work));
@@ -247,13 +233,8 @@ impl Channel {
         let mut future = std::mem::take(&mut self.future).into_iter();
         let job = future
             .find(|job| job.job_id == message.job_id)
-            .ok_or(PeerError::Misbehaved(
-                "a new tip for a job that was not sent",
-            ))?;
-        let tip = Tip {
-            prev_hash: message.prev_hash,
-            nbits: message.nbits,
-        };
+            .ok_or(PeerError::Misbehaved("a new tip for a job that was not sent"))?;
+        let tip = Tip { prev_hash: message.prev_hash, nbits: message.nbits };
         self.tip = Some(tip);
         self.names.clear();
         let work = self.work(now, job, tip, message.min_ntime);
