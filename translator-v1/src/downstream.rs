@@ -74,6 +74,11 @@ pub enum Event {
         /// The share.
         share: UpstreamShare,
     },
+    /// A block for the upstream that it would not count as a share: nobody waits for the verdict.
+    SubmitBlock {
+        /// The share.
+        share: UpstreamShare,
+    },
     /// A share that meets the target of a block was sent to the upstream.
     BlockFound {
         /// Who found it.

@@ -38,7 +38,7 @@ pub fn answers() -> (mpsc::Sender<Answered>, mpsc::Receiver<Answered>) {
 #[derive(Debug)]
 pub struct Ticket {
     number: u64,
-    /// Gone once answered.
+    /// Gone once answered; none if nobody waits.
     miner: Option<mpsc::Sender<Answered>>,
 }
 
@@ -46,6 +46,11 @@ impl Ticket {
     /// For the share that the session behind `miner` calls `number`.
     pub fn new(number: u64, miner: mpsc::Sender<Answered>) -> Self {
         Self { number, miner: Some(miner) }
+    }
+
+    /// For a share whose verdict nobody waits for.
+    pub fn for_nobody() -> Self {
+        Self { number: 0, miner: None }
     }
 
     /// Tells the miner.

@@ -14,6 +14,7 @@ use super::session::MinerSession;
 use super::{Command, Event, MinerIdentity, MinerSettings};
 use crate::bridge::extranonce::Seats;
 use crate::bridge::notify::Work;
+use crate::bridge::submit::UpstreamShare;
 use crate::miners::{MinerPart, Miners};
 use crate::shares::{Answered, Submitted, Ticket, answers};
 
@@ -73,6 +74,11 @@ impl MinerHost {
     fn work(&mut self) -> Command {
         Command::Work(self.service.work.borrow_and_update().clone())
     }
+
+    async fn submit(&self, share: UpstreamShare, ticket: Ticket) {
+        // Where nobody takes it any more, the ticket answers as it is dropped.
+        drop(self.service.shares.send(Submitted { share, ticket }).await);
+    }
 }
 
 impl Host<MinerSession> for MinerHost {
@@ -95,10 +101,9 @@ impl Host<MinerSession> for MinerHost {
     async fn take_event(&mut self, event: Event) {
         match event {
             Event::Submit { ticket, share } => {
-                let ticket = Ticket::new(ticket, self.sender.clone());
-                // Where nobody takes it any more, the ticket answers as it is dropped.
-                drop(self.service.shares.send(Submitted { share, ticket }).await);
+                self.submit(share, Ticket::new(ticket, self.sender.clone())).await;
             }
+            Event::SubmitBlock { share } => self.submit(share, Ticket::for_nobody()).await,
             Event::Hashrate(hashrate) => self.part.set(hashrate),
             Event::Authorized { worker, agent } => info!(%worker, %agent, "miner authorized"),
             Event::BlockFound { worker, hash } => {

@@ -19,13 +19,15 @@ const NTIME_AHEAD_SECONDS_MAX: u32 = 2 * 60 * 60;
 
 /// A share that is worth something.
 struct GoodShare {
+    share: UpstreamShare,
     hash: [u8; 32],
     difficulty: f64,
-    /// True if it meets the miner's own target: only a block may do without.
-    counts: bool,
+    /// True if the upstream would count it.
+    counts_upstream: bool,
+    /// True if it meets the miner's own target.
+    counts_here: bool,
+    /// True if it makes a block. On test networks that may be easier than either.
     is_block: bool,
-    /// Present if the upstream has to judge it.
-    upstream: Option<UpstreamShare>,
 }
 
 impl MinerSession {
@@ -51,11 +53,16 @@ impl MinerSession {
         if good.is_block {
             self.events.push_back(Event::BlockFound { worker, hash: good.hash });
         }
-        match good.upstream {
-            Some(share) => self.events.push_back(Event::Submit { ticket, share }),
-            None => self.decide(ticket, Ok(())),
+        let share = good.share;
+        if good.counts_upstream {
+            self.events.push_back(Event::Submit { ticket, share });
+        } else {
+            // The upstream wants the block, but would call the share that it is too easy.
+            let block = good.is_block.then_some(Event::SubmitBlock { share });
+            self.events.extend(block);
+            self.decide(ticket, if good.counts_here { Ok(()) } else { Err(low_difficulty()) });
         }
-        if good.counts {
+        if good.counts_here {
             self.difficulty.count_share(now, &good.hash, good.difficulty);
             self.follow_difficulty(now);
         }
@@ -126,17 +133,16 @@ fn hash_share(sent: &SentJob, seat: u16, submit: &Submit<'_>) -> Result<GoodShar
     let extranonce = (&*split.extranonce_1(seat), &*submit.extranonce_2);
     let hash = job.header(extranonce, (version, submit.ntime, submit.nonce)).hash();
     let is_block = job.tip.block_target.is_met_by(&hash);
-    let counts = sent.target.is_met_by(&hash);
-    let goes_upstream = is_block || job.terms.target.is_met_by(&hash);
-    if !goes_upstream && !counts {
-        return Err(ShareError::new(code::LOW_DIFFICULTY, "Low difficulty share"));
+    let counts_here = sent.target.is_met_by(&hash);
+    let counts_upstream = job.terms.target.is_met_by(&hash);
+    if !is_block && !counts_here && !counts_upstream {
+        return Err(low_difficulty());
     }
-    let share = || UpstreamShare::new(job, rolled, version, submit.ntime, submit.nonce);
-    Ok(GoodShare {
-        hash,
-        difficulty: sent.difficulty,
-        counts,
-        is_block,
-        upstream: goes_upstream.then(share),
-    })
+    let share = UpstreamShare::new(job, rolled, version, submit.ntime, submit.nonce);
+    let difficulty = sent.difficulty;
+    Ok(GoodShare { share, hash, difficulty, counts_upstream, counts_here, is_block })
+}
+
+fn low_difficulty() -> ShareError {
+    ShareError::new(code::LOW_DIFFICULTY, "Low difficulty share")
 }
