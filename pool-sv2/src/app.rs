@@ -15,7 +15,7 @@ use service::{clock, listen};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 use wire::sv2::keys::Sv2Url;
 
 use crate::accounting::ledger::Ledger;
@@ -25,8 +25,9 @@ use crate::downstream::serve::Service;
 use crate::downstream::session::Settings;
 use crate::payout::Payout;
 use crate::shares;
+use crate::template_receiver::choice::Choice;
 use crate::template_receiver::session::Constraints;
-use crate::template_receiver::supervise::{Supervisor, Update};
+use crate::template_receiver::supervise::{News, Supervisor, Update};
 use crate::work::Work;
 
 /// The neighbour's name in /health.
@@ -84,6 +85,9 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         extranonces: ExtranonceAllocator::default(),
     });
     let maker = WorkMaker {
+        choice: Choice::new(config.template_provider.len()),
+        work_without_provider: Duration::from_secs(config.limits.work_without_provider_seconds),
+        served_until: None,
         payout,
         extranonces: settings.extranonces.clone(),
         work: watch::Sender::new(None),
@@ -119,9 +123,10 @@ fn start_providers(
     let keys: Result<Vec<ExpectedKey>, _> =
         config.template_provider.iter().map(|provider| provider.expected_key()).collect();
     let mut supervisors = tokio::task::JoinSet::new();
-    for (provider, key) in config.template_provider.iter().zip(keys?) {
+    for (provider, (settings, key)) in config.template_provider.iter().zip(keys?).enumerate() {
         let supervisor = Supervisor {
-            config: provider.clone(),
+            provider,
+            config: settings.clone(),
             key,
             constraints: Constraints {
                 output_bytes_max: payout.reserved_bytes(),
@@ -137,6 +142,11 @@ fn start_providers(
 
 /// Turns templates into work.
 struct WorkMaker {
+    choice: Choice,
+    /// How long miners keep their work without a provider.
+    work_without_provider: Duration,
+    /// When that is over, while there is none.
+    served_until: Option<Instant>,
     payout: Payout,
     extranonces: ExtranonceAllocator,
     work: watch::Sender<Option<Arc<Work>>>,
@@ -144,9 +154,10 @@ struct WorkMaker {
 }
 
 impl WorkMaker {
-    async fn run(self, mut updates: mpsc::Receiver<Update>, shutdown: CancellationToken) {
+    async fn run(mut self, mut updates: mpsc::Receiver<Update>, shutdown: CancellationToken) {
         let mut keepalive = Instant::now() + KEEPALIVE;
         loop {
+            let served_until = self.served_until;
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 update = updates.recv() => match update {
@@ -154,16 +165,41 @@ impl WorkMaker {
                     None => return,
                 },
                 () = sleep_until(keepalive) => self.repeat(),
+                () = until(served_until) => self.give_up(),
             }
             keepalive = Instant::now() + KEEPALIVE;
         }
     }
 
-    fn take(&self, update: Update) {
-        match update {
-            Update::Found => self.health.found(PROVIDER, "connected"),
-            Update::Lost(reason) => self.health.lost(PROVIDER, reason),
-            Update::Template(tip, template) => self.publish(tip, template),
+    /// No provider for too long: what miners do is worth nothing, and only a closed connection sends
+    /// them to their next pool.
+    fn give_up(&mut self) {
+        self.served_until = None;
+        warn!("no template provider for too long: miners are sent to their next pool");
+        self.work.send_replace(None);
+    }
+
+    fn take(&mut self, update: Update) {
+        let Update { provider, news } = update;
+        let mineable = match news {
+            News::Found => None,
+            News::Lost(reason) => {
+                let other = self.choice.lose(provider);
+                if !self.choice.is_served() {
+                    self.health.lost(PROVIDER, reason);
+                    let bound = Instant::now() + self.work_without_provider;
+                    self.served_until = self.served_until.or(Some(bound));
+                }
+                other
+            }
+            News::Template(mineable) => {
+                self.health.found(PROVIDER, "it gives templates");
+                self.served_until = None;
+                self.choice.take(provider, mineable)
+            }
+        };
+        if let Some((tip, template)) = mineable {
+            self.publish(tip, template);
         }
     }
 
@@ -199,5 +235,13 @@ impl WorkMaker {
             Ok(work) => drop(self.work.send_replace(Some(Arc::new(work)))),
             Err(error) => error!(%error, "template not usable: miners keep the work before it"),
         }
+    }
+}
+
+/// Waits for a deadline; for ever if there is none.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }

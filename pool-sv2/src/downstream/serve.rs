@@ -32,7 +32,7 @@ pub struct Service {
     pub authority: AuthoritySecret,
     /// How long a certificate is valid, in seconds.
     pub certificate_validity_seconds: u32,
-    /// What is to be mined; none before the first template.
+    /// What is to be mined; none before the first template, and once it is worth nothing any more.
     pub work: watch::Receiver<Option<Arc<Work>>>,
     /// Where accepted shares go.
     pub shares: ShareSender,
@@ -131,9 +131,8 @@ impl Host<Downstream> for MinerHost {
                     if changed.is_err() {
                         return None;
                     }
-                    if let Some(command) = self.take_work() {
-                        return Some(command);
-                    }
+                    // Work that is taken back ends the connection.
+                    return self.take_work();
                 }
                 () = self.service.shares.moved(), if is_waiting => {}
             }

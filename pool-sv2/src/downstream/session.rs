@@ -53,11 +53,18 @@ pub struct Limits {
     pub connections_max: usize,
     /// Channels on one connection; further ones are refused.
     pub channels_per_connection_max: usize,
+    /// How long miners keep their work when no template provider is there, in seconds; then they are
+    /// disconnected, for only that sends them to their next pool.
+    pub work_without_provider_seconds: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_max: 20_000, channels_per_connection_max: 16_384 }
+        Self {
+            connections_max: 20_000,
+            channels_per_connection_max: 16_384,
+            work_without_provider_seconds: 180,
+        }
     }
 }
 

@@ -4,10 +4,8 @@
 //! when it is back.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use mining::share::Solution;
-use mining::template::{ChainTip, Template};
 use serde::Deserialize;
 use service::authority::ExpectedKey;
 use service::backoff::Backoff;
@@ -20,6 +18,7 @@ use tracing::{info, warn};
 use wire::session::PeerError;
 use wire::sv2::link::Link;
 
+use super::choice::Mineable;
 use super::session::{Command, Constraints, Event, LIMITS, TemplateReceiver};
 use crate::blocks::Solutions;
 
@@ -52,17 +51,28 @@ impl TemplateProviderConfig {
 
 /// What a provider tells the pool.
 #[derive(Debug)]
-pub enum Update {
+pub struct Update {
+    /// Which one, by its place in the config.
+    pub provider: usize,
+    /// What.
+    pub news: News,
+}
+
+/// What there is to tell.
+#[derive(Debug)]
+pub enum News {
     /// It is connected.
     Found,
     /// It is gone, and why.
     Lost(String),
     /// It has work.
-    Template(Arc<ChainTip>, Arc<Template>),
+    Template(Mineable),
 }
 
 /// One provider and what it takes to talk to it.
 pub struct Supervisor {
+    /// Its place in the config.
+    pub provider: usize,
     /// Its address and key.
     pub config: TemplateProviderConfig,
     /// The key that it must prove.
@@ -90,12 +100,17 @@ impl Supervisor {
             let delay = backoff.next_delay();
             let address = &self.config.address;
             warn!(%address, reason = %ended, retry_ms = delay.as_millis(), "template provider lost");
-            drop(self.updates.send(Update::Lost(ended.to_string())).await);
+            self.tell(News::Lost(ended.to_string())).await;
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(delay) => {}
             }
         }
+    }
+
+    async fn tell(&self, news: News) {
+        // The pool is gone only when the program ends.
+        drop(self.updates.send(Update { provider: self.provider, news }).await);
     }
 
     /// Says why it ended and whether the provider had accepted the connection.
@@ -152,15 +167,14 @@ impl Host<TemplateReceiver> for ReceiverHost<'_> {
     }
 
     async fn take_event(&mut self, event: Event) {
-        let update = match event {
+        let news = match event {
             Event::Ready => {
                 self.is_ready = true;
                 info!(address = %self.supervisor.config.address, "template provider found");
-                Update::Found
+                News::Found
             }
-            Event::Template(tip, template) => Update::Template(tip, template),
+            Event::Template(tip, template) => News::Template((tip, template)),
         };
-        // The pool is gone only when the program ends.
-        drop(self.supervisor.updates.send(update).await);
+        self.supervisor.tell(news).await;
     }
 }
