@@ -21,6 +21,8 @@ const STALE_JOBS_MAX: usize = 4;
 /// Accepted shares that are remembered for one tip. A channel that reaches it is rejected until the
 /// tip moves: to forget a share would let it be paid twice.
 const SEEN_SHARES_MAX: usize = 1 << 18;
+/// Tips whose shares are remembered: a reorganisation that goes further back than this is a headline.
+const SEEN_TIPS_MAX: usize = 3;
 /// How far nTime may run ahead of the time that has passed since the job was issued, in seconds: a bit
 /// less than the two hours that nodes allow, for their clocks differ.
 const NTIME_AHEAD_SECONDS_MAX: u32 = 7_000;
@@ -34,8 +36,7 @@ pub struct Channel {
     /// Newest last; all on one tip.
     jobs: VecDeque<IssuedJob>,
     stale: VecDeque<IssuedJob>,
-    /// The first eight bytes of the hashes of accepted shares for the present tip.
-    seen: HashSet<u64>,
+    seen: SeenShares,
 }
 
 /// A job as one channel got it.
@@ -66,7 +67,7 @@ impl Channel {
             target,
             jobs: VecDeque::new(),
             stale: VecDeque::new(),
-            seen: HashSet::new(),
+            seen: SeenShares::default(),
         }
     }
 
@@ -98,14 +99,10 @@ impl Channel {
     /// Gives the channel a job under an id that no valid job of it has. A job for another tip makes all
     /// earlier ones stale.
     pub fn issue(&mut self, id: u32, job: &Arc<Job>, min_ntime: u32, now: Instant) {
-        let last = self.jobs.back().map(|last| Arc::clone(&last.job.tip));
-        if last.as_ref().is_some_and(|tip| *tip != job.tip) {
+        if self.jobs.back().is_some_and(|last| last.job.tip != job.tip) {
             self.stale = std::mem::take(&mut self.jobs);
         }
-        // The same block can be announced again with another time: its headers were paid already.
-        if last.is_some_and(|tip| tip.hash != job.tip.hash) {
-            self.seen.clear();
-        }
+        self.seen.turn_to(&job.tip.hash);
         let surplus = self.stale.len().saturating_sub(STALE_JOBS_MAX);
         self.stale.drain(..surplus);
         if self.jobs.len() >= JOBS_MAX {
@@ -176,15 +173,41 @@ impl Channel {
 
     /// Only shares that met their target get here, so that the memory holds nothing but work.
     fn remember(&mut self, share: AcceptedShare) -> Result<AcceptedShare, Rejection> {
-        let fingerprint = share.hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        if self.seen.contains(&fingerprint) {
+        self.seen.insert(&share.hash).map(|()| share)
+    }
+}
+
+/// The accepted shares of the last few tips: none of them is paid twice, even if the chain goes back
+/// to an earlier tip, or the same tip is announced again.
+#[derive(Debug, Default)]
+struct SeenShares {
+    /// By the hash of the tip, the present one last. Of each share the first eight bytes of its hash.
+    tips: VecDeque<([u8; 32], HashSet<u64>)>,
+}
+
+impl SeenShares {
+    fn turn_to(&mut self, tip: &[u8; 32]) {
+        let known = self.tips.iter().position(|(hash, _)| hash == tip);
+        let turned = known.and_then(|index| self.tips.remove(index));
+        self.tips.push_back(turned.unwrap_or_else(|| (*tip, HashSet::new())));
+        if self.tips.len() > SEEN_TIPS_MAX {
+            self.tips.pop_front();
+        }
+    }
+
+    fn insert(&mut self, hash: &[u8; 32]) -> Result<(), Rejection> {
+        let fingerprint = hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let Some((_, seen)) = self.tips.back_mut() else {
+            return Err(Rejection::UnknownJob);
+        };
+        if seen.contains(&fingerprint) {
             return Err(Rejection::Duplicate);
         }
-        if self.seen.len() >= SEEN_SHARES_MAX {
+        if seen.len() >= SEEN_SHARES_MAX {
             return Err(Rejection::TooManyShares);
         }
-        self.seen.insert(fingerprint);
-        Ok(share)
+        seen.insert(fingerprint);
+        Ok(())
     }
 }
 
@@ -284,10 +307,20 @@ mod tests {
     }
 
     #[test]
+    fn the_same_header_counts_once_even_if_the_chain_goes_back_to_its_tip() {
+        let (mut channel, now) = issued(Target::MAX, HARD);
+        assert!(channel.check(&share(1), now).verdict.is_ok());
+        channel.issue(2, &job(4, HARD), NTIME, now);
+        channel.issue(3, &job(3, HARD), NTIME, now);
+        let replayed = Submission { job_id: 3, ..share(1) };
+        assert_eq!(channel.check(&replayed, now).verdict, Err(Rejection::Duplicate));
+    }
+
+    #[test]
     fn a_share_below_its_target_is_rejected_and_not_remembered() {
         let (mut channel, now) = issued(Target::from_difficulty(1e9), HARD);
         assert_eq!(channel.check(&share(1), now).verdict, Err(Rejection::DifficultyTooLow));
-        assert!(channel.seen.is_empty());
+        assert!(channel.seen.tips.iter().all(|(_, seen)| seen.is_empty()));
     }
 
     #[test]
