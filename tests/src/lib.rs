@@ -1,2 +1,9 @@
-//! What the tests in `tests/` are made of: the rules of the house, each as a function that a bad
-//! sample proves able to fail. The journeys are in `tests/journeys`, their tools in `testkit`.
+//! The rules of the house, each as a function that gives its violations as sentences, and that a
+//! bad sample beside it proves able to fail. `tests/house.rs` holds the tree against them; the
+//! journeys are in `tests/journeys`, their tools in `testkit`.
+
+pub mod documents;
+pub mod imports;
+pub mod packages;
+pub mod shape;
+pub mod sources;

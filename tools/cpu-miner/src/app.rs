@@ -161,7 +161,8 @@ where
         match event {
             Event::Ready => {
                 self.ready = true;
-                info!(pool = %self.arguments.url.address(), user = self.arguments.user, "connected");
+                let (pool, user) = (self.arguments.url.address(), &self.arguments.user);
+                info!(pool, user, "connected");
             }
             Event::Work(work) => {
                 debug!(difficulty = work.target.difficulty(), "work taken");

@@ -1,7 +1,8 @@
 //! Hashing one header over many nonces.
 //!
-//! The first 64 bytes of a header are hashed once (the midstate); each nonce costs two compressions.
-//! `sha2` picks the processor's SHA instructions at run time. Nothing here knows of jobs or pools.
+//! The first 64 bytes of a header are hashed once (the midstate); each nonce costs two
+//! compressions. `sha2` picks the processor's SHA instructions at run time. Nothing here knows of
+//! jobs or pools.
 
 use std::ops::Range;
 use std::slice;

@@ -61,8 +61,8 @@ pub(super) struct Channel {
     tip: Option<Tip>,
     future: VecDeque<Job>,
     names: WorkNames<u32>,
-    /// The running work and the hardest target it met, if it came as a future job: `SetTarget` still
-    /// counts for it.
+    /// The running work and the hardest target it met, if it came as a future job: `SetTarget`
+    /// still counts for it.
     activated: Option<(WorkId, Target)>,
     last_sequence_number: u32,
 }

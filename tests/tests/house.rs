@@ -1,0 +1,119 @@
+//! The checkout, held against the rules of the house. Each rule is in `tests/src`, with samples
+//! that prove it able to fail.
+
+#![allow(clippy::expect_used, reason = "a test may say what it means")]
+
+use std::process::Command;
+
+use tests::sources::{Source, all, all_paths, root};
+use tests::{documents, imports, packages, shape};
+
+const PROGRAMS: [&str; 3] = ["pool-sv2", "template-provider", "translator-v1"];
+
+/// Fails with all violations at once.
+fn assert_none(violations: &[String]) {
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+fn hold(endings: &[&str], rule: impl Fn(&Source) -> Vec<String>) {
+    let sources = all(endings).expect("the checkout can be read");
+    assert!(!sources.is_empty(), "no file ends with {endings:?}");
+    assert_none(&sources.iter().flat_map(rule).collect::<Vec<_>>());
+}
+
+fn metadata() -> cargo_metadata::Metadata {
+    let mut command = cargo_metadata::MetadataCommand::new();
+    command.manifest_path(root().join("Cargo.toml")).no_deps();
+    command.exec().expect("cargo knows the workspace")
+}
+
+#[test]
+fn packages_depend_in_one_direction() {
+    let packages = packages::of_workspace(&metadata());
+    assert!(packages.len() > 5, "cargo gave only {packages:?}");
+    assert_none(&packages::wrong_dependencies(&packages));
+    assert_none(&packages::wrong_folders(&packages));
+}
+
+#[test]
+fn manifests_take_lints_and_versions_from_the_root() {
+    hold(&["Cargo.toml"], |manifest| packages::own_rules(&manifest.path, &manifest.text));
+}
+
+#[test]
+fn rooms_of_a_program_meet_in_its_app() {
+    let sources = all(&[".rs"]).expect("the checkout can be read");
+    let programs = PROGRAMS.into_iter().chain(["tools/cpu-miner"]);
+    assert_none(&programs.flat_map(|it| imports::meetings(it, &sources)).collect::<Vec<_>>());
+}
+
+#[test]
+fn files_are_short() {
+    hold(&[".rs"], shape::long_file);
+}
+
+#[test]
+fn functions_are_short() {
+    hold(&[".rs"], shape::long_functions);
+}
+
+#[test]
+fn lines_are_short() {
+    hold(&[".rs"], shape::long_lines);
+}
+
+#[test]
+fn every_file_says_why_it_exists() {
+    hold(&[".rs"], shape::missing_purpose);
+}
+
+#[test]
+fn file_names_say_something() {
+    hold(&[".rs"], shape::banned_name);
+}
+
+#[test]
+fn nothing_is_left_for_later_and_no_machine_is_named() {
+    let endings =
+        [".rs", ".toml", ".md", ".yaml", ".yml", "Dockerfile", ".example", "scripts/demo"];
+    hold(&endings, shape::banned_words);
+}
+
+#[test]
+fn no_thread_sleeps_to_let_something_happen() {
+    hold(&[".rs"], shape::sleeping_threads);
+}
+
+#[test]
+fn links_and_file_names_in_documents_lead_somewhere() {
+    let paths = all_paths().expect("the checkout can be read");
+    hold(&[".md"], |document| {
+        let links = documents::dead_links(document, &paths);
+        links.into_iter().chain(documents::missing_files(document, &paths)).collect()
+    });
+}
+
+#[test]
+fn every_example_of_settings_is_read_by_its_program() {
+    let programs = testkit::program::Programs::built().expect("the programs build");
+    let examples = all(&[".toml"]).expect("the checkout can be read");
+    let examples = examples.iter().filter(|source| source.path.starts_with("config/"));
+    let mut checked = 0;
+    for example in examples {
+        let name = example.file_name().trim_end_matches(".toml");
+        let name = PROGRAMS.into_iter().find(|program| *program == name);
+        let name = name.unwrap_or_else(|| panic!("no program reads {}", example.path));
+        let output = Command::new(programs.path(name).expect("the program is built"))
+            .args(["check-config", "--config", &example.path])
+            .current_dir(root())
+            // Whom to pay is nothing that an example can know.
+            .env("POOL_SV2__PAYOUT__NETWORK", "regtest")
+            .env("POOL_SV2__PAYOUT__ADDRESS", "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080")
+            .output()
+            .expect("the program starts");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {complaint}", example.path);
+        checked += 1;
+    }
+    assert!(checked >= PROGRAMS.len(), "only {checked} examples were found");
+}
