@@ -115,8 +115,8 @@ impl Server for TemplateProvider {
         })?;
         let address = &config.listen.address;
         let listener = listen::bind(address).await;
-        let listener = listener
-            .map_err(|error| Failure::cannot_listen("listen.address", address, &error))?;
+        let listener =
+            listener.map_err(|error| Failure::cannot_listen("listen.address", address, &error))?;
         let health = Health::new(&[NEIGHBOUR]);
         let health_listener = bind_health(&config.health).await?;
         announce(&listener, &secret, health_listener.as_ref())?;

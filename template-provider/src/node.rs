@@ -9,6 +9,8 @@ pub mod auth;
 pub mod http;
 pub mod presence;
 pub mod rpc;
+#[cfg(test)]
+mod stub;
 pub mod submit;
 pub mod watch;
 

@@ -8,7 +8,7 @@ pub mod assemble;
 pub mod build;
 pub mod coinbase;
 pub mod freshness;
-pub mod store;
 #[cfg(test)]
 mod samples;
+pub mod store;
 pub mod trim;

@@ -37,7 +37,8 @@ impl Endpoint {
             return Err("the node's RPC speaks no TLS; use http over loopback or a tunnel".into());
         }
         let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http"));
-        let authority = authority.ok_or_else(|| format!("{url} is not a node's address; {form}"))?;
+        let authority =
+            authority.ok_or_else(|| format!("{url} is not a node's address; {form}"))?;
         if authority.as_str().contains('@') {
             return Err("leave user and password out of it; they have settings of their own".into());
         }

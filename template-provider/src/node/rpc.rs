@@ -87,10 +87,9 @@ impl RpcError {
             Self::Node { code: IN_WARMUP | IN_INITIAL_DOWNLOAD | NOT_CONNECTED, .. } => {
                 ErrorKind::Transient
             }
-            Self::Unauthorized
-            | Self::Forbidden
-            | Self::Node { .. }
-            | Self::Malformed { .. } => ErrorKind::Persistent,
+            Self::Unauthorized | Self::Forbidden | Self::Node { .. } | Self::Malformed { .. } => {
+                ErrorKind::Persistent
+            }
         }
     }
 

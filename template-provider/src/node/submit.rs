@@ -45,8 +45,16 @@ struct BlockHeader {
 
 /// Submits the block `hash` (display order), given as hex, until there is a verdict.
 pub async fn submit(node: &Node, hash: &str, block_hex: &str) -> Verdict {
+    submit_patiently(node, hash, block_hex, Backoff::for_neighbours()).await
+}
+
+async fn submit_patiently(
+    node: &Node,
+    hash: &str,
+    block_hex: &str,
+    mut backoff: Backoff,
+) -> Verdict {
     let mut rpc = node.connection();
-    let mut backoff = Backoff::for_neighbours();
     let mut unclear = 0;
     loop {
         match attempt(&mut rpc, hash, block_hex).await {

@@ -262,7 +262,8 @@ fn refusal(setup: &SetupConnection) -> Option<SetupConnectionError> {
 /// Decodes a message; constraints without sigops are those of a client from before they existed.
 fn decode(frame: &Frame) -> Result<TemplateDistribution, DecodeError> {
     let message_type = frame.header.message_type;
-    let is_old = message_type == CoinbaseOutputConstraints::MESSAGE_TYPE && frame.payload.len() == 4;
+    let is_old =
+        message_type == CoinbaseOutputConstraints::MESSAGE_TYPE && frame.payload.len() == 4;
     if !is_old {
         return TemplateDistribution::decode(message_type, &frame.payload);
     }

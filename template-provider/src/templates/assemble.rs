@@ -42,7 +42,9 @@ pub enum NotABlock {
     #[error("its coinbase_tx is no coinbase transaction: {0}")]
     Coinbase(String),
     /// The witness is not the reserved value that the commitment was made with.
-    #[error("the witness of its coinbase is not the one that the template's commitment is made for")]
+    #[error(
+        "the witness of its coinbase is not the one that the template's commitment is made for"
+    )]
     Witness,
     /// Version bits were changed that are not the miner's.
     #[error("its version {0:#010x} differs from the template's outside the bits of BIP323")]
@@ -77,10 +79,7 @@ pub fn assemble(template: &Contents, solution: &Solution) -> Result<FoundBlock, 
 }
 
 /// The coinbase with its witness, which clients may leave out.
-fn whole_coinbase(
-    template: &Contents,
-    bytes: &[u8],
-) -> Result<bitcoin::Transaction, NotABlock> {
+fn whole_coinbase(template: &Contents, bytes: &[u8]) -> Result<bitcoin::Transaction, NotABlock> {
     let mut coinbase: bitcoin::Transaction =
         deserialize(bytes).map_err(|error| NotABlock::Coinbase(error.to_string()))?;
     if !coinbase.is_coinbase() {

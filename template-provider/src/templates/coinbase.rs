@@ -114,10 +114,8 @@ mod tests {
         let root = bitcoin::merkle_tree::calculate_root(
             all.map(bitcoin::WitnessMerkleNode::from_byte_array),
         );
-        let expected = bitcoin::Block::compute_witness_commitment(
-            &root.unwrap(),
-            &WITNESS_RESERVED_VALUE,
-        );
+        let expected =
+            bitcoin::Block::compute_witness_commitment(&root.unwrap(), &WITNESS_RESERVED_VALUE);
         assert_eq!(witness_commitment(&wtxids)[6..], expected.to_byte_array());
     }
 

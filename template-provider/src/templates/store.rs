@@ -109,16 +109,14 @@ impl Store {
         after: u64,
     ) -> Result<Template, BuildError> {
         let room = (!trim::fits(&offer.block, room)).then_some(room);
-        if let Some(shared) = self.lock().shared(offer.number, room) {
-            return Ok(match shared.id > after {
-                true => shared,
-                // A client that came back to an earlier room still wants a higher id.
-                false => self.lock().name(now, offer, room, shared.contents),
-            });
-        }
-        let contents = match room {
-            None => Arc::clone(&offer.whole),
-            Some(room) => Arc::new(build::build_with_room(&offer.block, room)?),
+        // A statement of its own: the lock is free again after it.
+        let shared = self.lock().shared(offer.number, room);
+        let contents = match (shared, room) {
+            (Some(shared), _) if shared.id > after => return Ok(shared),
+            // A client that came back to an earlier room still wants a higher id.
+            (Some(shared), _) => shared.contents,
+            (None, None) => Arc::clone(&offer.whole),
+            (None, Some(room)) => Arc::new(build::build_with_room(&offer.block, room)?),
         };
         Ok(self.lock().name(now, offer, room, contents))
     }

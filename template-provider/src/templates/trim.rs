@@ -163,15 +163,15 @@ impl Cut {
 fn parents(transactions: &[Arc<Transaction>]) -> Vec<Parents> {
     let positions: HashMap<[u8; 32], usize> =
         transactions.iter().enumerate().map(|(index, one)| (one.txid, index)).collect();
-    let of = |transaction: &Arc<Transaction>| {
-        match deserialize::<bitcoin::Transaction>(&transaction.data) {
-            Ok(read) => {
-                let spent = read.input.iter().map(|input| input.previous_output.txid);
-                let positions = spent.filter_map(|id| positions.get(&id.to_byte_array()).copied());
-                Parents::At(positions.collect())
-            }
-            Err(_) => Parents::Unknown,
+    let of = |transaction: &Arc<Transaction>| match deserialize::<bitcoin::Transaction>(
+        &transaction.data,
+    ) {
+        Ok(read) => {
+            let spent = read.input.iter().map(|input| input.previous_output.txid);
+            let positions = spent.filter_map(|id| positions.get(&id.to_byte_array()).copied());
+            Parents::At(positions.collect())
         }
+        Err(_) => Parents::Unknown,
     };
     transactions.iter().map(of).collect()
 }

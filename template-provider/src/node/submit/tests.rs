@@ -1,1 +1,72 @@
-//! Tests.
+//! A block gets a verdict, however long the node takes to find one.
+
+use serde_json::Value;
+
+use super::*;
+use crate::node::stub::{Reply, StubNode, error, result};
+
+const HASH: &str = "00aa";
+
+async fn verdict(replies: impl IntoIterator<Item = Reply>) -> (Verdict, Vec<String>) {
+    let stub = StubNode::start(replies).await;
+    let hurried = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
+    let verdict = submit_patiently(&stub.node(""), HASH, "0123", hurried).await;
+    let calls = stub.requests().into_iter();
+    let calls = calls.map(|call| format!("{} {}", call.method, call.params[0].as_str().unwrap()));
+    (verdict, calls.collect())
+}
+
+#[tokio::test]
+async fn null_means_accepted() {
+    let (verdict, calls) = verdict([result(&Value::Null)]).await;
+    assert_eq!(verdict, Verdict::Accepted);
+    assert_eq!(calls, ["submitblock 0123"]);
+}
+
+#[tokio::test]
+async fn a_duplicate_is_a_success() {
+    let (verdict, _) = verdict([result(&json!("duplicate"))]).await;
+    assert_eq!(verdict, Verdict::Accepted);
+}
+
+#[tokio::test]
+async fn a_reason_is_a_refusal_in_the_nodes_words() {
+    let (verdict, _) = verdict([result(&json!("bad-txnmrklroot"))]).await;
+    assert_eq!(verdict, Verdict::Refused("bad-txnmrklroot".into()));
+    let (verdict, _) = self::verdict([error(-22, "Block decode failed")]).await;
+    assert_eq!(verdict, Verdict::Refused("Block decode failed".into()));
+}
+
+#[tokio::test]
+async fn an_inconclusive_block_is_looked_up() {
+    let header = json!({ "hash": HASH, "confirmations": 1 });
+    let (verdict, calls) = verdict([result(&json!("inconclusive")), result(&header)]).await;
+    assert_eq!(verdict, Verdict::Accepted);
+    assert_eq!(calls, ["submitblock 0123", "getblockheader 00aa"]);
+}
+
+#[tokio::test]
+async fn a_block_that_stays_outside_the_chain_is_refused_in_the_end() {
+    let outside = json!({ "hash": HASH, "confirmations": -1 });
+    let rounds = [result(&json!("inconclusive")), result(&outside)];
+    let many = rounds.iter().cycle().take(100).cloned().collect::<Vec<_>>();
+    let (verdict, calls) = verdict(many).await;
+    assert!(matches!(verdict, Verdict::Refused(reason) if reason.contains("was first")));
+    assert_eq!(calls.len(), 20);
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_answer_yet_is_asked_until_it_can() {
+    let replies = [
+        Reply::Drop,
+        error(-28, "Loading block index..."),
+        Reply::Http(503, "Work queue depth exceeded".into()),
+        Reply::Http(401, String::new()),
+        error(-1, "an exception"),
+        result(&Value::Null),
+    ];
+    let (verdict, calls) = verdict(replies).await;
+    assert_eq!(verdict, Verdict::Accepted);
+    assert!(calls.iter().all(|call| call == "submitblock 0123"), "{calls:?}");
+    assert_eq!(calls.len(), 6);
+}

@@ -1,0 +1,139 @@
+//! A node for the tests of this room: an HTTP server that answers as its script says.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Node, NodeConfig};
+
+/// What the stub does with a request.
+#[derive(Debug, Clone)]
+pub(super) enum Reply {
+    /// Answers with a status and a body.
+    Http(u16, String),
+    /// Answers and closes the connection without having said that it would.
+    HttpAndClose(u16, String),
+    /// Reads the request and closes the connection.
+    Drop,
+    /// Reads the request and never answers.
+    Hang,
+}
+
+/// HTTP 200 with a result.
+pub(super) fn result(result: &Value) -> Reply {
+    Reply::Http(200, json!({ "result": result, "error": null, "id": 1 }).to_string())
+}
+
+/// HTTP 500 with an error of the node, as bitcoind answers.
+pub(super) fn error(code: i64, message: &str) -> Reply {
+    let error = json!({ "code": code, "message": message });
+    Reply::Http(500, json!({ "result": null, "error": error, "id": 1 }).to_string())
+}
+
+/// One request as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) authorization: Option<String>,
+    pub(super) method: String,
+    pub(super) params: Value,
+    /// Counts connections from 0.
+    pub(super) connection: usize,
+}
+
+/// The stub. Its replies are used one after the other, the last one again and again.
+pub(super) struct StubNode {
+    address: String,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    replies: VecDeque<Reply>,
+    requests: Vec<Request>,
+}
+
+impl StubNode {
+    pub(super) async fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let replies = replies.into_iter().collect();
+        let state = Arc::new(Mutex::new(State { replies, requests: Vec::new() }));
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            for connection in 0.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream, connection, Arc::clone(&shared)));
+            }
+        });
+        Self { address, state }
+    }
+
+    /// The room's settings for this stub, with more keys in TOML.
+    pub(super) fn node(&self, toml: &str) -> Node {
+        let url = format!("rpc_url = \"http://{}\"\n", self.address);
+        let config: NodeConfig = toml::from_str(&(url + toml)).unwrap();
+        Node::from_config(&config).unwrap()
+    }
+
+    pub(super) fn requests(&self) -> Vec<Request> {
+        self.state.lock().unwrap().requests.clone()
+    }
+}
+
+async fn serve(stream: TcpStream, connection: usize, state: Arc<Mutex<State>>) {
+    let mut stream = BufReader::new(stream);
+    while let Some((authorization, body)) = read_request(&mut stream).await {
+        let call: Value = serde_json::from_slice(&body).unwrap();
+        let reply = {
+            let mut state = state.lock().unwrap();
+            state.requests.push(Request {
+                authorization,
+                method: call["method"].as_str().unwrap().to_owned(),
+                params: call["params"].clone(),
+                connection,
+            });
+            match state.replies.len() {
+                1 => state.replies[0].clone(),
+                _ => state.replies.pop_front().unwrap(),
+            }
+        };
+        let (status, body, closes) = match reply {
+            Reply::Http(status, body) => (status, body, false),
+            Reply::HttpAndClose(status, body) => (status, body, true),
+            Reply::Drop => return,
+            Reply::Hang => return std::future::pending().await,
+        };
+        // No Connection header, as bitcoind's.
+        let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        if closes {
+            return;
+        }
+    }
+}
+
+/// The value of Authorization, and the body; `None` at the end of the connection.
+async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<(Option<String>, Vec<u8>)> {
+    let (mut authorization, mut length) = (None, 0);
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        match line.trim_end().split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                authorization = Some(value.to_owned());
+            }
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse().unwrap();
+            }
+            _ if line.trim_end().is_empty() => break,
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some((authorization, body))
+}
