@@ -7,7 +7,7 @@ use service::config::ConfigError;
 use service::health::HealthConfig;
 
 use crate::accounting::ledger::SharesConfig;
-use crate::downstream::session::Limits;
+use crate::downstream::connection::Limits;
 use crate::payout::{Payout, PayoutConfig};
 use crate::template_receiver::supervise::TemplateProviderConfig;
 

@@ -11,7 +11,7 @@ use tracing::debug;
 use wire::session::PeerError;
 use wire::sv2::mining::{NewExtendedMiningJob, NewMiningJob, SetNewPrevHash};
 
-use super::session::{Downstream, GROUP_CHANNEL_ID};
+use super::connection::{Downstream, GROUP_CHANNEL_ID};
 use crate::work::Work;
 
 impl Downstream {

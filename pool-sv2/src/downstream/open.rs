@@ -15,62 +15,16 @@ use wire::sv2::codec::{Bytes32, Str255};
 use wire::sv2::mining::{
     ERROR_CHANNEL_CAPACITY_EXHAUSTED, ERROR_EXTENDED_CHANNELS_NOT_SUPPORTED,
     ERROR_INVALID_CHANNEL_ID, ERROR_INVALID_NOMINAL_HASHRATE, ERROR_INVALID_USER_IDENTITY,
-    ERROR_MAX_TARGET_OUT_OF_RANGE, ERROR_MIN_EXTRANONCE_SIZE_TOO_LARGE, OpenExtendedMiningChannel,
-    OpenExtendedMiningChannelSuccess, OpenMiningChannelError, OpenStandardMiningChannel,
-    OpenStandardMiningChannelSuccess, SetTarget, UpdateChannel, UpdateChannelError,
+    ERROR_MAX_TARGET_OUT_OF_RANGE, ERROR_MIN_EXTRANONCE_SIZE_TOO_LARGE,
+    OpenExtendedMiningChannelSuccess, OpenMiningChannelError, OpenStandardMiningChannelSuccess,
+    SetTarget, UpdateChannel, UpdateChannelError,
 };
 
-use super::session::{Downstream, GROUP_CHANNEL_ID, OpenChannel};
+use super::connection::{Downstream, GROUP_CHANNEL_ID, OpenChannel};
+use super::request::{Kind, OpenRequest};
 
 /// Requests that may wait for the first work.
 const WAITING_MAX: usize = 64;
-
-/// A request for a channel of either kind.
-#[derive(Debug)]
-pub(super) struct OpenRequest {
-    request_id: u32,
-    user_identity: Str255,
-    nominal_hash_rate: f32,
-    max_target: Target,
-    kind: Kind,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Standard,
-    Extended { min_extranonce_bytes: usize },
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Extended { .. } => "extended",
-        }
-    }
-}
-
-impl OpenRequest {
-    pub(super) fn standard(request: OpenStandardMiningChannel) -> Self {
-        Self {
-            request_id: request.request_id,
-            user_identity: request.user_identity,
-            nominal_hash_rate: request.nominal_hash_rate,
-            max_target: Target::from_le_bytes(request.max_target),
-            kind: Kind::Standard,
-        }
-    }
-
-    pub(super) fn extended(request: OpenExtendedMiningChannel) -> Self {
-        Self {
-            request_id: request.request_id,
-            user_identity: request.user_identity,
-            nominal_hash_rate: request.nominal_hash_rate,
-            max_target: Target::from_le_bytes(request.max_target),
-            kind: Kind::Extended { min_extranonce_bytes: request.min_extranonce_size.into() },
-        }
-    }
-}
 
 impl Downstream {
     /// Opens a channel, says why not, or keeps the request until there is work. Nothing is sent before

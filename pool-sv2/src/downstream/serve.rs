@@ -15,7 +15,7 @@ use wire::sv2::keys::AuthoritySecret;
 use wire::sv2::link::Link;
 use wire::sv2::noise::ServerIdentity;
 
-use super::session::{Command, Downstream, Event, LIMITS, Settings};
+use super::connection::{Command, Downstream, Event, LIMITS, Settings};
 use crate::blocks::Solutions;
 use crate::shares::{ShareRecord, ShareSender};
 use crate::work::Work;

@@ -1,24 +1,16 @@
-//! The state machine of one miner's connection.
+//! The state machine of one miner's connection: what happens, and who deals with it.
 //!
-//! It owns its channels: no lock and no other task stands between a share and its verdict. Shares leave
-//! as events and are acknowledged when the program says that they are durable; blocks leave first.
+//! The connection owns its channels: no lock and no other task stands between a share and its verdict.
+//! Shares leave as events and are acknowledged when the program says that they are durable; blocks
+//! leave first.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use mining::channel::Channel;
-use mining::extranonce::ExtranonceAllocator;
-use mining::share::Solution;
-use mining::target::Target;
-use mining::vardiff::{Vardiff, VardiffPolicy};
-use serde::Deserialize;
 use tracing::{debug, info, trace};
-use wire::session::{PeerError, Session, Timers};
+use wire::session::{PeerError, Session};
 use wire::sv2::codec::{DecodeError, Str255};
 use wire::sv2::frame::Frame;
-use wire::sv2::link::{Link, LinkLimits};
 use wire::sv2::mining::{
     CloseChannel, ERROR_JD_NOT_SUPPORTED, Mining, SetCustomMiningJob, SetCustomMiningJobError,
 };
@@ -27,144 +19,17 @@ use wire::sv2::setup::{
     SetupConnectionSuccess, VERSION, is_setup_message,
 };
 
-use super::open::OpenRequest;
-use super::submit::Unacknowledged;
-use crate::shares::ShareRecord;
-use crate::work::Work;
-
-/// What the link may hold. A custom job is the largest message that a miner can send; a miner that lets
-/// a megabyte pile up does not read.
-pub const LIMITS: LinkLimits = LinkLimits { frame_bytes_max: 1 << 17, output_bytes_max: 1 << 20 };
+use super::connection::{Command, Downstream, Event, GROUP_CHANNEL_ID, State, Timer};
+use super::request::OpenRequest;
 
 /// Every SetupConnection flag that this pool serves. REQUIRES_WORK_SELECTION waits for job declaration.
 const SUPPORTED_FLAGS: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
-/// Handshake and setup must be done within this; a miner does both in two round trips.
-const SETUP_MAX: Duration = Duration::from_secs(10);
 /// A connection without a channel is of no use to anybody after this (spec 5.3.2).
 const FIRST_CHANNEL_MAX: Duration = Duration::from_secs(60);
 /// How often the channels' vardiff is asked.
 const VARDIFF_INTERVAL: Duration = Duration::from_secs(5);
 
-/// `[limits]` of the config.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Connections at a time; further ones wait.
-    pub connections_max: usize,
-    /// Channels on one connection; further ones are refused.
-    pub channels_per_connection_max: usize,
-    /// How long miners keep their work when no template provider is there, in seconds; then they are
-    /// disconnected, for only that sends them to their next pool.
-    pub work_without_provider_seconds: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 20_000,
-            channels_per_connection_max: 16_384,
-            work_without_provider_seconds: 180,
-        }
-    }
-}
-
-/// What all connections have in common.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// How difficulty follows hashrate.
-    pub vardiff: VardiffPolicy,
-    /// What one peer may hold.
-    pub limits: Limits,
-    /// Hands out extranonce prefixes, unique over all connections.
-    pub extranonces: ExtranonceAllocator,
-}
-
-/// What the pool tells the session.
-pub enum Command {
-    /// There is other work.
-    Work(Arc<Work>),
-    /// So many more of the shares that left as events, the oldest first, are durable.
-    Committed(usize),
-}
-
-/// What the session tells the pool.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// A block: to be sent to the network before anything else.
-    Block(Solution),
-    /// An accepted share: to be made durable.
-    Share(ShareRecord),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Handshake,
-    AwaitSetup,
-    Open { standard_jobs_only: bool },
-    Refused,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Timer {
-    Setup,
-    FirstChannel,
-    Vardiff,
-}
-
-/// The group that all channels of a connection belong to (spec 5.2.3). Channel ids start after it.
-pub(super) const GROUP_CHANNEL_ID: u32 = 1;
-
-/// A channel and what the connection knows of it besides.
-pub(super) struct OpenChannel {
-    pub(super) channel: Channel,
-    pub(super) user: Arc<str>,
-    pub(super) vardiff: Vardiff,
-    /// The easiest target that the miner takes.
-    pub(super) max_target: Target,
-}
-
-/// One miner's connection.
-pub struct Downstream {
-    pub(super) link: Link,
-    state: State,
-    timers: Timers<Timer>,
-    pub(super) settings: Arc<Settings>,
-    pub(super) work: Option<Arc<Work>>,
-    pub(super) channels: BTreeMap<u32, OpenChannel>,
-    pub(super) next_channel_id: u32,
-    pub(super) next_job_id: u32,
-    /// Asked for before there was work.
-    pub(super) waiting: Vec<OpenRequest>,
-    /// Left as events and not durable yet, oldest first.
-    pub(super) unacknowledged: VecDeque<Unacknowledged>,
-    pub(super) events: VecDeque<Event>,
-}
-
 impl Downstream {
-    /// Starts over `link`, a server's.
-    pub fn new(link: Link, settings: Arc<Settings>, now: Instant) -> Self {
-        let mut timers = Timers::default();
-        timers.set(Timer::Setup, now + SETUP_MAX);
-        Self {
-            link,
-            state: State::Handshake,
-            timers,
-            settings,
-            work: None,
-            channels: BTreeMap::new(),
-            next_channel_id: GROUP_CHANNEL_ID + 1,
-            next_job_id: 1,
-            waiting: Vec::new(),
-            unacknowledged: VecDeque::new(),
-            events: VecDeque::new(),
-        }
-    }
-
-    /// True if extended jobs cannot be sent here (REQUIRES_STANDARD_JOBS).
-    pub(super) fn standard_jobs_only(&self) -> bool {
-        matches!(self.state, State::Open { standard_jobs_only: true })
-    }
-
     fn handle_frame(&mut self, now: Instant, frame: &Frame) -> Result<(), PeerError> {
         let kind = frame.header.message_type;
         if frame.header.extension != 0 {

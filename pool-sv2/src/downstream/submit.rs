@@ -18,20 +18,12 @@ use wire::sv2::mining::{
     SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess,
 };
 
-use super::session::{Downstream, Event, OpenChannel};
+use super::connection::{Downstream, Event, OpenChannel, Unacknowledged};
 use crate::shares::ShareRecord;
 
 /// Accepted shares that may wait to become durable on one connection. The ledger commits several times
 /// a second: so many mean that it has stopped.
 const UNACKNOWLEDGED_MAX: usize = 1 << 16;
-
-/// An accepted share that is not durable yet.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Unacknowledged {
-    channel_id: u32,
-    sequence_number: u32,
-    work: Hashes,
-}
 
 impl Downstream {
     /// A share of a standard channel.

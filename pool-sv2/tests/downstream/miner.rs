@@ -11,7 +11,7 @@ use mining::job::Job;
 use mining::target::Target;
 use mining::template::{ChainTip, Template};
 use mining::vardiff::VardiffPolicy;
-use pool_sv2::downstream::session::{Command, Downstream, LIMITS, Limits, Settings};
+use pool_sv2::downstream::connection::{Command, Downstream, LIMITS, Limits, Settings};
 use pool_sv2::work::Work;
 use testkit::pair::Pair;
 use wire::session::{PeerError, Session};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_sv2::downstream::session::{Command, Event};
+use pool_sv2::downstream::connection::{Command, Event};
 use wire::sv2::codec::Bytes32;
 use wire::sv2::mining::{
     ERROR_BAD_EXTRANONCE_SIZE, ERROR_DIFFICULTY_TOO_LOW, ERROR_DUPLICATE_SHARE,
