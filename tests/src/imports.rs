@@ -1,9 +1,10 @@
 //! Who may use whom inside a program: its rooms meet only in its `app`.
 //!
-//! A room is a top-level module with a folder. A room may use a leaf, which is a top-level module
-//! that uses no other one: the words that rooms share. `app`, `config`, `main` and `lib` put the
-//! rooms together and may use them all. This looks at paths that begin with `crate::`, outside of
-//! tests; it is an approximation that finds what people write.
+//! A room is a top-level module with a folder. No way leads from one room to another, not through
+//! further modules either, unless the other is a leaf, which uses no module of the program: such
+//! are the words that rooms share. `app`, `config`, `main` and `lib` put the rooms together and may
+//! use them all. This looks at paths that begin with `crate::`, outside of tests: an approximation
+//! that finds what people write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,42 +15,74 @@ use crate::sources::Source;
 /// Modules whose work it is to know several rooms.
 const WIRING: [&str; 4] = ["app", "config", "lib", "main"];
 
-/// Modules of a program, each with the other ones that it names and where.
-type Uses = BTreeMap<String, BTreeMap<String, String>>;
+/// A program's modules.
+#[derive(Debug, Default)]
+struct Modules {
+    /// Those with a folder.
+    rooms: BTreeSet<String>,
+    /// Each with the other ones that it names.
+    uses: BTreeMap<String, BTreeSet<String>>,
+}
 
 /// Rooms of the program in folder `program` that meet outside of its app.
 pub fn meetings(program: &str, sources: &[Source]) -> Vec<String> {
-    let uses = uses_of(program, sources);
-    let is_leaf = |module: &str| uses.get(module).is_none_or(BTreeMap::is_empty);
+    let modules = modules_of(program, sources);
     let mut violations = Vec::new();
-    for (module, used) in uses.iter().filter(|(module, _)| !WIRING.contains(&module.as_str())) {
-        for (other, place) in used.iter().filter(|(other, _)| !is_leaf(other)) {
-            let what = format!("`{module}` uses `{other}`, which uses further modules");
-            violations.push(format!("{place}: {what}; let them meet in app.rs"));
+    for room in modules.rooms.iter().filter(|room| !is_wiring(room)) {
+        for (other, way) in ways_from(room, &modules) {
+            let is_leaf = modules.uses.get(&other).is_none_or(BTreeSet::is_empty);
+            if modules.rooms.contains(&other) && !is_leaf {
+                let what = format!("{program}: the room `{room}` uses the room `{other}`");
+                violations.push(format!("{what} ({way}); let them meet in app.rs"));
+            }
         }
     }
     violations
 }
 
-fn uses_of(program: &str, sources: &[Source]) -> Uses {
-    let start = format!("{program}/src/");
-    let own = sources.iter().filter(|source| source.path.starts_with(&start) && !source.is_test());
-    let mut uses = Uses::new();
-    for source in own {
-        let inner = source.path.strip_prefix(&start).unwrap_or_default();
-        let module = inner.split('/').next().unwrap_or_default().trim_end_matches(".rs");
-        let used = uses.entry(module.to_owned()).or_default();
-        for other in named_modules(source).into_iter().filter(|other| other != module) {
-            used.entry(other).or_insert_with(|| source.path.clone());
+fn is_wiring(module: &str) -> bool {
+    WIRING.contains(&module)
+}
+
+/// Every module that `start` uses, straight or through others, with the way to it.
+fn ways_from(start: &str, modules: &Modules) -> BTreeMap<String, String> {
+    let mut ways = BTreeMap::new();
+    let mut open = vec![(start.to_owned(), start.to_owned())];
+    while let Some((module, way)) = open.pop() {
+        for next in modules.uses.get(&module).into_iter().flatten() {
+            let known = next == start || ways.contains_key(next);
+            if !known && !is_wiring(next) {
+                let way = format!("{way} -> {next}");
+                ways.insert(next.clone(), way.clone());
+                open.push((next.clone(), way));
+            }
         }
     }
-    // What is named and is no module of the program, a type at its root for instance, does not
-    // count.
-    let modules: BTreeSet<_> = uses.keys().cloned().collect();
-    for used in uses.values_mut() {
-        used.retain(|other, _| modules.contains(other));
+    ways
+}
+
+fn modules_of(program: &str, sources: &[Source]) -> Modules {
+    let start = format!("{program}/src/");
+    let own = sources.iter().filter(|source| source.path.starts_with(&start) && !source.is_test());
+    let mut modules = Modules::default();
+    for source in own {
+        let inner = source.path.strip_prefix(&start).unwrap_or_default();
+        let (module, in_folder) = match inner.split_once('/') {
+            Some((module, _)) => (module, true),
+            None => (inner.trim_end_matches(".rs"), false),
+        };
+        if in_folder {
+            modules.rooms.insert(module.to_owned());
+        }
+        let used = modules.uses.entry(module.to_owned()).or_default();
+        used.extend(named_modules(source).into_iter().filter(|other| other != module));
     }
-    uses
+    // What is named and is no module, a type at the program's root for instance, does not count.
+    let known: BTreeSet<_> = modules.uses.keys().cloned().collect();
+    for used in modules.uses.values_mut() {
+        used.retain(|other| known.contains(other));
+    }
+    modules
 }
 
 /// The `x` of every `crate::x` in the file, tests left out.
@@ -118,14 +151,15 @@ mod tests {
         meetings("p", &files.iter().map(source).collect::<Vec<_>>())
     }
 
-    const UPSTREAM: (&str, &str) = ("upstream.rs", "use crate::words::Word;");
+    const UPSTREAM: (&str, &str) = ("upstream/session.rs", "use crate::words::Word;");
     const WORDS: (&str, &str) = ("words.rs", "pub struct Word;");
 
     #[test]
     fn rooms_that_share_words_and_meet_in_app_are_fine() {
         let downstream = ("downstream/session.rs", "use crate::words::Word; use crate::Root;");
         let app = ("app.rs", "use crate::{downstream, upstream::Upstream};");
-        let found = program(&[UPSTREAM, WORDS, downstream, app]);
+        let inner_app = ("app/wires.rs", "use crate::{downstream, upstream::Upstream};");
+        let found = program(&[UPSTREAM, WORDS, downstream, app, inner_app]);
         assert_eq!(found, Vec::<String>::new());
     }
 
@@ -134,28 +168,28 @@ mod tests {
         for meeting in [
             "use crate::upstream::Upstream;",
             "use crate::{words::Word, upstream};",
-            "fn f() -> crate::upstream::Upstream { todo() }",
+            "fn f() -> crate::upstream::Upstream { g() }",
             "fn f() { crate::upstream::start(); }",
         ] {
             let found = program(&[UPSTREAM, WORDS, ("downstream/session.rs", meeting)]);
             assert_eq!(found.len(), 1, "{meeting}");
-            assert!(
-                found[0].starts_with("p/src/downstream/session.rs: `downstream` uses `upstream`")
-            );
+            assert!(found[0].contains("(downstream -> upstream)"), "{}", found[0]);
         }
     }
 
     #[test]
-    fn two_modules_that_use_each_other_are_found() {
-        let there = ("a.rs", "use crate::b::B;");
-        let back = ("b.rs", "use crate::a::A;");
-        assert_eq!(program(&[there, back]).len(), 2);
+    fn rooms_that_meet_in_a_third_module_are_found() {
+        let between = ("between.rs", "use crate::upstream::Upstream;");
+        let found =
+            program(&[UPSTREAM, WORDS, between, ("downstream/a.rs", "use crate::between;")]);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("(downstream -> between -> upstream)"), "{}", found[0]);
     }
 
     #[test]
     fn tests_may_use_what_they_want() {
         let tests = "#[cfg(test)] mod tests { use crate::upstream::Upstream; }";
-        let found = program(&[UPSTREAM, WORDS, ("downstream.rs", tests)]);
+        let found = program(&[UPSTREAM, WORDS, ("downstream/session.rs", tests)]);
         assert_eq!(found, Vec::<String>::new());
     }
 }

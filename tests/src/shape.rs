@@ -28,9 +28,8 @@ const BANNED_WORDS: [((&str, &str), &str); 8] = [
     (("/ro", "ot/"), "name no path of one machine"),
 ];
 
-/// The files that may put a thread to sleep: the one that waits for other processes by asking
-/// again, and the one that keeps a miner slow.
-const SLEEPERS: [&str; 2] = ["shared/testkit/src/wait.rs", "tools/cpu-miner/src/threads.rs"];
+/// The one file of the tests that may put a thread to sleep: it asks again until a deadline.
+const SLEEPER: &str = "shared/testkit/src/wait.rs";
 
 /// A file that is too long, its tests left out.
 pub fn long_file(source: &Source) -> Vec<String> {
@@ -134,15 +133,17 @@ pub fn banned_words(source: &Source) -> Vec<String> {
     violations
 }
 
-/// Threads that sleep: in a test, a guess how long something takes.
-pub fn sleeping_threads(source: &Source) -> Vec<String> {
-    if SLEEPERS.contains(&source.path.as_str()) {
-        return Vec::new();
-    }
+/// Tests that sleep: a guess how long something takes. Programs may have their reasons.
+pub fn sleeping_tests(source: &Source) -> Vec<String> {
+    let all_test = source.is_test()
+        || source.path.starts_with("tests/")
+        || source.path.starts_with("shared/testkit/");
+    let first = if all_test { 0 } else { lines_before_tests(&source.text) };
     let word = concat!("thread::", "sleep");
-    let lines = source.text.lines().enumerate().filter(|(_, line)| line.contains(word));
+    let lines = source.text.lines().enumerate().skip(first);
+    let sleeping = lines.filter(|(_, line)| line.contains(word) && source.path != SLEEPER);
     let what = "wait for what happens, with a deadline (testkit::wait, paused time)";
-    lines.map(|(index, _)| source.violation(index + 1, what)).collect()
+    sleeping.map(|(index, _)| source.violation(index + 1, what)).collect()
 }
 
 #[cfg(test)]
@@ -215,10 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sleeping_thread_is_found_but_where_it_belongs() {
-        let sleeper = format!("std::{}(second);\n", concat!("thread::", "sleep"));
-        assert_eq!(sleeping_threads(&source(&sleeper)).len(), 1);
-        let waiting = Source::new("shared/testkit/src/wait.rs", sleeper);
-        assert_eq!(sleeping_threads(&waiting), Vec::<String>::new());
+    fn a_sleeping_test_is_found_and_a_sleeping_program_is_not() {
+        let sleep = format!("std::{}(second);", concat!("thread::", "sleep"));
+        let program = format!("{sleep}\n#[cfg(test)]\nmod tests {{}}\n");
+        assert_eq!(sleeping_tests(&source(&program)), Vec::<String>::new());
+        let test = format!("#[cfg(test)]\nmod tests {{\n{sleep}\n}}\n");
+        assert_eq!(sleeping_tests(&source(&test)).len(), 1);
+        assert_eq!(sleeping_tests(&Source::new("pool/tests/x.rs", &sleep)).len(), 1);
+        assert_eq!(sleeping_tests(&Source::new(SLEEPER, &sleep)), Vec::<String>::new());
     }
 }

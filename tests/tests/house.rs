@@ -80,8 +80,8 @@ fn nothing_is_left_for_later_and_no_machine_is_named() {
 }
 
 #[test]
-fn no_thread_sleeps_to_let_something_happen() {
-    hold(&[".rs"], shape::sleeping_threads);
+fn no_test_sleeps_to_let_something_happen() {
+    hold(&[".rs"], shape::sleeping_tests);
 }
 
 #[test]

@@ -20,10 +20,7 @@ use mining::vardiff::VardiffPolicy;
 
 use crate::bridge::notify::Work;
 use crate::bridge::submit::{ShareError, UpstreamShare, Verdict};
-
-/// Shares of one miner that may wait for the upstream. With an answer within half a second a miner
-/// that needs more has a far too low difficulty.
-pub const SHARES_WAITING_MAX: usize = 256;
+pub use crate::shares::SHARES_WAITING_MAX;
 
 /// What all miners' sessions have in common.
 #[derive(Debug, Clone)]

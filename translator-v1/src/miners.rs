@@ -2,7 +2,14 @@
 
 use tokio::sync::watch;
 
-use crate::upstream::MinersTotal;
+/// The miners behind the channel, added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MinersTotal {
+    /// How many there are.
+    pub miners: u32,
+    /// Hashes per second of all of them.
+    pub hashrate: f64,
+}
 
 /// The sum over all miners. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]

@@ -6,10 +6,13 @@
 use tokio::sync::mpsc;
 
 use crate::bridge::submit::{UpstreamShare, Verdict};
-use crate::downstream::SHARES_WAITING_MAX;
 
 /// Shares that wait to be taken by the upstream's connection.
 const QUEUE_MAX: usize = 1024;
+
+/// Shares of one miner that may wait for the upstream. With an answer within half a second a miner
+/// that needs more has a far too low difficulty.
+pub const SHARES_WAITING_MAX: usize = 256;
 
 /// A share on its way up.
 #[derive(Debug)]

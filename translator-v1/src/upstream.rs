@@ -16,6 +16,7 @@ use wire::sv2::keys::AuthorityKey;
 
 use crate::bridge::notify::{ChannelEpoch, ChannelTerms, Job};
 use crate::bridge::submit::{UpstreamShare, Verdict};
+pub use crate::miners::MinersTotal;
 
 /// What one connection to the upstream needs to know.
 #[derive(Debug, Clone)]
@@ -34,15 +35,6 @@ pub struct UpstreamSettings {
     pub share_answer_max: Duration,
     /// The first of the channel epochs that this connection may use.
     pub first_epoch: ChannelEpoch,
-}
-
-/// The miners behind the channel, added up.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct MinersTotal {
-    /// How many there are.
-    pub miners: u32,
-    /// Hashes per second of all of them.
-    pub hashrate: f64,
 }
 
 /// What the program tells the session.
