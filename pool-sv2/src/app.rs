@@ -1,5 +1,5 @@
-//! Where the rooms meet: templates in, work out to all connections, shares to the ledger, blocks to the
-//! providers.
+//! Where the rooms meet: templates in, work out to all connections, shares to the ledger, blocks to
+//! the providers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +34,8 @@ use crate::work::Work;
 const PROVIDER: &str = "template_provider";
 /// Updates that may wait to become work. A provider that finds it full waits.
 const UPDATES_MAX: usize = 64;
-/// Without news, the same template is sent again with a later nTime, for miners that take silence for
-/// a dead pool (miner-clients rules 16 and 37).
+/// Without news, the same template is sent again with a later nTime, for miners that take silence
+/// for a dead pool (miner-clients rules 16 and 37).
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The pool as `main` sees it.
@@ -171,8 +171,8 @@ impl WorkMaker {
         }
     }
 
-    /// No provider for too long: what miners do is worth nothing, and only a closed connection sends
-    /// them to their next pool.
+    /// No provider for too long: what miners do is worth nothing, and only a closed connection
+    /// sends them to their next pool.
     fn give_up(&mut self) {
         self.served_until = None;
         warn!("no template provider for too long: miners are sent to their next pool");

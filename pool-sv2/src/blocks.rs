@@ -1,7 +1,7 @@
 //! Found blocks on their way to the template providers.
 //!
-//! This path waits for nothing: no disk, no ledger, no other connection. What cannot be sent because no
-//! provider is connected is kept for a while and sent to the next one that is.
+//! This path waits for nothing: no disk, no ledger, no other connection. What cannot be sent
+//! because no provider is connected is kept for a while and sent to the next one that is.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,8 +39,8 @@ impl Solutions {
             kept.pop_front();
         }
         kept.push_back((now, solution.clone()));
-        // Within the lock, so that a provider that subscribes now gets it exactly once. No receiver is
-        // no error: it is kept.
+        // Within the lock, so that a provider that subscribes now gets it exactly once. No receiver
+        // is no error: it is kept.
         drop(self.sender.send(solution));
     }
 

@@ -1,9 +1,9 @@
-//! Adit's pool: takes templates from a template provider, gives work to miners, judges what they send
-//! back and brings blocks to the network.
+//! Adit's pool: takes templates from a template provider, gives work to miners, judges what they
+//! send back and brings blocks to the network.
 //!
-//! Rooms: `template_receiver` (client of the Template Distribution Protocol), `downstream` (one miner's
-//! connection) and `accounting` (the share log). They meet in `app` alone; what passes between them is
-//! `work`, `shares` and `blocks`.
+//! Rooms: `template_receiver` (client of the Template Distribution Protocol), `downstream` (one
+//! miner's connection) and `accounting` (the share log). They meet in `app` alone; what passes
+//! between them is `work`, `shares` and `blocks`.
 
 pub mod accounting;
 pub mod app;

@@ -104,7 +104,8 @@ impl Payout {
         if value == 0 { Vec::new() } else { vec![output] }
     }
 
-    /// Serialised bytes of the outputs, for the template provider to keep free: value, length, script.
+    /// Serialised bytes of the outputs, for the template provider to keep free: value, length,
+    /// script.
     pub fn reserved_bytes(&self) -> u32 {
         let script = u32::try_from(self.script.len()).unwrap_or(u32::MAX);
         script.saturating_add(8 + 3)
@@ -183,7 +184,10 @@ mod tests {
         let descriptor = Some(format!("pkh({key})"));
         let single = PayoutConfig { descriptor, ..config(NetworkName::Mainnet) };
         assert_eq!(Payout::from_config(&single).unwrap().reserved_sigops(), 4);
-        let xpub = "xpub661MyMwAqRbcFtXgS5sYJABqqG9YLmC4Q1Rdap9gSE8NqtwybGhePY2gZ29ESFjqJoCu1Rupje8YtGqsefD265TMg7usUDFdp6W1EGMcet8";
+        let xpub = concat!(
+            "xpub661MyMwAqRbcFtXgS5sYJABqqG9YLmC4Q1Rdap9gSE8NqtwybGhePY2gZ29ESFjqJoCu1Rupje8YtGqsefD",
+            "265TMg7usUDFdp6W1EGMcet8"
+        );
         let descriptor = Some(format!("wpkh({xpub}/*)"));
         let wildcard = PayoutConfig { descriptor, ..config(NetworkName::Mainnet) };
         assert!(Payout::from_config(&wildcard).is_err());

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mining::target::Hashes;
 use tokio::sync::{mpsc, watch};
 
-/// Batches that may wait for the ledger. Connections that find it full are not read until it drains.
+/// Batches that may wait for the ledger. Connections that find it full are not read until it
+/// drains.
 const QUEUE_MAX: usize = 4_096;
 
 /// An accepted share.
@@ -51,8 +52,8 @@ pub struct ShareSender {
 }
 
 impl ShareSender {
-    /// Hands over all of `shares` once there is room, and gives their ticket; `None` if the ledger is
-    /// gone. Cancel-safe: dropped before it is done, it has taken nothing.
+    /// Hands over all of `shares` once there is room, and gives their ticket; `None` if the ledger
+    /// is gone. Cancel-safe: dropped before it is done, it has taken nothing.
     pub async fn send(&self, shares: &mut Vec<ShareRecord>) -> Option<u64> {
         let permit = self.batches.reserve().await.ok()?;
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! `Work`: the one value that carries the chain tip and its newest job to every connection, with the
-//! frames that all of them get serialised once.
+//! `Work`: the one value that carries the chain tip and its newest job to every connection, with
+//! the frames that all of them get serialised once.
 //!
 //! Tip and job travel together, so that no connection ever sees one without the other.
 
@@ -33,7 +33,8 @@ pub struct Work {
 pub struct DoesNotFit;
 
 impl Work {
-    /// Serialises the frames of `job`. Channel and job ids are 0 in them and are set as they are sent.
+    /// Serialises the frames of `job`. Channel and job ids are 0 in them and are set as they are
+    /// sent.
     pub fn new(job: Arc<Job>, unix_now: u32, now: Instant) -> Result<Self, DoesNotFit> {
         let ntime = job.tip.header_timestamp.max(unix_now);
         let future = extended_job(&job, None).ok_or(DoesNotFit)?;

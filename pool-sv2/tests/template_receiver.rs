@@ -1,5 +1,5 @@
-//! The client of the Template Distribution Protocol against a scripted provider, with no socket and no
-//! real time.
+//! The client of the Template Distribution Protocol against a scripted provider, with no socket and
+//! no real time.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Wiring: the node's offers are made into templates and published, every client gets a session, and
-//! found blocks go to the node and to disk.
+//! Wiring: the node's offers are made into templates and published, every client gets a session,
+//! and found blocks go to the node and to disk.
 //!
 //! The only file, with those below it, that knows more than one room.
 
@@ -200,4 +200,64 @@ async fn serve(hub: Hub, stream: TcpStream, peer: SocketAddr) {
     let mut client = Client::new(peer, hub);
     let ended = driver::drive(&mut session, &mut client, stream).await;
     info!(%peer, reason = %ended, "client gone");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../config/template-provider.toml");
+
+    fn parse(text: &str) -> Config {
+        let nobody = std::iter::empty();
+        service::config::parse(Path::new("x.toml"), text, TemplateProvider::PREFIX, nobody).unwrap()
+    }
+
+    /// The example with every key that is commented out put in force.
+    fn all_keys_in_force() -> String {
+        let is_key = |rest: &str| {
+            let name = rest.split(" = ").next().unwrap_or_default();
+            rest.contains(" = ") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        };
+        let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
+            Some(rest) if is_key(rest) => rest,
+            _ => line,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_example_is_a_usable_config() {
+        TemplateProvider::check(&parse(EXAMPLE)).unwrap();
+    }
+
+    #[test]
+    fn the_example_names_every_default_as_it_is() {
+        let (short, whole) = (parse(EXAMPLE), parse(&all_keys_in_force()));
+        assert_eq!(whole.listen.address, short.listen.address);
+        let node = |config: &Config| {
+            let NodeConfig { tip_poll_ms, template_refresh_seconds, fee_delta_sats, .. } =
+                config.node;
+            (tip_poll_ms, template_refresh_seconds, fee_delta_sats)
+        };
+        assert_eq!(node(&whole), node(&short));
+        let validity = |config: &Config| config.authority.certificate_validity_seconds;
+        assert_eq!(validity(&whole), validity(&short));
+        assert_eq!(whole.blocks_dir(), short.blocks_dir());
+        // Every key is in the example: what is not set there is not there at all.
+        assert!(whole.vault.blocks_dir.is_some() && whole.health.address.is_some());
+        assert!(whole.node.cookie_file.is_some() && whole.node.password.is_some());
+        assert!(whole.node.user.is_some() && whole.node.password_file.is_some());
+    }
+
+    #[test]
+    fn a_poll_that_never_waits_is_refused() {
+        for key in ["tip_poll_ms", "template_refresh_seconds"] {
+            let text = EXAMPLE.replace("[vault]", &format!("{key} = 0\n[vault]"));
+            let error = TemplateProvider::check(&parse(&text)).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What a node offers to be mined, parsed once into types that cannot be wrong.
 //!
-//! The vocabulary between `node`, which reads it from the wire, and `templates`, which makes work of
-//! it. It knows neither JSON nor Stratum. Hashes are in internal byte order.
+//! The vocabulary between `node`, which reads it from the wire, and `templates`, which makes work
+//! of it. It knows neither JSON nor Stratum. Hashes are in internal byte order.
 
 use std::sync::Arc;
 
@@ -66,8 +66,8 @@ pub struct Transaction {
 }
 
 impl BlockTemplate {
-    /// Where nTime of a block starts: never below what consensus allows, even if the node's clock is
-    /// behind its own chain (BIP94 chains, regtest after a burst of blocks).
+    /// Where nTime of a block starts: never below what consensus allows, even if the node's clock
+    /// is behind its own chain (BIP94 chains, regtest after a burst of blocks).
     pub fn header_timestamp(&self) -> u32 {
         self.curtime.max(self.mintime)
     }

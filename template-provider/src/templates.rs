@@ -1,8 +1,9 @@
 //! From what the node offers to what clients mine on, and back from a solution to a whole block.
 //!
-//! `coinbase` knows what must stand in the coinbase, `build` makes a template, `trim` makes room for
-//! a client's outputs, `store` keeps templates for as long as somebody may mine on them, `freshness`
-//! decides what is worth sending, `assemble` makes blocks. Pure: no I/O, and the time is an argument.
+//! `coinbase` knows what must stand in the coinbase, `build` makes a template, `trim` makes room
+//! for a client's outputs, `store` keeps templates for as long as somebody may mine on them,
+//! `freshness` decides what is worth sending, `assemble` makes blocks. Pure: no I/O, and the time
+//! is an argument.
 
 pub mod assemble;
 pub mod build;

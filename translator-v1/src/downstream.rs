@@ -1,9 +1,9 @@
 //! The V1 server: one session per miner.
 //!
-//! `session` is the state machine and says which request is answered where; `login` takes configure,
-//! subscribe and authorize; `assign` gives difficulty and jobs; `submit` judges shares. `jobs`,
-//! `difficulty` and `replies` keep what these need. `serve` alone knows tokio. It knows nothing of
-//! SV2: shares that deserve it go out as events, and verdicts come back as commands.
+//! `session` is the state machine and says which request is answered where; `login` takes
+//! configure, subscribe and authorize; `assign` gives difficulty and jobs; `submit` judges shares.
+//! `jobs`, `difficulty` and `replies` keep what these need. `serve` alone knows tokio. It knows
+//! nothing of SV2: shares that deserve it go out as events, and verdicts come back as commands.
 
 mod assign;
 mod difficulty;

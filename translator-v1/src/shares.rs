@@ -31,8 +31,8 @@ pub fn queue() -> (mpsc::Sender<Submitted>, mpsc::Receiver<Submitted>) {
 /// A verdict on its way back: the session's number of the share, and what became of it.
 pub type Answered = (u64, Verdict);
 
-/// The way back to one miner. It holds one answer for each share that the miner may have waiting, so
-/// that an answer never has to wait.
+/// The way back to one miner. It holds one answer for each share that the miner may have waiting,
+/// so that an answer never has to wait.
 pub fn answers() -> (mpsc::Sender<Answered>, mpsc::Receiver<Answered>) {
     mpsc::channel(SHARES_WAITING_MAX)
 }

@@ -1,7 +1,7 @@
 //! An append-only file of accepted shares with group commit.
 //!
-//! The writer appends what has gathered, syncs the file once, and says so for all of it. A disk that
-//! fails stops acknowledgements, loudly, and nothing else.
+//! The writer appends what has gathered, syncs the file once, and says so for all of it. A disk
+//! that fails stops acknowledgements, loudly, and nothing else.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -109,7 +109,8 @@ fn open_log(path: &Path) -> io::Result<(File, u64)> {
     let length = whole_lines(&mut file)?;
     let found = file.metadata()?.len();
     if found > length {
-        warn!(file = %path.display(), bytes = found - length, "unfinished line cut off the share log");
+        let bytes = found - length;
+        warn!(file = %path.display(), bytes, "unfinished line cut off the share log");
         file.set_len(length)?;
         file.sync_all()?;
     }

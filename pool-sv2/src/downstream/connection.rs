@@ -1,7 +1,7 @@
 //! What one miner's connection holds: its link, its channels, and what waits.
 //!
-//! The parts beside it act on this: `session` takes what happens, `open`, `jobs` and `submit` do what
-//! the miner asks for. Nothing here decides anything.
+//! The parts beside it act on this: `session` takes what happens, `open`, `jobs` and `submit` do
+//! what the miner asks for. Nothing here decides anything.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use super::request::OpenRequest;
 use crate::shares::ShareRecord;
 use crate::work::Work;
 
-/// What the link may hold. A custom job is the largest message that a miner can send; a miner that lets
-/// a megabyte pile up does not read.
+/// What the link may hold. A custom job is the largest message that a miner can send; a miner that
+/// lets a megabyte pile up does not read.
 pub const LIMITS: LinkLimits = LinkLimits { frame_bytes_max: 1 << 17, output_bytes_max: 1 << 20 };
 /// Handshake and setup must be done within this; a miner does both in two round trips.
 const SETUP_MAX: Duration = Duration::from_secs(10);
@@ -34,8 +34,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Channels on one connection; further ones are refused.
     pub channels_per_connection_max: usize,
-    /// How long miners keep their work when no template provider is there, in seconds; then they are
-    /// disconnected, for only that sends them to their next pool.
+    /// How long miners keep their work when no template provider is there, in seconds; then they
+    /// are disconnected, for only that sends them to their next pool.
     pub work_without_provider_seconds: u64,
 }
 

@@ -1,8 +1,8 @@
 //! Giving jobs to channels (spec 5.3.15 to 5.3.17).
 //!
 //! Frames that every connection gets were serialised once in `Work`; here they get their ids. A
-//! connection with extended jobs is told through its group; one that takes standard jobs alone is told
-//! channel by channel.
+//! connection with extended jobs is told through its group; one that takes standard jobs alone is
+//! told channel by channel.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -67,8 +67,8 @@ impl Downstream {
         ids.into_iter().try_for_each(|id| send(self, now, id))
     }
 
-    /// A future job and the hash that activates it, to one channel: what follows its opening, and a new
-    /// tip where there is no group.
+    /// A future job and the hash that activates it, to one channel: what follows its opening, and a
+    /// new tip where there is no group.
     pub(super) fn send_first_job(
         &mut self,
         now: Instant,

@@ -27,8 +27,8 @@ use super::request::{Kind, OpenRequest};
 const WAITING_MAX: usize = 64;
 
 impl Downstream {
-    /// Opens a channel, says why not, or keeps the request until there is work. Nothing is sent before
-    /// the answer: firmware takes any other frame for a refusal (miner-clients rule 33).
+    /// Opens a channel, says why not, or keeps the request until there is work. Nothing is sent
+    /// before the answer: firmware takes any other frame for a refusal (miner-clients rule 33).
     pub(super) fn request_channel(
         &mut self,
         now: Instant,
@@ -154,7 +154,8 @@ impl Downstream {
         self.retarget(now, channel_id, wanted)
     }
 
-    /// Gives a channel another target and, at once, a job that it applies to (miner-clients rule 40).
+    /// Gives a channel another target and, at once, a job that it applies to (miner-clients rule
+    /// 40).
     pub(super) fn retarget(
         &mut self,
         now: Instant,
@@ -173,13 +174,14 @@ impl Downstream {
             return Ok(());
         }
         open.channel.set_target(target);
-        debug!(channel = channel_id, user = %open.user, difficulty = target.difficulty(), "target set");
+        let difficulty = target.difficulty();
+        debug!(channel = channel_id, user = %open.user, difficulty, "target set");
         self.link.send(&SetTarget { channel_id, maximum_target: target.to_le_bytes() })?;
         self.send_active_job(now, channel_id)
     }
 
-    /// The target that is set where vardiff wants `wanted`: no harder than a block (or blocks would be
-    /// missed), no easier than the operator's minimum, and never easier than the miner takes.
+    /// The target that is set where vardiff wants `wanted`: no harder than a block (or blocks would
+    /// be missed), no easier than the operator's minimum, and never easier than the miner takes.
     fn allowed(&self, wanted: Target, max_target: Target) -> Target {
         wanted.max(self.hardest_target()).min(self.easiest_target()).min(max_target)
     }
@@ -188,8 +190,8 @@ impl Downstream {
         Target::from_difficulty(self.settings.vardiff.min_difficulty)
     }
 
-    /// A share must not be harder than a block, unless blocks are easier than the operator wants shares
-    /// to be: on such a chain (regtest) not every block need be found.
+    /// A share must not be harder than a block, unless blocks are easier than the operator wants
+    /// shares to be: on such a chain (regtest) not every block need be found.
     fn hardest_target(&self) -> Target {
         let tip = self.work.as_ref().map(|work| work.job.tip.target);
         tip.filter(|target| *target < self.easiest_target()).unwrap_or(Target::MIN)

@@ -1,8 +1,8 @@
 //! The state machine of one miner's connection: what happens, and who deals with it.
 //!
-//! The connection owns its channels: no lock and no other task stands between a share and its verdict.
-//! Shares leave as events and are acknowledged when the program says that they are durable; blocks
-//! leave first.
+//! The connection owns its channels: no lock and no other task stands between a share and its
+//! verdict. Shares leave as events and are acknowledged when the program says that they are
+//! durable; blocks leave first.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,8 @@ use wire::sv2::setup::{
 use super::connection::{Command, Downstream, Event, GROUP_CHANNEL_ID, State, Timer};
 use super::request::OpenRequest;
 
-/// Every SetupConnection flag that this pool serves. REQUIRES_WORK_SELECTION waits for job declaration.
+/// Every SetupConnection flag that this pool serves. REQUIRES_WORK_SELECTION waits for job
+/// declaration.
 const SUPPORTED_FLAGS: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
 /// A connection without a channel is of no use to anybody after this (spec 5.3.2).
 const FIRST_CHANNEL_MAX: Duration = Duration::from_secs(60);

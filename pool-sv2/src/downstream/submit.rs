@@ -1,7 +1,7 @@
 //! Shares in, verdicts out (spec 5.3.11 to 5.3.14): this is the file that answers a submit.
 //!
-//! An error is answered at once; an accepted share leaves as an event and is acknowledged only when the
-//! program says that it is durable. A block leaves before either.
+//! An error is answered at once; an accepted share leaves as an event and is acknowledged only when
+//! the program says that it is durable. A block leaves before either.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use wire::sv2::mining::{
 use super::connection::{Downstream, Event, OpenChannel, Unacknowledged};
 use crate::shares::ShareRecord;
 
-/// Accepted shares that may wait to become durable on one connection. The ledger commits several times
-/// a second: so many mean that it has stopped.
+/// Accepted shares that may wait to become durable on one connection. The ledger commits several
+/// times a second: so many mean that it has stopped.
 const UNACKNOWLEDGED_MAX: usize = 1 << 16;
 
 impl Downstream {
@@ -76,7 +76,8 @@ impl Downstream {
         let share = match verdict {
             Ok(share) => share,
             Err(rejection) => {
-                debug!(channel = channel_id, user = %open.user, reason = %rejection, "share rejected");
+                debug!(channel = channel_id, user = %open.user, reason = %rejection,
+                    "share rejected");
                 return self.reject(channel_id, sequence_number, error_code(rejection));
             }
         };
@@ -133,7 +134,8 @@ impl Downstream {
 
 fn announce(channel_id: u32, open: &OpenChannel, solution: &mining::share::Solution) {
     let kind = if open.channel.is_standard() { "standard" } else { "extended" };
-    info!(hash = %mining::hash::display(&solution.hash), height = solution.height, user = %open.user,
+    let hash = mining::hash::display(&solution.hash);
+    info!(hash, height = solution.height, user = %open.user,
         kind, channel = channel_id, template = solution.template_id, "block found");
 }
 

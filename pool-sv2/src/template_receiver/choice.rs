@@ -1,7 +1,7 @@
 //! Which provider's template is mined: the first in the order of the config that has one.
 //!
-//! A later provider's templates are kept, so that its work is there the moment the first is lost. With
-//! none left, the last work stays with the miners. It only chooses; it connects to nobody.
+//! A later provider's templates are kept, so that its work is there the moment the first is lost.
+//! With none left, the last work stays with the miners. It only chooses; it connects to nobody.
 
 use std::sync::Arc;
 

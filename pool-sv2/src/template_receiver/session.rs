@@ -1,7 +1,7 @@
 //! One connection to a template provider (spec chapter 7), as a state machine.
 //!
-//! It gives a template only together with the tip that it builds on. What a template is worth, and what
-//! is done with it, is not decided here.
+//! It gives a template only together with the tip that it builds on. What a template is worth, and
+//! what is done with it, is not decided here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

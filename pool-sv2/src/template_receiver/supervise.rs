@@ -1,7 +1,7 @@
 //! Keeps one connection to a template provider: dials, runs the session, and dials again for ever.
 //!
-//! The loss of a provider ends nothing: miners keep their work, and what was found meanwhile is sent
-//! when it is back.
+//! The loss of a provider ends nothing: miners keep their work, and what was found meanwhile is
+//! sent when it is back.
 
 use std::collections::VecDeque;
 
@@ -99,7 +99,8 @@ impl Supervisor {
             }
             let delay = backoff.next_delay();
             let address = &self.config.address;
-            warn!(%address, reason = %ended, retry_ms = delay.as_millis(), "template provider lost");
+            let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            warn!(%address, reason = %ended, retry_ms, "template provider lost");
             self.tell(News::Lost(ended.to_string())).await;
             tokio::select! {
                 () = shutdown.cancelled() => return,

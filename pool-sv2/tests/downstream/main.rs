@@ -1,5 +1,5 @@
-//! One miner's connection, tried by a scripted miner over a real encrypted link, with no socket and no
-//! real time.
+//! One miner's connection, tried by a scripted miner over a real encrypted link, with no socket and
+//! no real time.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! A mining channel: its extranonce, its target, the jobs that it was given and the shares that it has
-//! sent.
+//! A mining channel: its extranonce, its target, the jobs that it was given and the shares that it
+//! has sent.
 //!
 //! It judges shares; it sends nothing, and knows neither connection nor protocol.
 
@@ -21,10 +21,11 @@ const STALE_JOBS_MAX: usize = 4;
 /// Accepted shares that are remembered for one tip. A channel that reaches it is rejected until the
 /// tip moves: to forget a share would let it be paid twice.
 const SEEN_SHARES_MAX: usize = 1 << 18;
-/// Tips whose shares are remembered: a reorganisation that goes further back than this is a headline.
+/// Tips whose shares are remembered: a reorganisation that goes further back than this is a
+/// headline.
 const SEEN_TIPS_MAX: usize = 3;
-/// How far nTime may run ahead of the time that has passed since the job was issued, in seconds: a bit
-/// less than the two hours that nodes allow, for their clocks differ.
+/// How far nTime may run ahead of the time that has passed since the job was issued, in seconds: a
+/// bit less than the two hours that nodes allow, for their clocks differ.
 const NTIME_AHEAD_SECONDS_MAX: u32 = 7_000;
 
 /// A standard or extended channel.
@@ -96,8 +97,8 @@ impl Channel {
         self.target = target;
     }
 
-    /// Gives the channel a job under an id that no valid job of it has. A job for another tip makes all
-    /// earlier ones stale.
+    /// Gives the channel a job under an id that no valid job of it has. A job for another tip makes
+    /// all earlier ones stale.
     pub fn issue(&mut self, id: u32, job: &Arc<Job>, min_ntime: u32, now: Instant) {
         if self.jobs.back().is_some_and(|last| last.job.tip != job.tip) {
             self.stale = std::mem::take(&mut self.jobs);
@@ -177,11 +178,12 @@ impl Channel {
     }
 }
 
-/// The accepted shares of the last few tips: none of them is paid twice, even if the chain goes back
-/// to an earlier tip, or the same tip is announced again.
+/// The accepted shares of the last few tips: none of them is paid twice, even if the chain goes
+/// back to an earlier tip, or the same tip is announced again.
 #[derive(Debug, Default)]
 struct SeenShares {
-    /// By the hash of the tip, the present one last. Of each share the first eight bytes of its hash.
+    /// By the hash of the tip, the present one last. Of each share the first eight bytes of its
+    /// hash.
     tips: VecDeque<([u8; 32], HashSet<u64>)>,
 }
 

@@ -9,8 +9,8 @@ use crate::template::Template;
 
 /// Bytes of the whole extranonce in every coinbase of this pool: prefix and rollable part together.
 ///
-/// Twelve is what lets a V1 proxy give its miners 4 + 8 (miner-clients rule 17) and keeps the coinbase
-/// short for devices with small buffers.
+/// Twelve is what lets a V1 proxy give its miners 4 + 8 (miner-clients rule 17) and keeps the
+/// coinbase short for devices with small buffers.
 pub const EXTRANONCE_BYTES: usize = 12;
 
 /// The most that consensus lets a scriptSig of a coinbase hold.
@@ -56,9 +56,9 @@ pub struct Coinbase {
 }
 
 impl Coinbase {
-    /// Builds the coinbase of `template` with the pool's `tag` and `outputs`, whose values must add up
-    /// to what the template leaves, to the satoshi. Outputs of value 0 for nothing are left out by the
-    /// caller.
+    /// Builds the coinbase of `template` with the pool's `tag` and `outputs`, whose values must add
+    /// up to what the template leaves, to the satoshi. Outputs of value 0 for nothing are left out
+    /// by the caller.
     pub fn build(
         template: &Template,
         tag: &[u8],
@@ -88,8 +88,8 @@ impl Coinbase {
         Ok(Self { prefix: prefix.freeze(), suffix: suffix.freeze(), has_witness })
     }
 
-    /// The whole transaction with `extranonce`, with marker, flag and witness where there is a witness
-    /// commitment (32 zero bytes are the reserved value that TDP assumes, spec 7.2).
+    /// The whole transaction with `extranonce`, with marker, flag and witness where there is a
+    /// witness commitment (32 zero bytes are the reserved value that TDP assumes, spec 7.2).
     pub fn whole(&self, extranonce: &[u8]) -> Bytes {
         let mut out = BytesMut::new();
         let (version, rest) = self.prefix.split_at_checked(4).unwrap_or_default();

@@ -1,11 +1,11 @@
 //! Who searches where: extranonce prefixes, unique over all connections of a pool.
 //!
 //! A full extranonce has 12 bytes. A proxy gets 2 bytes of prefix and rolls 10; a device gets 4 and
-//! rolls 8; a standard channel has all 12 fixed. Proxies take their first two bytes from below, devices
-//! share first two bytes taken from above, so that no prefix is the start of another.
+//! rolls 8; a standard channel has all 12 fixed. Proxies take their first two bytes from below,
+//! devices share first two bytes taken from above, so that no prefix is the start of another.
 //!
-//! A freed prefix is given out again only after the chain tip has moved: until then its former owner's
-//! shares could be submitted a second time under the new one.
+//! A freed prefix is given out again only after the chain tip has moved: until then its former
+//! owner's shares could be submitted a second time under the new one.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,8 +85,8 @@ enum Kind {
 }
 
 impl ExtranonceAllocator {
-    /// A prefix for an extended channel that needs at least `rollable` bytes; `None` if nobody gets so
-    /// many or all are in use.
+    /// A prefix for an extended channel that needs at least `rollable` bytes; `None` if nobody gets
+    /// so many or all are in use.
     pub fn extended(&self, rollable: usize) -> Option<ExtranoncePrefix> {
         match rollable {
             0..=DEVICE_ROLLABLE_BYTES => self.take(Kind::Device),

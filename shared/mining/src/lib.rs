@@ -1,7 +1,7 @@
 //! The domain: what targets, templates, jobs, channels and shares are and how they are checked.
 //!
-//! Pure: no I/O, no clock, no randomness, and no knowledge of any wire format. Hashes are `[u8; 32]`
-//! in internal byte order (as in a block header); targets compare as 256-bit numbers.
+//! Pure: no I/O, no clock, no randomness, and no knowledge of any wire format. Hashes are `[u8;
+//! 32]` in internal byte order (as in a block header); targets compare as 256-bit numbers.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test needs some first instant"))]
 

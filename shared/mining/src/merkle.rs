@@ -2,8 +2,8 @@
 
 use crate::hash::double_sha256;
 
-/// The path that leads from the coinbase to the merkle root of a block whose other transactions have
-/// `txids`, in block order and internal byte order.
+/// The path that leads from the coinbase to the merkle root of a block whose other transactions
+/// have `txids`, in block order and internal byte order.
 pub fn path_of_coinbase(txids: &[[u8; 32]]) -> Vec<[u8; 32]> {
     let mut path = Vec::new();
     // The coinbase's own place is left out: on each level its sibling is the first element.

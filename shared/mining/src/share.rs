@@ -1,7 +1,7 @@
 //! What a miner submits, and what can come of it.
 //!
-//! An `AcceptedShare` exists only where a share was accepted: what is credited cannot be made by any
-//! other path.
+//! An `AcceptedShare` exists only where a share was accepted: what is credited cannot be made by
+//! any other path.
 
 use bytes::Bytes;
 
@@ -80,8 +80,8 @@ pub struct Solution {
     pub height: Option<u32>,
 }
 
-/// The verdict on a submission, and the block in it, if there is one: the two are independent, for a
-/// block is worth sending even if it earns its miner nothing.
+/// The verdict on a submission, and the block in it, if there is one: the two are independent, for
+/// a block is worth sending even if it earns its miner nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Does it count?

@@ -1,8 +1,8 @@
 //! Targets, difficulty and work.
 //!
-//! A share's credit is its job's work, an integer count of expected hashes. Difficulty and hashrate are
-//! floats because people and devices speak them; they are turned into an exact target once, and no
-//! float goes back.
+//! A share's credit is its job's work, an integer count of expected hashes. Difficulty and hashrate
+//! are floats because people and devices speak them; they are turned into an exact target once, and
+//! no float goes back.
 
 use std::fmt;
 
@@ -82,8 +82,8 @@ impl Target {
         Self::from_le_bytes(*hash) <= self
     }
 
-    /// The target of `difficulty` by the pool convention (difficulty 1 is 0xffff * 2^208). What is not
-    /// a positive number is as easy as can be.
+    /// The target of `difficulty` by the pool convention (difficulty 1 is 0xffff * 2^208). What is
+    /// not a positive number is as easy as can be.
     pub fn from_difficulty(difficulty: f64) -> Self {
         quotient(0xffff, 208, difficulty)
     }
@@ -124,14 +124,15 @@ impl fmt::Debug for Target {
 /// Limbs of an intermediate of 448 bits, least significant first.
 type Limbs = [u64; 7];
 
-/// floor(mantissa * 2^exponent / by), exact for the value that `by` has, saturating at `Target::MAX`.
+/// floor(mantissa * 2^exponent / by), exact for the value that `by` has, saturating at
+/// `Target::MAX`.
 fn quotient(mantissa: u64, exponent: u32, by: f64) -> Target {
     if !by.is_finite() || by <= 0.0 {
         return if by == f64::INFINITY { Target::MIN } else { Target::MAX };
     }
     let (divisor, scale) = decompose(by);
-    // mantissa * 2^exponent / (divisor * 2^scale): a scale below zero is a shift of the numerator. 64
-    // bits of it fit; a further one can only matter where the result saturates.
+    // mantissa * 2^exponent / (divisor * 2^scale): a scale below zero is a shift of the numerator.
+    // 64 bits of it fit; a further one can only matter where the result saturates.
     let up = u32::try_from(-scale.min(0)).unwrap_or(0);
     if up > 120 {
         return Target::MAX;

@@ -1,8 +1,8 @@
 //! Vardiff: the target at which a channel finds the wanted number of shares per minute.
 //!
-//! It weighs evidence: shares counted at one target over a time are Poisson distributed, so a change
-//! is made only when the count is too far from the expected one to be luck. Silence is evidence too,
-//! and is looked at on a timer. It sends nothing and knows no protocol.
+//! It weighs evidence: shares counted at one target over a time are Poisson distributed, so a
+//! change is made only when the count is too far from the expected one to be luck. Silence is
+//! evidence too, and is looked at on a timer. It sends nothing and knows no protocol.
 
 use std::time::{Duration, Instant};
 
@@ -48,8 +48,8 @@ pub struct Vardiff {
 }
 
 impl Vardiff {
-    /// Starts from what the client says of itself, in hashes per second; 0 or nonsense starts at the
-    /// minimum difficulty.
+    /// Starts from what the client says of itself, in hashes per second; 0 or nonsense starts at
+    /// the minimum difficulty.
     pub fn new(policy: VardiffPolicy, nominal_hashrate: f64, now: Instant) -> Self {
         let mut vardiff = Self {
             policy,
@@ -155,8 +155,8 @@ mod tests {
     const POLICY: VardiffPolicy =
         VardiffPolicy { shares_per_minute: 6.0, min_difficulty: 0.000_001 };
 
-    /// Mines for `minutes` at `hashrate`; gives the wanted shares per minute over the second half, and
-    /// the number of changes in it.
+    /// Mines for `minutes` at `hashrate`; gives the wanted shares per minute over the second half,
+    /// and the number of changes in it.
     fn simulate(nominal: f64, hashrate: f64, minutes: u64, seed: u64) -> (f64, u32) {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let start = Instant::now();

@@ -2,7 +2,8 @@
 //! not know.
 //!
 //! A setting `[node] rpc_url` of a program with prefix `TEMPLATE_PROVIDER` is overridden by
-//! `TEMPLATE_PROVIDER__NODE__RPC_URL`. Values are read as TOML where they parse as such, else as text.
+//! `TEMPLATE_PROVIDER__NODE__RPC_URL`. Values are read as TOML where they parse as such, else as
+//! text.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -26,8 +26,8 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// The program's side of one session.
 pub trait Host<S: Session>: Send {
-    /// Waits for the next command; `None` closes the session. Must be cancel-safe: it is dropped and
-    /// called again whenever something else happens first.
+    /// Waits for the next command; `None` closes the session. Must be cancel-safe: it is dropped
+    /// and called again whenever something else happens first.
     fn next_command(&mut self) -> impl Future<Output = Option<S::Command>> + Send;
 
     /// Takes an event. The peer is not read until it returns.

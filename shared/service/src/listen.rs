@@ -1,5 +1,5 @@
-//! Accepting connections: bounded, in their own tasks, with an accept loop that nothing ends but the
-//! program itself.
+//! Accepting connections: bounded, in their own tasks, with an accept loop that nothing ends but
+//! the program itself.
 
 use std::future::Future;
 use std::io;
@@ -54,7 +54,8 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
-/// Accepts until `shutdown`, at most `connections_max` at a time; further peers wait in the backlog.
+/// Accepts until `shutdown`, at most `connections_max` at a time; further peers wait in the
+/// backlog.
 ///
 /// `serve` runs in a task of its own for each connection.
 pub async fn accept<F>(

@@ -1,9 +1,9 @@
 //! Stratum V2: from bytes on the wire to typed messages.
 //!
 //! `codec` knows the primitive types (spec chapter 3.1), `message` how structs become messages,
-//! `frame` the six-byte header, `noise` the encryption (chapter 4), `link` one encrypted connection,
-//! and `setup`, `mining`, `template` the messages of chapters 3.6, 5 and 7. Nothing here decides
-//! what a message means.
+//! `frame` the six-byte header, `noise` the encryption (chapter 4), `link` one encrypted
+//! connection, and `setup`, `mining`, `template` the messages of chapters 3.6, 5 and 7. Nothing
+//! here decides what a message means.
 
 pub mod codec;
 pub mod frame;

@@ -64,8 +64,8 @@ struct AnsweredTransaction {
     weight: Option<u64>,
 }
 
-/// Reads answers, and shares what two answers in a row have in common: a mempool's transactions stay
-/// for many templates, and old templates are kept.
+/// Reads answers, and shares what two answers in a row have in common: a mempool's transactions
+/// stay for many templates, and old templates are kept.
 #[derive(Debug, Default)]
 pub struct Reader {
     /// The last answer's transactions by wtxid, as the node printed it.

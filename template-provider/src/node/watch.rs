@@ -25,9 +25,9 @@ use crate::block_template::BlockTemplate;
 const TIP_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long the node may take to make a template.
 const TEMPLATE_ANSWER_MAX: Duration = Duration::from_secs(60);
-/// How long a long poll may hang. A node keeps a thread of its RPC for each and does not notice that
-/// nobody waits any more, so that asking anew on a quiet chain would use them up: better wait long,
-/// and take a dead connection for dead when the tip poll is ahead of it.
+/// How long a long poll may hang. A node keeps a thread of its RPC for each and does not notice
+/// that nobody waits any more, so that asking anew on a quiet chain would use them up: better wait
+/// long, and take a dead connection for dead when the tip poll is ahead of it.
 const LONG_POLL_ANSWER_MAX: Duration = Duration::from_secs(3600);
 /// A long poll that has not woken so long after the tip poll saw a new tip is dead.
 const LONG_POLL_BEHIND_MAX: Duration = Duration::from_secs(10);
@@ -261,8 +261,8 @@ impl Fetched<'_> {
     }
 }
 
-/// The rules that are named are those that we understand (BIP9), whether the chain has them or not: a
-/// signet refuses clients that do not name its own.
+/// The rules that are named are those that we understand (BIP9), whether the chain has them or not:
+/// a signet refuses clients that do not name its own.
 fn request(longpollid: Option<&str>) -> Value {
     let mut request = json!({
         "rules": ["segwit", "signet"],

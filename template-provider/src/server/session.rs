@@ -1,8 +1,8 @@
 //! One client of the Template Distribution Protocol (spec chapter 7), as a state machine.
 //!
-//! Noise handshake, SetupConnection, CoinbaseOutputConstraints, and from then on templates: one for a
-//! new tip goes out as future template with a SetNewPrevHash behind it, one for the same tip is to be
-//! mined at once. No I/O, no clock, no randomness of its own.
+//! Noise handshake, SetupConnection, CoinbaseOutputConstraints, and from then on templates: one for
+//! a new tip goes out as future template with a SetNewPrevHash behind it, one for the same tip is
+//! to be mined at once. No I/O, no clock, no randomness of its own.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -29,8 +29,8 @@ use wire::sv2::template::{
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long SetupConnection may take after it.
 const SETUP_MAX: Duration = Duration::from_secs(10);
-/// How long the first CoinbaseOutputConstraints may take. The spec says at once, but a client may have
-/// to learn first from its pool what it will add.
+/// How long the first CoinbaseOutputConstraints may take. The spec says at once, but a client may
+/// have to learn first from its pool what it will add.
 const CONSTRAINTS_MAX: Duration = Duration::from_secs(60);
 /// How often constraints may change within `CONSTRAINTS_WINDOW`: each may cost a trimmed template.
 const CONSTRAINTS_PER_WINDOW_MAX: u32 = 30;

@@ -10,9 +10,9 @@ use mining::merkle;
 /// nVersion of the coinbase, as bitcoind's.
 pub const COINBASE_VERSION: u32 = 2;
 
-/// nSequence of the coinbase input. Not final, so that nLockTime counts: with nLockTime one below the
-/// height no two coinbases can ever be the same transaction. Every chain accepts it today, and where
-/// BIP54 comes into force it will be demanded.
+/// nSequence of the coinbase input. Not final, so that nLockTime counts: with nLockTime one below
+/// the height no two coinbases can ever be the same transaction. Every chain accepts it today, and
+/// where BIP54 comes into force it will be demanded.
 pub const COINBASE_SEQUENCE: u32 = 0xffff_fffe;
 
 /// OP_RETURN, a push of 36 bytes, and the magic of a witness commitment.
@@ -60,8 +60,8 @@ pub fn witness_commitment(wtxids: &[[u8; 32]]) -> Bytes {
     script.freeze()
 }
 
-/// An output that carries a script and no value, serialised. Scripts of the template are short: up to
-/// 252 bytes their length is one byte.
+/// An output that carries a script and no value, serialised. Scripts of the template are short: up
+/// to 252 bytes their length is one byte.
 pub fn valueless_output(script: &[u8]) -> Option<Bytes> {
     let length = u8::try_from(script.len()).ok().filter(|length| *length <= 252)?;
     let mut output = BytesMut::with_capacity(9 + script.len());

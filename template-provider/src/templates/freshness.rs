@@ -22,8 +22,8 @@ pub enum Freshness {
     PaysMore,
     /// Nothing that would be worth a new job.
     NoGain,
-    /// It was asked for before the present tip was seen, and builds on another: the node's answer was
-    /// overtaken by a later one on another connection.
+    /// It was asked for before the present tip was seen, and builds on another: the node's answer
+    /// was overtaken by a later one on another connection.
     Outdated,
 }
 
@@ -43,8 +43,8 @@ pub fn judge(
             false => Freshness::NewTip,
         };
     }
-    // The subsidy is the same on one tip, so that the whole value tells what the fees do, even where
-    // the node does not state them.
+    // The subsidy is the same on one tip, so that the whole value tells what the fees do, even
+    // where the node does not state them.
     let gain = new.coinbase_value.saturating_sub(template.coinbase_value);
     match gain >= fee_delta_sats.max(1) {
         true => Freshness::PaysMore,

@@ -12,7 +12,8 @@ use super::build::{self, BuildError, Contents};
 use super::trim::{self, Room};
 use crate::block_template::BlockTemplate;
 
-/// How long a template is kept after the tip moved on: a solution may be on its way (at least 10 s).
+/// How long a template is kept after the tip moved on: a solution may be on its way (at least 10
+/// s).
 const KEPT_AFTER_TIP_MOVED: Duration = Duration::from_secs(60);
 /// Most templates that are kept; past it the oldest go, which nobody mines on any more.
 const TEMPLATES_MAX: usize = 1024;

@@ -13,9 +13,9 @@ use bitcoin::hashes::Hash;
 use super::build::BuildError;
 use crate::block_template::{BlockTemplate, Transaction};
 
-/// Weight that a block takes besides its transactions and the client's outputs: header 320, count of
-/// transactions 12, the coinbase's fixed fields 236, a scriptSig of 100 bytes 400, count of outputs
-/// 12, and the witness commitment 188 (spec 7 and 7.1).
+/// Weight that a block takes besides its transactions and the client's outputs: header 320, count
+/// of transactions 12, the coinbase's fixed fields 236, a scriptSig of 100 bytes 400, count of
+/// outputs 12, and the witness commitment 188 (spec 7 and 7.1).
 const RESERVED_WEIGHT: u64 = 1168;
 /// Weight of a byte that is no witness (BIP141).
 const BYTE_WEIGHT: u64 = 4;
@@ -129,8 +129,8 @@ enum Parents {
 }
 
 impl Cut {
-    /// Goes once from the last transaction to the first. Parents come before children in a block, so
-    /// that at each step everything that could need the transaction has been decided on.
+    /// Goes once from the last transaction to the first. Parents come before children in a block,
+    /// so that at each step everything that could need the transaction has been decided on.
     fn pass(&mut self, all: &[Arc<Transaction>], is_wanted: impl Fn(Load, Load) -> bool) {
         let mut needed = vec![false; all.len()];
         let mut all_needed = false;

@@ -2,16 +2,17 @@
 
 use mining::target::Target;
 
-/// bfgminer takes an integer difficulty for pdiff, whose targets are easier than ours by 65536/65535
-/// (rule 23). Its shares in between never go upstream, but they are no fault of the miner.
+/// bfgminer takes an integer difficulty for pdiff, whose targets are easier than ours by
+/// 65536/65535 (rule 23). Its shares in between never go upstream, but they are no fault of the
+/// miner.
 const PDIFF_RATIO: f64 = 1.000_015_3;
 
 /// The easiest and hardest difficulty that is ever sent: 2^-40 and 2^80.
 const EXPONENT_RANGE: std::ops::RangeInclusive<i32> = -40..=80;
 
 /// The difficulty to tell a miner that should have `wanted`, on jobs that the upstream gave with
-/// `upstream_target`: a power of two (rule 22), not above either. A harder one than upstream's would
-/// hold back shares that it waits for.
+/// `upstream_target`: a power of two (rule 22), not above either. A harder one than upstream's
+/// would hold back shares that it waits for.
 pub fn advertised(wanted: f64, upstream_target: Target) -> f64 {
     let mut exponent = floor_of_log2(wanted.min(upstream_target.difficulty()));
     // The division that made a difficulty of the target may have rounded up.

@@ -66,7 +66,8 @@ pub struct Job {
     pub terms: ChannelTerms,
     /// The tip that it builds on.
     pub tip: Tip,
-    /// Header version with all bits cleared that V1 miners roll: OR and XOR give the same (rule 25).
+    /// Header version with all bits cleared that V1 miners roll: OR and XOR give the same (rule
+    /// 25).
     pub version: u32,
     /// Smallest nTime.
     pub min_ntime: u32,

@@ -62,7 +62,8 @@ impl Supervisor {
             }
             let delay = backoff.next_delay();
             let address = &link.supervisor.address;
-            warn!(%address, reason = %ended, retry_ms = delay.as_millis(), "upstream lost");
+            let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            warn!(%address, reason = %ended, retry_ms, "upstream lost");
             link.lose(&ended.to_string());
             tokio::select! {
                 () = shutdown.cancelled() => return,

@@ -91,8 +91,8 @@ pub fn is_setup_message(message_type: u8) -> bool {
 }
 
 impl SetupConnection {
-    /// Why a server of `protocol` that knows `supported_flags` cannot serve this client; `None` if it
-    /// can. The error names all flags that are not supported (spec 3.6.3).
+    /// Why a server of `protocol` that knows `supported_flags` cannot serve this client; `None` if
+    /// it can. The error names all flags that are not supported (spec 3.6.3).
     pub fn refusal(&self, protocol: u8, supported_flags: u32) -> Option<SetupConnectionError> {
         let refuse = |flags, code: &'static str| {
             Some(SetupConnectionError { flags, error_code: code.into() })
