@@ -185,8 +185,8 @@ mod tests {
         let single = PayoutConfig { descriptor, ..config(NetworkName::Mainnet) };
         assert_eq!(Payout::from_config(&single).unwrap().reserved_sigops(), 4);
         let xpub = concat!(
-            "xpub661MyMwAqRbcFtXgS5sYJABqqG9YLmC4Q1Rdap9gSE8NqtwybGhePY2gZ29ESFjqJoCu1Rupje8YtGqsefD",
-            "265TMg7usUDFdp6W1EGMcet8"
+            "xpub661MyMwAqRbcFtXgS5sYJABqqG9YLmC4Q1Rdap9gSE8NqtwybGhePY2gZ29ESFjqJoCu1Rupj",
+            "e8YtGqsefD265TMg7usUDFdp6W1EGMcet8"
         );
         let descriptor = Some(format!("wpkh({xpub}/*)"));
         let wildcard = PayoutConfig { descriptor, ..config(NetworkName::Mainnet) };
