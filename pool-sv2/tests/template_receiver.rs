@@ -8,14 +8,14 @@
     reason = "a test says what it expects"
 )]
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use mining::share::Solution;
 use pool_sv2::template_receiver::session::{Command, Constraints, Event, LIMITS, TemplateReceiver};
 use testkit::pair::{Ended, Pair};
-use wire::session::{PeerError, Session};
+use testkit::scripted::ScriptedPeer;
+use wire::session::PeerError;
 use wire::sv2::codec::{Blob, List};
 use wire::sv2::frame::{EncodedFrame, Frame};
 use wire::sv2::keys::AuthoritySecret;
@@ -28,41 +28,8 @@ use wire::sv2::template::{NewTemplate, SetNewPrevHash, TemplateDistribution};
 const SECRET: &str = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
 const UNIX_NOW: u32 = 1_700_000_000;
 
-struct ScriptedProvider {
-    link: Link,
-    received: VecDeque<Frame>,
-}
-
-impl Session for ScriptedProvider {
-    type Command = EncodedFrame;
-    type Event = ();
-
-    fn handle_bytes(&mut self, _now: Instant, bytes: &[u8]) -> Result<(), PeerError> {
-        self.link.receive(bytes)?;
-        while let Some(frame) = self.link.next_frame()? {
-            self.received.push_back(frame);
-        }
-        Ok(())
-    }
-    fn handle_command(&mut self, _now: Instant, frame: EncodedFrame) -> Result<(), PeerError> {
-        self.link.send_frame(&frame, &[])
-    }
-    fn handle_timeout(&mut self, _now: Instant) -> Result<(), PeerError> {
-        Ok(())
-    }
-    fn poll_transmit(&mut self, out: &mut BytesMut) -> bool {
-        self.link.poll_transmit(out)
-    }
-    fn poll_event(&mut self) -> Option<()> {
-        None
-    }
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-}
-
 struct Table {
-    pair: Pair<TemplateReceiver, ScriptedProvider>,
+    pair: Pair<TemplateReceiver, ScriptedPeer>,
 }
 
 impl Table {
@@ -75,8 +42,7 @@ impl Table {
         let constraints = Constraints { output_bytes_max: 43, sigops_max: 4 };
         let now = Instant::now();
         let receiver = TemplateReceiver::new(client, "provider", 8442, constraints, now);
-        let provider = ScriptedProvider { link: server, received: VecDeque::new() };
-        let mut pair = Pair::new(receiver, provider, now);
+        let mut pair = Pair::new(receiver, ScriptedPeer::new(server), now);
         pair.drive();
         Self { pair }
     }
@@ -96,7 +62,7 @@ impl Table {
     }
 
     fn frame(&mut self) -> Frame {
-        self.pair.server.session.received.pop_front().expect("nothing came from the pool")
+        self.pair.server.event().expect("nothing came from the pool")
     }
 
     fn send_template(&mut self, template_id: u64, future_template: bool) {

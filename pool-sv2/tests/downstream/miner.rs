@@ -1,10 +1,9 @@
 //! The scripted miner: sends what a test says and keeps what comes back.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use mining::coinbase::Output;
 use mining::extranonce::ExtranonceAllocator;
 use mining::job::Job;
@@ -14,7 +13,7 @@ use mining::vardiff::VardiffPolicy;
 use pool_sv2::downstream::connection::{Command, Downstream, LIMITS, Limits, Settings};
 use pool_sv2::work::Work;
 use testkit::pair::Pair;
-use wire::session::{PeerError, Session};
+use testkit::scripted::ScriptedPeer;
 use wire::sv2::frame::{EncodedFrame, Frame};
 use wire::sv2::keys::AuthoritySecret;
 use wire::sv2::link::Link;
@@ -36,43 +35,9 @@ pub(crate) const TIP_TIME: u32 = 1_700_000_000;
 pub(crate) const HARD: u32 = 0x1700_ffff;
 pub(crate) const REGTEST: u32 = 0x207f_ffff;
 
-/// A miner that does as it is told.
-pub(crate) struct ScriptedMiner {
-    link: Link,
-    received: VecDeque<Frame>,
-}
-
-impl Session for ScriptedMiner {
-    type Command = EncodedFrame;
-    type Event = ();
-
-    fn handle_bytes(&mut self, _now: Instant, bytes: &[u8]) -> Result<(), PeerError> {
-        self.link.receive(bytes)?;
-        while let Some(frame) = self.link.next_frame()? {
-            self.received.push_back(frame);
-        }
-        Ok(())
-    }
-    fn handle_command(&mut self, _now: Instant, frame: EncodedFrame) -> Result<(), PeerError> {
-        self.link.send_frame(&frame, &[])
-    }
-    fn handle_timeout(&mut self, _now: Instant) -> Result<(), PeerError> {
-        Ok(())
-    }
-    fn poll_transmit(&mut self, out: &mut BytesMut) -> bool {
-        self.link.poll_transmit(out)
-    }
-    fn poll_event(&mut self) -> Option<()> {
-        None
-    }
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-}
-
 /// A miner and the pool's side of its connection.
 pub(crate) struct Table {
-    pub(crate) pair: Pair<ScriptedMiner, Downstream>,
+    pub(crate) pair: Pair<ScriptedPeer, Downstream>,
 }
 
 impl Table {
@@ -93,8 +58,8 @@ impl Table {
             extranonces: ExtranonceAllocator::default(),
         });
         let now = Instant::now();
-        let miner = ScriptedMiner { link: client, received: VecDeque::new() };
-        let mut pair = Pair::new(miner, Downstream::new(server, settings, now), now);
+        let mut pair =
+            Pair::new(ScriptedPeer::new(client), Downstream::new(server, settings, now), now);
         pair.drive();
         Self { pair }
     }
@@ -128,7 +93,7 @@ impl Table {
     }
 
     pub(crate) fn try_frame(&mut self) -> Option<Frame> {
-        self.pair.client.session.received.pop_front()
+        self.pair.client.event()
     }
 
     /// The next message of the Mining Protocol.

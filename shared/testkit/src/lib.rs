@@ -1,7 +1,7 @@
 //! What tests and the demo need around the programs: two sessions against each other in virtual
 //! time, a real node, the real programs, and all of them together.
 //!
-//! `pair` is pure. The rest starts processes; every one of them ends with its owner, and with this
+//! `pair` and `scripted` are pure. The rest starts processes; every one of them ends with its owner, and with this
 //! process whatever happens to it. A missing node or program is a failure with a sentence, never a
 //! test that is skipped.
 
@@ -11,5 +11,6 @@ pub mod node;
 pub mod pair;
 pub mod process;
 pub mod program;
+pub mod scripted;
 pub mod wait;
 pub mod world;
