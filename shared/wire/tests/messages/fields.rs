@@ -37,8 +37,8 @@ macro_rules! the_same_in_sri {
 }
 the_same_in_sri!(u16, u32, u64, f32, bool);
 
-/// The only U8 of any message is `SetupConnection.protocol`. SRI does not read values above 2; we do,
-/// because a server is to answer them (spec 3.6.3).
+/// The only U8 of any message is `SetupConnection.protocol`. SRI does not read values above 2; we
+/// do, because a server is to answer them (spec 3.6.3).
 impl Sample for u8 {
     fn sample() -> BoxedStrategy<Self> {
         (0..=2_u8).boxed()

@@ -1,7 +1,8 @@
-//! Bytes written by hand from the field tables of the specification, one literal for each field, so that
-//! a mistake that we share with SRI would show.
+//! Bytes written by hand from the field tables of the specification, one literal for each field, so
+//! that a mistake that we share with SRI would show.
 //!
-//! Numbers are chosen so that their bytes on the wire count up: a wrong order or size shows at once.
+//! Numbers are chosen so that their bytes on the wire count up: a wrong order or size shows at
+//! once.
 
 mod mining;
 mod setup;

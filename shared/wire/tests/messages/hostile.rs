@@ -1,5 +1,5 @@
-//! Bytes that no honest peer sends: decoding refuses them or reads what is there, but it never panics
-//! and never takes more memory than the bytes that did arrive justify.
+//! Bytes that no honest peer sends: decoding refuses them or reads what is there, but it never
+//! panics and never takes more memory than the bytes that did arrive justify.
 
 use allocation_counter::measure;
 use bytes::BytesMut;
@@ -13,8 +13,8 @@ use wire::sv2::template::{RequestTransactionDataSuccess, TemplateDistribution};
 
 use crate::property;
 
-/// A list of empty transactions takes 3 bytes on the wire and 32 in memory for each, and a vector that
-/// grows holds its old and its new room for a moment.
+/// A list of empty transactions takes 3 bytes on the wire and 32 in memory for each, and a vector
+/// that grows holds its old and its new room for a moment.
 const MEMORY_FACTOR: u64 = 40;
 /// What a list may reserve before it has read anything.
 const MEMORY_BASE: u64 = 64 * 1024;
@@ -47,8 +47,8 @@ fn random_payloads_of_every_type_are_read_or_refused_within_bounds() {
     });
 }
 
-/// Random bytes seldom get to the end of a long message; those with most bits set or cleared announce
-/// the greatest lengths and the most elements.
+/// Random bytes seldom get to the end of a long message; those with most bits set or cleared
+/// announce the greatest lengths and the most elements.
 #[test]
 fn payloads_that_announce_the_greatest_lengths_are_refused_within_bounds() {
     let byte = prop_oneof![4 => Just(0xff_u8), 4 => Just(0_u8), 1 => any::<u8>()];

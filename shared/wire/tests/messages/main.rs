@@ -1,5 +1,5 @@
-//! Every message against two judges: SRI's crates, byte for byte and in both directions, and the field
-//! tables of the specification, as bytes written by hand.
+//! Every message against two judges: SRI's crates, byte for byte and in both directions, and the
+//! field tables of the specification, as bytes written by hand.
 //!
 //! Where SRI and the specification differ the specification wins, and the test says so.
 
@@ -37,8 +37,8 @@ fn property<S: Strategy>(strategy: S, test: impl Fn(S::Value) -> Result<(), Test
     TestRunner::new(config).run(&strategy, test).unwrap();
 }
 
-/// Both sides encode the same bytes from the same fields, and both read them back. Cut short, they are
-/// refused.
+/// Both sides encode the same bytes from the same fields, and both read them back. Cut short, they
+/// are refused.
 fn both_agree<M: Message + Clone + PartialEq + Debug>(
     strategy: impl Strategy<Value = M>,
     sri_encodes: impl Fn(&M) -> Vec<u8>,
@@ -62,8 +62,8 @@ fn both_agree<M: Message + Clone + PartialEq + Debug>(
     });
 }
 
-/// One test for each message: ours, SRI's borrowed and owned form, and the fields by our names; last, a
-/// field that has another name in SRI.
+/// One test for each message: ours, SRI's borrowed and owned form, and the fields by our names;
+/// last, a field that has another name in SRI.
 macro_rules! agrees_with_sri {
     ($( $test:ident: $ours:ident, $sri:ty, $room:ident::$owned:ident {
         $( $field:ident ),* $( ; $name:ident as $their_name:ident )?
