@@ -13,10 +13,10 @@ use crate::{our_server, sent};
 const LEEWAY_SECONDS: u32 = 10;
 
 fn noise_error(result: Result<(), PeerError>) -> Option<NoiseError> {
-    match result {
-        Err(PeerError::Noise(error)) => Some(error),
+    result.err().and_then(|error| match error {
+        PeerError::Noise(error) => Some(error),
         _ => None,
-    }
+    })
 }
 
 #[test]
