@@ -37,8 +37,8 @@ pub(super) struct Client {
     /// Commands for the session, oldest first. Short: each is the answer to one message of the
     /// client, who is not read from meanwhile, or the newest offer.
     commands: VecDeque<Command>,
-    /// The template that was sent last.
-    last: Option<Template>,
+    /// The highest id that was given to the session; 0 before the first.
+    last_id: u64,
     wrong_solutions: u32,
 }
 
@@ -46,18 +46,17 @@ impl Client {
     /// A client that has said nothing yet.
     pub(super) fn new(peer: SocketAddr, hub: Hub) -> Self {
         let commands = VecDeque::new();
-        Self { peer, hub, room: None, commands, last: None, wrong_solutions: 0 }
+        Self { peer, hub, room: None, commands, last_id: 0, wrong_solutions: 0 }
     }
 
     /// Queues the present template, if there is one and the client said what it needs.
     fn offer(&mut self) {
         let Some(offer) = self.hub.offers.borrow_and_update().clone() else { return };
         let Some(room) = self.room else { return };
-        let after = self.last.as_ref().map_or(0, |last| last.id);
-        match self.hub.store.template(clock::now(), &offer, room, after) {
+        match self.hub.store.template(clock::now(), &offer, room, self.last_id) {
             Ok(template) => match messages(&template, offer.tip) {
                 Some(command) => {
-                    self.last = Some(template);
+                    self.last_id = template.id;
                     self.commands.push_back(command);
                 }
                 None => self.close("a template that fits no message"),
@@ -115,11 +114,13 @@ impl Client {
         }
     }
 
-    fn note_sent(&self, future: bool) {
-        let Some(Template { id, contents }) = &self.last else { return };
+    fn note_sent(&self, template_id: u64, future: bool) {
+        let Ok(Template { contents, .. }) = self.hub.store.find(clock::now(), template_id) else {
+            return;
+        };
         info!(
             peer = %self.peer,
-            template = id,
+            template = template_id,
             height = contents.height,
             transactions = contents.transactions.len(),
             fees = contents.fees,
@@ -153,7 +154,7 @@ impl Host<Session> for Client {
                 self.room = Some(room(&constraints));
                 self.offer();
             }
-            Event::TemplateSent { future, .. } => self.note_sent(future),
+            Event::TemplateSent { template_id, future } => self.note_sent(template_id, future),
             Event::TransactionDataRequested { template_id } => {
                 self.give_transaction_data(template_id);
             }

@@ -215,7 +215,7 @@ mod tests {
         answer
     }
 
-    fn transaction(hash: u8, fee: Value) -> Value {
+    fn transaction(hash: u8, fee: &Value) -> Value {
         json!({
             "data": "0102", "txid": "aa".repeat(32), "hash": format!("{hash:02x}").repeat(32),
             "fee": fee, "depends": [], "sigops": null, "weight": null,
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn what_the_node_does_not_say_of_a_transaction_stays_unknown() {
-        let template = read(with("transactions", json!([transaction(1, Value::Null)]))).unwrap();
+        let template = read(with("transactions", json!([transaction(1, &Value::Null)]))).unwrap();
         let transaction = &template.transactions[0];
         assert_eq!((transaction.fee, transaction.sigops), (None, None));
         assert_eq!(transaction.weight, 8);
@@ -290,8 +290,8 @@ mod tests {
             let answer = serde_json::from_value(with("transactions", transactions)).unwrap();
             reader.read(answer).unwrap().transactions
         };
-        let first = read(json!([transaction(1, json!(5)), transaction(2, json!(6))]));
-        let second = read(json!([transaction(2, json!(6)), transaction(1, json!(7))]));
+        let first = read(json!([transaction(1, &json!(5)), transaction(2, &json!(6))]));
+        let second = read(json!([transaction(2, &json!(6)), transaction(1, &json!(7))]));
         assert!(Arc::ptr_eq(&first[1], &second[0]));
         assert_eq!(second[1].fee, Some(7), "its fee was raised by prioritisetransaction");
     }

@@ -43,23 +43,37 @@ pub(super) struct Request {
     pub(super) connection: usize,
 }
 
-/// The stub. Its replies are used one after the other, the last one again and again.
+/// What a stub does with each request.
+type Script = Box<dyn FnMut(&Request) -> Reply + Send>;
+
+/// The stub.
 pub(super) struct StubNode {
     address: String,
     state: Arc<Mutex<State>>,
 }
 
 struct State {
-    replies: VecDeque<Reply>,
+    script: Script,
     requests: Vec<Request>,
 }
 
 impl StubNode {
+    /// Uses the replies one after the other, the last one again and again.
     pub(super) async fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
+        let mut replies: VecDeque<_> = replies.into_iter().collect();
+        let script = move |_: &Request| match replies.len() {
+            1 => replies[0].clone(),
+            _ => replies.pop_front().unwrap(),
+        };
+        Self::scripted(script).await
+    }
+
+    /// Asks the script for each request.
+    pub(super) async fn scripted(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let replies = replies.into_iter().collect();
-        let state = Arc::new(Mutex::new(State { replies, requests: Vec::new() }));
+        let state = State { script: Box::new(script), requests: Vec::new() };
+        let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             for connection in 0.. {
@@ -88,16 +102,14 @@ async fn serve(stream: TcpStream, connection: usize, state: Arc<Mutex<State>>) {
         let call: Value = serde_json::from_slice(&body).unwrap();
         let reply = {
             let mut state = state.lock().unwrap();
-            state.requests.push(Request {
+            let request = Request {
                 authorization,
                 method: call["method"].as_str().unwrap().to_owned(),
                 params: call["params"].clone(),
                 connection,
-            });
-            match state.replies.len() {
-                1 => state.replies[0].clone(),
-                _ => state.replies.pop_front().unwrap(),
-            }
+            };
+            state.requests.push(request.clone());
+            (state.script)(&request)
         };
         let (status, body, closes) = match reply {
             Reply::Http(status, body) => (status, body, false),

@@ -273,3 +273,6 @@ fn request(longpollid: Option<&str>) -> Value {
     }
     json!([request])
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,9 +173,9 @@ fn a_client_is_set_up_and_its_constraints_are_told() {
     assert!(peers.server.ended.is_none());
 }
 
-fn assert_refused(setup: SetupConnection, flags: u32, code: &'static str) {
+fn assert_refused(setup: &SetupConnection, flags: u32, code: &'static str) {
     let mut peers = connected();
-    send(&mut peers, &setup);
+    send(&mut peers, setup);
     let error = SetupConnectionError { flags, error_code: code.into() };
     assert_eq!(peers.client.event(), Some(Received::Setup(error.into())));
     assert!(matches!(peers.server.ended, Some(Ended::Finished)), "{:?}", peers.server.ended);
@@ -185,15 +185,15 @@ fn assert_refused(setup: SetupConnection, flags: u32, code: &'static str) {
 #[test]
 fn another_protocol_is_refused() {
     let mining = SetupConnection { protocol: PROTOCOL_MINING, flags: 7, ..setup() };
-    assert_refused(mining, 0, ERROR_UNSUPPORTED_PROTOCOL);
+    assert_refused(&mining, 0, ERROR_UNSUPPORTED_PROTOCOL);
 }
 
 #[test]
 fn a_client_without_version_2_is_refused() {
     let newer = SetupConnection { min_version: 3, max_version: 9, ..setup() };
-    assert_refused(newer, 0, ERROR_PROTOCOL_VERSION_MISMATCH);
+    assert_refused(&newer, 0, ERROR_PROTOCOL_VERSION_MISMATCH);
     let older = SetupConnection { min_version: 0, max_version: 1, ..setup() };
-    assert_refused(older, 0, ERROR_PROTOCOL_VERSION_MISMATCH);
+    assert_refused(&older, 0, ERROR_PROTOCOL_VERSION_MISMATCH);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_client_that_speaks_newer_versions_too_is_taken() {
 #[test]
 fn all_flags_are_refused_and_named() {
     let flags = 0x8000_0005;
-    assert_refused(SetupConnection { flags, ..setup() }, flags, ERROR_UNSUPPORTED_FEATURE_FLAGS);
+    assert_refused(&SetupConnection { flags, ..setup() }, flags, ERROR_UNSUPPORTED_FEATURE_FLAGS);
 }
 
 #[test]

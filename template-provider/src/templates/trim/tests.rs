@@ -66,7 +66,7 @@ fn a_parent_stays_as_long_as_its_child_does() {
     let parent = transaction(1, &[], 10, 100, 60);
     let other = transaction(2, &[], 10, 100, 40);
     let child = transaction(3, &[&parent], 10, 100, 0);
-    let all = [other.clone(), parent.clone(), child.clone()];
+    let all = [other, parent.clone(), child.clone()];
     // The child has no sigops and shields its parent, so the other one goes.
     assert_eq!(trim(&small(&all), sigops(1)).unwrap(), [parent, child]);
 }

@@ -1,0 +1,249 @@
+//! The program against a real node on regtest, with a client that speaks the Template Distribution
+//! Protocol and mines for itself. What happens behind the pool is tested elsewhere.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "tests may say what they mean"
+)]
+
+mod client;
+
+use std::path::Path;
+use std::time::Duration;
+
+use client::{Client, mine};
+use serde_json::json;
+use tempfile::TempDir;
+use testkit::block::MinedBlock;
+use testkit::log::{Event, Mark};
+use testkit::node::Node;
+use testkit::program::{Launch, Program};
+use wire::sv2::keys::Sv2Url;
+use wire::sv2::template::{
+    ERROR_STALE_TEMPLATE_ID, ERROR_TEMPLATE_ID_NOT_FOUND, RequestTransactionData,
+    TemplateDistribution,
+};
+
+/// How long anything may take that the node has to notice first.
+const SOON: Duration = Duration::from_secs(20);
+/// Room for a payout, as a pool asks for it.
+const PAYOUT: (u32, u16) = (43, 4);
+
+/// A provider in front of a node, with a folder of its own.
+struct Provider {
+    program: Program,
+    url: Sv2Url,
+    directory: TempDir,
+}
+
+impl Provider {
+    fn start(node: &Node) -> Self {
+        let directory = TempDir::new().unwrap();
+        let config = directory.path().join("template-provider.toml");
+        std::fs::write(&config, settings(node, directory.path())).unwrap();
+        let mut program = Program::start(Launch {
+            name: "template-provider".into(),
+            path: env!("CARGO_BIN_EXE_template-provider").into(),
+            arguments: vec!["run".into(), "--config".into(), config.into()],
+            variables: vec![("RUST_LOG".into(), "debug".into())],
+        })
+        .unwrap();
+        let url = program.wait_said("templates at ").unwrap().parse().unwrap();
+        Self { program, url, directory }
+    }
+
+    /// Kills it and starts it again on another port.
+    fn restart(&mut self) {
+        self.program.kill();
+        self.program.restart().unwrap();
+        self.url = self.program.wait_said("templates at ").unwrap().parse().unwrap();
+    }
+
+    fn wait_for(&mut self, from: Mark, message: &str) -> Event {
+        self.program.wait_for_log(from, SOON, message, |event| event.is(message)).unwrap()
+    }
+
+    fn end(&self) -> Mark {
+        self.program.log().end()
+    }
+
+    fn spooled(&self) -> usize {
+        std::fs::read_dir(self.directory.path().join("blocks")).unwrap().count()
+    }
+}
+
+fn settings(node: &Node, directory: &Path) -> String {
+    format!(
+        "[listen]\naddress = \"127.0.0.1:0\"\n\
+         [authority]\nsecret_key_file = \"{}\"\n\
+         [node]\nrpc_url = \"{}\"\ncookie_file = \"{}\"\n\
+         template_refresh_seconds = 1\nfee_delta_sats = 1\n",
+        directory.join("authority.key").display(),
+        node.rpc_url(),
+        node.cookie_file().display(),
+    )
+}
+
+#[test]
+fn a_block_with_a_paying_transaction_is_mined_and_stands_in_the_chain() {
+    let node = Node::start_funded().unwrap();
+    let mut provider = Provider::start(&node);
+    let mut client = Client::connect(&provider.url, PAYOUT);
+    let (empty, tip) = client.next_tip();
+    assert_eq!(tip.template_id, empty.template_id);
+    assert_eq!(empty.coinbase_tx_value_remaining, 5_000_000_000);
+
+    let txid = node.pay_itself(20).unwrap();
+    let paying = client.next_template();
+    assert!(!paying.future_template, "the tip is the same");
+    assert!(paying.template_id > empty.template_id);
+    assert!(paying.coinbase_tx_value_remaining > 5_000_000_000);
+
+    let from = provider.end();
+    let solution = mine(&paying, &tip, 1);
+    client.submit(&solution);
+    let accepted = provider.wait_for(from, "block accepted");
+    assert_eq!(accepted.number("height"), Some(102));
+    assert_eq!(accepted.text("hash"), node.tip().unwrap());
+    let block = MinedBlock::read(&node, &node.tip().unwrap()).unwrap();
+    assert!(block.contains(&txid).unwrap());
+    block.check_witness_commitment().unwrap();
+
+    let (next, next_tip) = client.next_tip();
+    assert!(next.future_template && next.template_id > paying.template_id);
+    assert_ne!(next_tip.prev_hash, tip.prev_hash);
+    provider.wait_for(from, "template sent");
+    assert_eq!(provider.spooled(), 0, "an accepted block needs no keeping");
+}
+
+#[test]
+fn a_tip_from_outside_reaches_every_client_with_a_future_template() {
+    let node = Node::start_funded().unwrap();
+    let provider = Provider::start(&node);
+    let mut clients =
+        [Client::connect(&provider.url, PAYOUT), Client::connect(&provider.url, (20_000, 400))];
+    for client in &mut clients {
+        client.next_tip();
+    }
+    let hash = node.generate(1).unwrap().remove(0);
+    for client in &mut clients {
+        let (template, tip) = client.next_tip();
+        assert!(template.future_template);
+        assert_eq!(mining::hash::display(&tip.prev_hash), hash);
+    }
+}
+
+#[test]
+fn transactions_are_given_for_templates_that_are_kept() {
+    let node = Node::start_funded().unwrap();
+    node.pay_itself(20).unwrap();
+    let provider = Provider::start(&node);
+    let mut client = Client::connect(&provider.url, PAYOUT);
+    let (template, _) = client.next_tip();
+    client.send(&RequestTransactionData { template_id: template.template_id });
+    match client.next() {
+        TemplateDistribution::RequestTransactionDataSuccess(data) => {
+            assert_eq!(data.excess_data.as_slice(), [0; 32]);
+            assert_eq!(data.transaction_list.as_slice().len(), 1);
+        }
+        other => panic!("{other:?}"),
+    }
+    client.send(&RequestTransactionData { template_id: template.template_id + 1000 });
+    assert_eq!(client.next_refusal(), ERROR_TEMPLATE_ID_NOT_FOUND);
+    assert_ne!(ERROR_TEMPLATE_ID_NOT_FOUND, ERROR_STALE_TEMPLATE_ID);
+}
+
+#[test]
+fn a_client_that_needs_nearly_a_whole_block_gets_a_template_that_fits() {
+    let node = Node::start_funded().unwrap();
+    // Each spends the change of the one before, as a wallet with one coin does.
+    for _ in 0..20 {
+        node.pay_itself(20).unwrap();
+    }
+    let mut provider = Provider::start(&node);
+    let mut small = Client::connect(&provider.url, PAYOUT);
+    let (whole, _) = small.next_tip();
+    // About 6,800 weight units are left of 4,000,000: room for some twelve of the twenty.
+    let bytes = 998_000;
+    let mut wide = Client::connect(&provider.url, (bytes, 0));
+    let (trimmed, tip) = wide.next_tip();
+    assert!(trimmed.coinbase_tx_value_remaining < whole.coinbase_tx_value_remaining);
+    assert!(trimmed.coinbase_tx_value_remaining > 5_000_000_000, "something stays");
+
+    let from = provider.end();
+    wide.submit(&client::mine_with_outputs(&trimmed, &tip, bytes));
+    let judged = |event: &Event| event.is("block accepted") || event.is("solution is no block");
+    let event = provider.program.wait_for_log(from, SOON, "a verdict", judged).unwrap();
+    // A coinbase of that size fits no SubmitSolution (64 KiB); as large as one can be, it must do.
+    assert!(event.is("block accepted"), "{event:?}");
+    let block = MinedBlock::read(&node, &node.tip().unwrap()).unwrap();
+    block.check_witness_commitment().unwrap();
+}
+
+#[test]
+fn a_node_that_was_away_is_found_again_and_its_clients_stayed() {
+    let mut node = Node::start_funded().unwrap();
+    node.flush().unwrap();
+    let mut provider = Provider::start(&node);
+    let mut client = Client::connect(&provider.url, PAYOUT);
+    let (template, tip) = client.next_tip();
+    let from = provider.end();
+    node.kill();
+    provider.wait_for(from, "node lost");
+
+    // Found while nobody is there to take it: it waits, and comes first when the node is back.
+    client.submit(&mine(&template, &tip, 2));
+    provider.wait_for(from, "block not delivered yet");
+    let late = Client::connect(&provider.url, PAYOUT).next_tip();
+    assert_eq!(late.1.prev_hash, tip.prev_hash, "clients are served meanwhile");
+
+    node.restart().unwrap();
+    provider.wait_for(from, "node found");
+    let accepted = provider.wait_for(from, "block accepted");
+    assert_eq!(accepted.text("hash"), node.tip().unwrap());
+    let (_, next) = client.next_tip();
+    assert_eq!(mining::hash::display(&next.prev_hash), node.tip().unwrap());
+}
+
+#[test]
+fn a_block_that_could_not_be_delivered_survives_the_program() {
+    let mut node = Node::start_funded().unwrap();
+    node.flush().unwrap();
+    let mut provider = Provider::start(&node);
+    let mut client = Client::connect(&provider.url, PAYOUT);
+    let (template, tip) = client.next_tip();
+    node.kill();
+    let from = provider.end();
+    client.submit(&mine(&template, &tip, 3));
+    provider.wait_for(from, "block not delivered yet");
+    testkit::wait::until("the block on disk", SOON, || Ok((provider.spooled() == 1).then_some(())))
+        .unwrap();
+    provider.restart();
+    node.restart().unwrap();
+    let accepted = provider.wait_for(from, "block accepted");
+    assert_eq!(accepted.text("hash"), node.tip().unwrap());
+    let settled = || Ok((provider.spooled() == 0).then_some(()));
+    testkit::wait::until("the block to be settled", SOON, settled).unwrap();
+}
+
+#[test]
+fn a_refused_block_is_told_and_kept_for_people() {
+    let node = Node::start_funded().unwrap();
+    let mut provider = Provider::start(&node);
+    let mut client = Client::connect(&provider.url, PAYOUT);
+    let (template, tip) = client.next_tip();
+    let from = provider.end();
+    // Three hours ahead of the node's clock: consensus allows two.
+    let early = wire::sv2::template::SetNewPrevHash {
+        header_timestamp: tip.header_timestamp + 3 * 3600,
+        ..tip
+    };
+    client.submit(&mine(&template, &early, 4));
+    let refused = provider.wait_for(from, "block refused");
+    assert_eq!(refused.text("reason"), "time-too-new");
+    let kept = || Ok((provider.spooled() == 1).then_some(()));
+    testkit::wait::until("the refused block on disk", SOON, kept).unwrap();
+    assert_eq!(node.rpc("getblockcount", &json!([])).unwrap(), 101);
+}
