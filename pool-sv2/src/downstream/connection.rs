@@ -100,6 +100,8 @@ pub(super) struct OpenChannel {
     pub(super) channel: Channel,
     pub(super) user: Arc<str>,
     pub(super) vardiff: Vardiff,
+    /// What the miner said last of its hashes per second.
+    pub(super) nominal_hashrate: f64,
     /// The easiest target that the miner takes.
     pub(super) max_target: Target,
 }

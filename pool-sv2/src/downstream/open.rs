@@ -72,7 +72,9 @@ impl Downstream {
         info!(channel = channel_id, kind = request.kind.name(), %user,
             difficulty = target.difficulty(), "channel opened");
         self.answer_open(request.request_id, channel_id, &channel)?;
-        let mut open = OpenChannel { channel, user, vardiff, max_target: request.max_target };
+        let max_target = request.max_target;
+        let nominal_hashrate = hashrate;
+        let mut open = OpenChannel { channel, user, vardiff, nominal_hashrate, max_target };
         open.vardiff.set_target(target, now);
         self.channels.insert(channel_id, open);
         self.channel_opened(now);
@@ -149,7 +151,11 @@ impl Downstream {
             }
         };
         open.max_target = max_target;
-        open.vardiff = Vardiff::new(self.settings.vardiff, hashrate, now);
+        // Said again, a hashrate is no news: what the shares have proved since weighs more.
+        if hashrate != open.nominal_hashrate {
+            open.nominal_hashrate = hashrate;
+            open.vardiff = Vardiff::new(self.settings.vardiff, hashrate, now);
+        }
         let wanted = open.vardiff.target();
         self.retarget(now, channel_id, wanted)
     }

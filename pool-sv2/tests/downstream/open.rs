@@ -139,6 +139,18 @@ fn a_smaller_maximum_target_is_answered_with_set_target_and_a_job() {
 }
 
 #[test]
+fn a_hashrate_that_is_said_again_changes_nothing() {
+    let mut table = Table::ready(0);
+    let channel_id = table.open_extended().channel.channel_id;
+    let maximum_target = [0xff; 32];
+    table.send(&UpdateChannel { channel_id, nominal_hash_rate: 1e12, maximum_target });
+    assert!(matches!(table.message(), Mining::SetTarget(_)));
+    table.frame();
+    table.send(&UpdateChannel { channel_id, nominal_hash_rate: 1e12, maximum_target });
+    table.assert_silent();
+}
+
+#[test]
 fn an_update_of_an_unknown_channel_is_an_error() {
     let mut table = Table::ready(0);
     let maximum_target = [0xff; 32];

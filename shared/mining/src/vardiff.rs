@@ -38,7 +38,9 @@ const STEP_MAX: f64 = 64.0;
 #[derive(Debug, Clone)]
 pub struct Vardiff {
     policy: VardiffPolicy,
-    /// Expected hashes for a share at the target in force.
+    /// The target in force, or wanted next.
+    target: Target,
+    /// Expected hashes for a share at it.
     work: f64,
     /// Since when shares are counted.
     since: Instant,
@@ -53,6 +55,7 @@ impl Vardiff {
     pub fn new(policy: VardiffPolicy, nominal_hashrate: f64, now: Instant) -> Self {
         let mut vardiff = Self {
             policy,
+            target: Target::MAX,
             work: 0.0,
             since: now,
             shares: 0.0,
@@ -61,18 +64,22 @@ impl Vardiff {
         };
         let usable = nominal_hashrate.is_finite() && nominal_hashrate > 0.0;
         let hashrate = if usable { nominal_hashrate } else { 0.0 };
-        vardiff.work = vardiff.clamp(hashrate * 60.0 / policy.shares_per_minute);
+        vardiff.want(vardiff.clamp(hashrate * 60.0 / policy.shares_per_minute));
         vardiff
     }
 
     /// The target that is wanted now.
     pub fn target(&self) -> Target {
-        Target::from_difficulty(self.work / HASHES_PER_DIFFICULTY)
+        self.target
     }
 
     /// Tells which target is in force, where the caller had to choose another than was wanted (the
-    /// client's own limit, say). Counting starts over.
+    /// client's own limit, say). Counting starts over if it is another one.
     pub fn set_target(&mut self, target: Target, now: Instant) {
+        if target == self.target {
+            return;
+        }
+        self.target = target;
         self.work = target.difficulty() * HASHES_PER_DIFFICULTY;
         self.start_window(now);
     }
@@ -130,8 +137,13 @@ impl Vardiff {
         if (work / self.work - 1.0).abs() < 0.01 {
             return None;
         }
+        self.want(work);
+        Some(self.target)
+    }
+
+    fn want(&mut self, work: f64) {
         self.work = work;
-        Some(self.target())
+        self.target = Target::from_difficulty(work / HASHES_PER_DIFFICULTY);
     }
 
     fn start_window(&mut self, now: Instant) {
