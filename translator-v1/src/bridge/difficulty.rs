@@ -7,6 +7,9 @@ use mining::target::Target;
 /// miner.
 const PDIFF_RATIO: f64 = 1.000_015_3;
 
+/// What is wanted comes out of divisions: so little below a power of two it is one.
+const ROUNDING: f64 = 1.0 + 1e-9;
+
 /// The easiest and hardest difficulty that is ever sent: 2^-40 and 2^80.
 const EXPONENT_RANGE: std::ops::RangeInclusive<i32> = -40..=80;
 
@@ -14,7 +17,7 @@ const EXPONENT_RANGE: std::ops::RangeInclusive<i32> = -40..=80;
 /// `upstream_target`: a power of two (rule 22), not above either. A harder one than upstream's
 /// would hold back shares that it waits for.
 pub fn advertised(wanted: f64, upstream_target: Target) -> f64 {
-    let mut exponent = floor_of_log2(wanted.min(upstream_target.difficulty()));
+    let mut exponent = floor_of_log2(ROUNDING * wanted.min(upstream_target.difficulty()));
     // The division that made a difficulty of the target may have rounded up.
     while Target::from_difficulty(2_f64.powi(exponent)) < upstream_target
         && EXPONENT_RANGE.contains(&(exponent - 1))

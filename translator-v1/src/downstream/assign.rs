@@ -70,10 +70,13 @@ impl MinerSession {
         let clean = last.is_none_or(|last| {
             last.job.tip.prev_hash != job.tip.prev_hash || last.job.terms.epoch != job.terms.epoch
         });
-        let is_repetition =
-            last.is_some_and(|last| ntime <= last.ntime && last.job.rendered == job.rendered);
+        let is_repetition = last.is_some_and(|last| {
+            ntime <= last.ntime && Some(job.terms.split) == self.split && last.is_same_work(&job)
+        });
         if is_repetition {
-            self.timers.set(Timer::NextSecond, now + Duration::from_secs(1));
+            if !self.timers.is_set(Timer::NextSecond) {
+                self.timers.set(Timer::NextSecond, now + Duration::from_secs(1));
+            }
             return;
         }
         let had_split = self.split;

@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use mining::target::Target;
+use wire::sv1::submit::hex_u32;
 
 use crate::bridge::difficulty::share_target;
 use crate::bridge::notify::Job;
@@ -27,6 +28,13 @@ pub(super) struct SentJob {
     pub(super) difficulty: f64,
     /// The same as a target.
     pub(super) target: Target,
+}
+
+impl SentJob {
+    /// True if `job` would be hashed as this one was, at the same nTime.
+    pub(super) fn is_same_work(&self, job: &Job) -> bool {
+        self.job.terms.split == job.terms.split && self.job.rendered == job.rendered
+    }
 }
 
 /// Why there is no job.
@@ -76,7 +84,7 @@ impl SentJobs {
 
     /// The job that the miner calls `id`.
     pub(super) fn find(&self, id: &str) -> Result<&SentJob, NoJob> {
-        let number = u32::from_str_radix(id, 16).map_err(|_| NoJob::Unknown)?;
+        let number = hex_u32(id).ok_or(NoJob::Unknown)?;
         let found = self.jobs.iter().rev().find(|sent| sent.id == number);
         found.ok_or_else(|| match (1..=self.last_id).contains(&number) {
             true => NoJob::Stale,

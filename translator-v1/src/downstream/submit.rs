@@ -86,15 +86,16 @@ impl MinerSession {
 
     /// The order is: job, form, hash, targets, duplicate. Only real work is remembered.
     fn judge(&mut self, submit: &Submit<'_>) -> Result<GoodShare, ShareError> {
-        let sent = self.jobs.find(&submit.job_id).map_err(|error| {
-            let text = match error {
-                NoJob::Stale => "Stale job",
-                NoJob::Unknown => "Job not found",
-            };
-            ShareError::new(code::JOB_NOT_FOUND, text)
+        let refused = |text| ShareError::new(code::JOB_NOT_FOUND, text);
+        let sent = self.jobs.find(&submit.job_id).map_err(|error| match error {
+            NoJob::Stale => refused("Stale job"),
+            NoJob::Unknown => refused("Job not found"),
         })?;
-        if !self.work.as_ref().is_some_and(|work| work.is_live) {
-            return Err(ShareError::upstream_lost());
+        let work = self.work.as_ref().filter(|work| work.is_live);
+        let work = work.ok_or_else(ShareError::upstream_lost)?;
+        // The next job may still be a second away.
+        if sent.job.terms.epoch != work.job.terms.epoch {
+            return Err(refused("Stale job"));
         }
         let good = hash_share(sent, self.identity.seat, submit)?;
         match self.jobs.remember(&good.hash) {

@@ -5,31 +5,26 @@
 //! connection, and the program dials again.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mining::target::Target;
 use wire::session::{PeerError, Session, Timers};
-use wire::sv2::codec::{Bytes32, DecodeError, Str255};
+use wire::sv2::codec::{DecodeError, Str255};
 use wire::sv2::frame::Frame;
 use wire::sv2::link::{Link, LinkLimits};
-use wire::sv2::mining::{self as messages, Mining, NewExtendedMiningJob, SubmitSharesExtended};
+use wire::sv2::mining::{self as messages, Mining, SubmitSharesExtended};
 use wire::sv2::setup::{self, Setup, SetupConnection};
 
 use super::future_jobs::FutureJobs;
+use super::open::OpenRequest;
 use super::waiting::Waiting;
 use super::{Command, Event, MinersTotal, UpstreamSettings};
-use crate::bridge::extranonce::{ExtranonceSplit, ROLLABLE_BYTES_WANTED};
-use crate::bridge::notify::{ChannelEpoch, ChannelTerms, Job, Tip};
+use crate::bridge::notify::{ChannelEpoch, ChannelTerms, Tip};
 use crate::bridge::submit::{UpstreamShare, Verdict};
 
 /// Noise and SetupConnection together may take so long.
 const SETUP_MAX: Duration = Duration::from_secs(10);
-/// The answer to an open request may take so long.
-const OPEN_MAX: Duration = Duration::from_secs(10);
-/// An upstream that opens channels and gives no work is no upstream.
-const FIRST_JOB_MAX: Duration = Duration::from_secs(30);
 /// UpdateChannel is sent no more often (spec 5.3.7).
 const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 /// A change of the summed hashrate below this part of it is not worth an UpdateChannel.
@@ -44,21 +39,21 @@ const REQUIRES_FIXED_VERSION: u32 = 1;
 
 /// One connection to the upstream. `T` is what the program attaches to shares.
 pub struct UpstreamSession<T> {
-    settings: UpstreamSettings,
-    link: Link,
-    phase: Phase,
-    timers: Timers<Timer>,
-    events: VecDeque<Event<T>>,
+    pub(super) settings: UpstreamSettings,
+    pub(super) link: Link,
+    pub(super) phase: Phase,
+    pub(super) timers: Timers<Timer>,
+    pub(super) events: VecDeque<Event<T>>,
     waiting: Waiting<T>,
-    miners: MinersTotal,
+    pub(super) miners: MinersTotal,
     /// What the upstream was told last, and when.
-    told: Option<(MinersTotal, Instant)>,
-    next_request_id: u32,
-    next_epoch: ChannelEpoch,
+    pub(super) told: Option<(MinersTotal, Instant)>,
+    pub(super) next_request_id: u32,
+    pub(super) next_epoch: ChannelEpoch,
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// Noise.
     Handshake,
     /// SetupConnection was sent.
@@ -68,27 +63,20 @@ enum Phase {
     Open(Box<Channel>),
 }
 
-#[derive(Debug, Clone, Copy)]
-struct OpenRequest {
-    id: u32,
-    /// Which of `ROLLABLE_BYTES_WANTED` it asks for.
-    rollable_index: usize,
-    /// True if a pool refused the honest 0.
-    claims_initial_hashrate: bool,
-}
-
+/// The open channel.
 #[derive(Debug)]
-struct Channel {
-    id: u32,
-    group_id: u32,
-    terms: ChannelTerms,
-    tip: Option<Tip>,
-    future_jobs: FutureJobs,
-    has_work: bool,
+pub(super) struct Channel {
+    pub(super) id: u32,
+    pub(super) group_id: u32,
+    pub(super) terms: ChannelTerms,
+    pub(super) tip: Option<Tip>,
+    pub(super) future_jobs: FutureJobs,
+    /// True once it gave a job to mine.
+    pub(super) has_work: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Timer {
+pub(super) enum Timer {
     Setup,
     Open,
     FirstJob,
@@ -96,6 +84,11 @@ enum Timer {
 }
 
 impl Channel {
+    pub(super) fn new(id: u32, group_id: u32, terms: ChannelTerms) -> Self {
+        let future_jobs = FutureJobs::default();
+        Self { id, group_id, terms, tip: None, future_jobs, has_work: false }
+    }
+
     /// True if a message for `channel_id` is for this channel, by its own name or its group's.
     fn answers_to(&self, channel_id: u32) -> bool {
         channel_id == self.id || channel_id == self.group_id
@@ -217,162 +210,11 @@ impl<T> UpstreamSession<T> {
         }
     }
 
-    fn channel_for(&mut self, channel_id: u32) -> Option<&mut Channel> {
+    pub(super) fn channel_for(&mut self, channel_id: u32) -> Option<&mut Channel> {
         match &mut self.phase {
             Phase::Open(channel) if channel.answers_to(channel_id) => Some(channel),
             _ => None,
         }
-    }
-
-    fn open_channel(
-        &mut self,
-        now: Instant,
-        rollable_index: usize,
-        claims_initial_hashrate: bool,
-    ) -> Result<(), PeerError> {
-        let Some(rollable) = ROLLABLE_BYTES_WANTED.get(rollable_index) else {
-            return Err(PeerError::Incompatible("it has no extranonce for a translator".into()));
-        };
-        let request =
-            OpenRequest { id: self.next_request_id, rollable_index, claims_initial_hashrate };
-        self.next_request_id = request.id.wrapping_add(1);
-        let hashrate = match claims_initial_hashrate {
-            true => self.settings.initial_hashrate,
-            false => self.miners.hashrate,
-        };
-        self.link.send(&messages::OpenExtendedMiningChannel {
-            request_id: request.id,
-            user_identity: Str255::truncated(&self.settings.user_identity),
-            nominal_hash_rate: single(hashrate),
-            max_target: Target::MAX.to_le_bytes(),
-            min_extranonce_size: *rollable,
-        })?;
-        self.told = Some((self.miners, now));
-        self.timers.set(Timer::Open, now + OPEN_MAX);
-        self.phase = Phase::Opening(request);
-        Ok(())
-    }
-
-    fn take_open(
-        &mut self,
-        now: Instant,
-        success: &messages::OpenExtendedMiningChannelSuccess,
-    ) -> Result<(), PeerError> {
-        let Phase::Opening(request) = self.phase else {
-            return Ok(());
-        };
-        if request.id != success.request_id {
-            return Ok(());
-        }
-        let split = ExtranonceSplit::new(success.extranonce_prefix, success.extranonce_size)
-            .map_err(|error| PeerError::Incompatible(error.to_string()))?;
-        let terms = ChannelTerms {
-            epoch: self.next_epoch,
-            split,
-            target: Target::from_le_bytes(success.target),
-        };
-        self.next_epoch = ChannelEpoch(self.next_epoch.0 + 1);
-        self.phase = Phase::Open(Box::new(Channel {
-            id: success.channel_id,
-            group_id: success.group_channel_id,
-            terms,
-            tip: None,
-            future_jobs: FutureJobs::default(),
-            has_work: false,
-        }));
-        self.timers.stop(Timer::Open);
-        self.timers.set(Timer::FirstJob, now + FIRST_JOB_MAX);
-        self.events.push_back(Event::ChannelOpened { channel: success.channel_id, terms });
-        self.tell_miners(now)
-    }
-
-    fn take_open_error(
-        &mut self,
-        now: Instant,
-        error: &messages::OpenMiningChannelError,
-    ) -> Result<(), PeerError> {
-        let Phase::Opening(request) = self.phase else {
-            return Ok(());
-        };
-        let OpenRequest { id, rollable_index, claims_initial_hashrate } = request;
-        if id != error.request_id {
-            return Ok(());
-        }
-        match error.error_code.as_str() {
-            Some(
-                "unsupported-min-extranonce-size" | messages::ERROR_MIN_EXTRANONCE_SIZE_TOO_LARGE,
-            ) => self.open_channel(now, rollable_index + 1, claims_initial_hashrate),
-            Some(messages::ERROR_INVALID_NOMINAL_HASHRATE) if !claims_initial_hashrate => {
-                self.open_channel(now, rollable_index, true)
-            }
-            _ => Err(PeerError::Incompatible(error.error_code.display().into_owned())),
-        }
-    }
-
-    fn take_job(&mut self, job: NewExtendedMiningJob) -> Result<(), PeerError> {
-        let Some(channel) = self.channel_for(job.channel_id) else {
-            return Ok(());
-        };
-        if !job.version_rolling_allowed {
-            return Err(PeerError::Incompatible("it sent a job without version rolling".into()));
-        }
-        match (job.min_ntime, channel.tip) {
-            (None, _) => {
-                channel.future_jobs.keep(job, channel.terms.split);
-                Ok(())
-            }
-            (Some(_), Some(tip)) => {
-                let terms = channel.terms;
-                self.start_job(Job::new(job, tip, terms));
-                Ok(())
-            }
-            (Some(_), None) => Err(PeerError::Misbehaved("a job to mine before any prev hash")),
-        }
-    }
-
-    fn take_prev_hash(
-        &mut self,
-        now: Instant,
-        message: &messages::SetNewPrevHash,
-    ) -> Result<(), PeerError> {
-        let Some(channel) = self.channel_for(message.channel_id) else {
-            return Ok(());
-        };
-        let Some((job, split)) = channel.future_jobs.activate(message.job_id) else {
-            return Err(PeerError::Misbehaved("a prev hash for a job that was not sent ahead"));
-        };
-        let Some(tip) = Tip::new(message, now) else {
-            return Err(PeerError::Misbehaved("nBits that no hash can meet"));
-        };
-        channel.tip = Some(tip);
-        // The target in force now holds for jobs that were sent ahead (spec 5.3.21).
-        let terms = ChannelTerms { split, ..channel.terms };
-        self.start_job(Job::new(job, tip, terms));
-        Ok(())
-    }
-
-    fn start_job(&mut self, job: Job) {
-        if let Phase::Open(channel) = &mut self.phase {
-            channel.has_work = true;
-        }
-        self.timers.stop(Timer::FirstJob);
-        self.events.push_back(Event::Job(Arc::new(job)));
-    }
-
-    fn take_prefix(&mut self, message: &messages::SetExtranoncePrefix) -> Result<(), PeerError> {
-        let Phase::Open(channel) = &mut self.phase else {
-            return Ok(());
-        };
-        if channel.id != message.channel_id {
-            return Ok(());
-        }
-        let (old, new): (&ExtranonceSplit, Bytes32) =
-            (&channel.terms.split, message.extranonce_prefix);
-        if old.prefix().len() != new.as_slice().len() {
-            return Err(PeerError::Misbehaved("an extranonce prefix of another length"));
-        }
-        channel.terms.split = old.with_prefix(new);
-        Ok(())
     }
 
     fn take_close(
@@ -438,7 +280,7 @@ impl<T> UpstreamSession<T> {
     }
 
     /// Sends UpdateChannel if the miners changed and the last one is old enough; else arms a timer.
-    fn tell_miners(&mut self, now: Instant) -> Result<(), PeerError> {
+    pub(super) fn tell_miners(&mut self, now: Instant) -> Result<(), PeerError> {
         let Phase::Open(channel) = &self.phase else {
             return Ok(());
         };
@@ -532,6 +374,6 @@ fn is_worth_telling(told: MinersTotal, now: MinersTotal) -> bool {
 
 /// A hashrate as SV2 writes it.
 #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "an F32 on the wire")]
-fn single(hashrate: f64) -> f32 {
+pub(super) fn single(hashrate: f64) -> f32 {
     hashrate as f32
 }

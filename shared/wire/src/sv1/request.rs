@@ -174,7 +174,9 @@ impl<'a> Elements<'a> {
 
     /// The element at `index`, if it is a number or a string that holds one.
     pub fn number(&self, index: usize) -> Option<f64> {
-        self.read(index)
+        // Every JSON number is one to Rust too, and Rust rounds it rightly.
+        let number = self.raw(index).and_then(|raw| raw.get().parse().ok());
+        number
             .or_else(|| self.text(index)?.trim().parse().ok())
             .filter(|number: &f64| number.is_finite())
     }

@@ -1,0 +1,18 @@
+//! The pure sessions, each against a scripted peer, and both together: no socket, no waiting.
+//!
+//! The numbered rules are those that all V1 clients together ask of a server.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may say what it means"
+)]
+
+mod device;
+mod dialects;
+mod journey;
+mod pool;
+mod rules;
+mod shares;
+mod upstream;

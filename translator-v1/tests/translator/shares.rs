@@ -1,0 +1,251 @@
+//! What becomes of a share: whose verdict it gets, and which of the codes 20 to 25.
+
+use std::time::Duration;
+
+use mining::target::Target;
+use translator_v1::bridge::submit::Verdict;
+use translator_v1::downstream::{Command, Event, SHARES_WAITING_MAX};
+
+use crate::device::{Device, MINER_DIFFICULTY, NTIME, REGTEST_NBITS, Sample};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_share_below_the_upstream_target_is_answered_here() {
+    let mut device = Device::logged_in(Sample::default());
+    let found = device.mine_local();
+    assert_eq!(device.submit(&found)["result"], true);
+    assert!(device.passed_on().is_none());
+}
+
+#[test]
+fn a_share_that_the_upstream_counts_waits_for_its_verdict() {
+    let mut device = Device::logged_in(Sample { id: 77, ..Sample::default() });
+    let found = device.mine_upstream();
+    device.send(&found.line(9, "w"));
+    assert!(device.lines.is_empty());
+    let (ticket, share) = device.passed_on().unwrap();
+    assert_eq!((share.job_id, share.nonce, share.ntime), (77, found.nonce, found.ntime));
+    assert_eq!(share.version, found.version);
+    // The seat's two bytes, then what the miner rolled.
+    assert_eq!(share.extranonce.as_slice(), [&[1, 2][..], &found.extranonce_2].concat());
+    device.command(Command::Verdict { ticket, verdict: Verdict::Accepted });
+    assert_eq!(device.line()["result"], true);
+}
+
+#[test]
+fn a_refusal_by_the_upstream_is_told_with_its_code_as_text() {
+    for (code, text) in [
+        (21, "stale-share"),
+        (21, "invalid-job-id"),
+        (22, "duplicate-share"),
+        (23, "difficulty-too-low"),
+        (20, "anything-else"),
+    ] {
+        let mut device = Device::logged_in(Sample::default());
+        let found = device.mine_upstream();
+        device.send(&found.line(9, "w"));
+        let (ticket, _) = device.passed_on().unwrap();
+        device.command(Command::Verdict { ticket, verdict: Verdict::Rejected(text.into()) });
+        let answer = device.line();
+        assert_eq!(answer["error"][0], code);
+        assert_eq!(answer["error"][1], text);
+    }
+}
+
+#[test]
+fn no_share_is_answered_true_that_the_upstream_did_not_count() {
+    for verdict in [Verdict::Unanswered, Verdict::UpstreamLost, Verdict::TooManyWaiting] {
+        let mut device = Device::logged_in(Sample::default());
+        let found = device.mine_upstream();
+        device.send(&found.line(9, "w"));
+        let (ticket, _) = device.passed_on().unwrap();
+        device.command(Command::Verdict { ticket, verdict });
+        assert_eq!(device.line()["error"][0], 20);
+    }
+}
+
+#[test]
+fn while_the_upstream_is_lost_shares_are_refused_and_mining_goes_on() {
+    let mut device = Device::logged_in(Sample::default());
+    let found = device.mine_local();
+    let mut work = Sample::default().work(device.now);
+    device.give(Sample::default());
+    work.is_live = false;
+    device.command(Command::Work(Some(work)));
+    assert_eq!(device.refusal(&found), (20, "upstream lost".into()));
+    let before = device.job.clone().unwrap();
+    device.pass(46 * SECOND);
+    assert_ne!(device.job.unwrap().job_id, before.job_id, "keepalive");
+}
+
+#[test]
+fn shares_are_answered_in_the_order_in_which_they_came() {
+    let mut device = Device::logged_in(Sample::default());
+    let (far, near) = (device.mine_upstream(), device.mine_local());
+    device.send(&far.line(4, "w"));
+    device.send(&near.line(4, "w"));
+    assert!(device.lines.is_empty());
+    let (ticket, _) = device.passed_on().unwrap();
+    device.command(Command::Verdict { ticket, verdict: Verdict::Rejected("stale-share".into()) });
+    assert_eq!(device.line()["error"][0], 21);
+    assert_eq!(device.line()["result"], true);
+}
+
+#[test]
+fn error_20_for_what_is_no_share() {
+    let mut device = Device::logged_in(Sample::default());
+    device.send(r#"{"id":9,"method":"mining.submit","params":["w","1","zz","0","0"]}"#);
+    assert_eq!(device.line()["error"][0], 20);
+    let mut found = device.mine_local();
+    for ntime in [NTIME - 1, NTIME + 3 * 60 * 60] {
+        found.ntime = ntime;
+        assert_eq!(device.refusal(&found), (20, "ntime out of range".into()));
+    }
+}
+
+#[test]
+fn error_21_for_a_job_of_an_earlier_tip_and_for_one_that_never_was() {
+    let mut device = Device::logged_in(Sample::default());
+    let found = device.mine_local();
+    device.give(Sample { id: 2, prev_hash: 0xb2, ..Sample::default() });
+    assert_eq!(device.refusal(&found), (21, "Stale job".into()));
+    for unknown in ["ffff", "0", "", "x", "+1"] {
+        let found = crate::device::Found { job_id: unknown.into(), ..found.clone() };
+        assert_eq!(device.refusal(&found), (21, "Job not found".into()), "{unknown}");
+    }
+}
+
+#[test]
+fn error_21_for_a_job_of_a_channel_that_is_gone() {
+    let mut device = Device::logged_in(Sample::default());
+    let found = device.mine_local();
+    device.give(Sample { epoch: 2, ..Sample::default() });
+    assert_eq!(device.refusal(&found).0, 21);
+    device.pass(SECOND);
+    assert!(device.job.as_ref().unwrap().clean_jobs);
+    assert_eq!(device.refusal(&found).0, 21);
+}
+
+#[test]
+fn an_earlier_job_of_the_same_tip_is_still_good() {
+    let mut device = Device::logged_in(Sample::default());
+    let found = device.mine_upstream();
+    device.give(Sample { id: 2, content: 7, ..Sample::default() });
+    device.send(&found.line(9, "w"));
+    assert_eq!(device.passed_on().unwrap().1.job_id, 1);
+}
+
+#[test]
+fn error_22_for_the_same_share_twice() {
+    let mut device = Device::logged_in(Sample::default());
+    let found = device.mine_local();
+    assert_eq!(device.submit(&found)["result"], true);
+    assert_eq!(device.refusal(&found), (22, "Duplicate share".into()));
+}
+
+#[test]
+fn error_23_for_a_hash_above_the_target_which_is_not_remembered() {
+    let mut device = Device::logged_in(Sample::default());
+    let own = Target::from_difficulty(MINER_DIFFICULTY / 2.0);
+    let found = device.mine(0, |hash| !own.is_met_by(hash));
+    for _ in 0..2 {
+        assert_eq!(device.refusal(&found).0, 23);
+    }
+}
+
+#[test]
+fn error_24_for_a_worker_that_has_not_authorized() {
+    let mut device = Device::logged_in(Sample::default());
+    let found = device.mine_local();
+    device.send(&found.line(9, "stranger"));
+    assert_eq!(device.line()["error"][0], 24);
+}
+
+#[test]
+fn error_25_for_a_share_before_subscribe() {
+    let mut device = Device::with_work();
+    device.send(r#"{"id":9,"method":"mining.submit","params":["w","1","00","0","0"]}"#);
+    assert_eq!(device.line()["error"][0], 25);
+}
+
+#[test]
+fn a_share_with_id_null_is_counted_and_not_answered() {
+    let mut device = Device::logged_in(Sample::default());
+    let found = device.mine_local();
+    device.send(&found.line(9, "w").replace("\"id\":9", "\"id\":null"));
+    assert!(device.lines.is_empty());
+    assert_eq!(device.refusal(&found).0, 22);
+}
+
+#[test]
+fn only_so_many_shares_wait_for_the_upstream() {
+    let mut device = Device::logged_in(Sample::default());
+    let upstream = Target::from_difficulty(crate::device::UPSTREAM_DIFFICULTY);
+    let (mut nonce, mut passed_on) = (0, 0);
+    for _ in 0..SHARES_WAITING_MAX + 3 {
+        let found = device.mine(nonce, |hash| upstream.is_met_by(hash));
+        nonce = found.nonce + 1;
+        device.send(&found.line(9, "w"));
+        passed_on += usize::from(device.passed_on().is_some());
+    }
+    assert_eq!(passed_on, SHARES_WAITING_MAX);
+    let refused = device.lines.iter().filter(|line| line["error"][0] == 20).count();
+    assert_eq!(refused, 3);
+}
+
+#[test]
+fn a_block_is_reported_and_goes_upstream_whatever_its_share_is_worth() {
+    // Every second hash is a block; the upstream would count one in 4096.
+    let mut device = Device::logged_in(Sample { nbits: REGTEST_NBITS, ..Sample::default() });
+    let block = Target::from_nbits(REGTEST_NBITS).unwrap();
+    let own = Target::from_difficulty(MINER_DIFFICULTY / 2.0);
+    let worthless = device.mine(0, |hash| block.is_met_by(hash) && !own.is_met_by(hash));
+    assert_eq!(device.refusal(&worthless).0, 23, "it is no share");
+    let events: Vec<_> = device.events.drain(..).collect();
+    let is_sent = |event: &Event| matches!(event, Event::SubmitBlock { .. });
+    assert!(events.iter().any(is_sent));
+    assert!(
+        events.iter().any(
+            |event| matches!(event, Event::BlockFound { hash, .. } if *hash == worthless.hash)
+        )
+    );
+    let found = device.mine_local();
+    assert_eq!(device.submit(&found)["result"], true, "the miner did what it was told");
+    assert!(device.events.iter().any(is_sent));
+}
+
+#[test]
+fn a_fast_miner_gets_a_higher_difficulty_and_tells_its_hashrate() {
+    let mut device = Device::logged_in(Sample { difficulty: 1.0, ..Sample::default() });
+    let (start, first) = (device.difficulty.unwrap(), device.job.clone().unwrap());
+    let mut nonce = 0;
+    // Ten times as many shares as wanted: one a second.
+    for _ in 0..120 {
+        if device.difficulty.unwrap() >= 4.0 * start {
+            break;
+        }
+        device.pass(SECOND);
+        let own = Target::from_difficulty(device.difficulty.unwrap());
+        let found = device.mine(nonce, |hash| own.is_met_by(hash));
+        nonce = found.nonce + 1;
+        assert_eq!(device.submit(&found)["result"], true);
+    }
+    assert!(device.difficulty.unwrap() >= 4.0 * start, "{:?}", device.difficulty);
+    assert_ne!(device.job.as_ref().unwrap().job_id, first.job_id);
+    device.pass(10 * SECOND);
+    let told = device.events.iter().filter_map(|event| match event {
+        Event::Hashrate(hashrate) => Some(*hashrate),
+        _ => None,
+    });
+    let told: Vec<_> = told.collect();
+    assert!(told.last() > told.first(), "{told:?}");
+}
+
+#[test]
+fn a_slow_miner_gets_a_lower_difficulty() {
+    let mut device = Device::logged_in(Sample::default());
+    let start = device.difficulty.unwrap();
+    device.pass(180 * SECOND);
+    assert!(device.difficulty.unwrap() < start);
+}
