@@ -18,7 +18,6 @@ use wire::sv2::template::{
 use super::Hub;
 use crate::server::session::{self, Command, Event, Session};
 use crate::templates::assemble::{Solution, assemble};
-use crate::templates::build::Contents;
 use crate::templates::coinbase::{
     COINBASE_SEQUENCE, COINBASE_VERSION, WITNESS_RESERVED_VALUE, coinbase_locktime,
 };
@@ -53,8 +52,9 @@ impl Client {
     fn offer(&mut self) {
         let Some(offer) = self.hub.offers.borrow_and_update().clone() else { return };
         let Some(room) = self.room else { return };
-        match self.hub.store.template(clock::now(), &offer, room, self.last_id) {
-            Ok(template) => match messages(&template, offer.tip) {
+        let now = clock::now();
+        match self.hub.store.template(now, &offer, room, self.last_id) {
+            Ok(template) => match messages(&template, offer.tip, offer.header_timestamp(now)) {
                 Some(command) => {
                     self.last_id = template.id;
                     self.commands.push_back(command);
@@ -171,7 +171,7 @@ fn room(constraints: &CoinbaseOutputConstraints) -> Room {
 }
 
 /// The messages of a template; `None` if it exceeds what they can hold.
-fn messages(template: &Template, tip: u64) -> Option<Command> {
+fn messages(template: &Template, tip: u64, header_timestamp: u32) -> Option<Command> {
     let contents = &template.contents;
     let new_template = NewTemplate {
         template_id: template.id,
@@ -186,19 +186,15 @@ fn messages(template: &Template, tip: u64) -> Option<Command> {
         coinbase_tx_locktime: coinbase_locktime(contents.height),
         merkle_path: List::new(contents.merkle_path.clone())?,
     };
-    let set_new_prev_hash = set_new_prev_hash(template.id, contents)?;
-    let offer = session::Offer { tip, new_template, set_new_prev_hash };
-    Some(Command::Offer(Box::new(offer)))
-}
-
-fn set_new_prev_hash(template_id: u64, contents: &Contents) -> Option<SetNewPrevHash> {
-    Some(SetNewPrevHash {
-        template_id,
+    let set_new_prev_hash = SetNewPrevHash {
+        template_id: template.id,
         prev_hash: contents.prev_hash,
-        header_timestamp: contents.header_timestamp,
+        header_timestamp,
         n_bits: contents.nbits,
         target: Target::from_nbits(contents.nbits)?.to_le_bytes(),
-    })
+    };
+    let offer = session::Offer { tip, new_template, set_new_prev_hash };
+    Some(Command::Offer(Box::new(offer)))
 }
 
 fn transaction_data(template: &Template) -> Option<RequestTransactionDataSuccess> {

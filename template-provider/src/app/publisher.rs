@@ -62,6 +62,12 @@ fn publish_one(
         store.tip_moved(now, tip);
     }
     debug!(height = block.height, fees = whole.fees, new_tip = is_new_tip, "template published");
-    offers.send_replace(Some(Arc::new(Offer { number: number + 1, tip, block, whole })));
+    offers.send_replace(Some(Arc::new(Offer {
+        number: number + 1,
+        tip,
+        block,
+        whole,
+        published_at: now,
+    })));
     true
 }

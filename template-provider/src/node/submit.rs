@@ -17,6 +17,8 @@ use super::rpc::{DESERIALIZATION, ErrorKind, NOT_FOUND, Rpc, RpcError};
 const SUBMIT_ANSWER_MAX: Duration = Duration::from_secs(60);
 /// How long the node may take to look a block up.
 const LOOKUP_ANSWER_MAX: Duration = Duration::from_secs(10);
+/// The longest wait between two attempts: until the node has it, others may find a block first.
+const ATTEMPTS_EVERY_MAX: Duration = Duration::from_secs(2);
 /// How often an unclear answer is asked again before it is taken for a refusal.
 const UNCLEAR_ANSWERS_MAX: u32 = 10;
 
@@ -45,7 +47,8 @@ struct BlockHeader {
 
 /// Submits the block `hash` (display order), given as hex, until there is a verdict.
 pub async fn submit(node: &Node, hash: &str, block_hex: &str) -> Verdict {
-    submit_patiently(node, hash, block_hex, Backoff::for_neighbours()).await
+    let backoff = Backoff::new(Duration::from_millis(100), ATTEMPTS_EVERY_MAX);
+    submit_patiently(node, hash, block_hex, backoff).await
 }
 
 async fn submit_patiently(

@@ -23,6 +23,8 @@ use crate::block_template::BlockTemplate;
 
 /// How long the node may think about its tip.
 const TIP_ANSWER_MAX: Duration = Duration::from_secs(10);
+/// A node that is gone is looked for at least so often: miners wait for it.
+const RETURN_LOOKED_FOR_EVERY_MAX: Duration = Duration::from_secs(1);
 /// How long the node may take to make a template.
 const TEMPLATE_ANSWER_MAX: Duration = Duration::from_secs(60);
 /// How long a long poll may hang. A node keeps a thread of its RPC for each and does not notice
@@ -79,7 +81,7 @@ pub async fn watch(node: Node, presence: Arc<Presence>, offered: mpsc::Sender<Of
 
 async fn poll_tip(node: &Node, presence: &Presence, seen: &watch::Sender<SeenTip>) {
     let mut rpc = node.connection();
-    let mut backoff = Backoff::new(node.tip_poll, node.tip_poll.max(Duration::from_secs(5)));
+    let mut backoff = Backoff::new(node.tip_poll, RETURN_LOOKED_FOR_EVERY_MAX);
     let mut is_back = false;
     loop {
         match best_block_hash(&mut rpc).await {
@@ -189,7 +191,11 @@ async fn long_poll(node: &Node, mut seen: watch::Receiver<SeenTip>, source: &Sou
             Err(error) => {
                 debug!(%error, "long poll failed");
                 state = None;
-                sleep(backoff.next_delay()).await;
+                // A node that is back, or has a new tip, is worth another try at once.
+                tokio::select! {
+                    changed = seen.changed() => if changed.is_err() { return },
+                    () = sleep(backoff.next_delay()) => {}
+                }
             }
         }
     }

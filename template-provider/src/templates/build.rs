@@ -40,8 +40,6 @@ pub struct Contents {
     pub version: u32,
     /// nBits of the header.
     pub nbits: u32,
-    /// Where nTime starts, seconds since 1970.
-    pub header_timestamp: u32,
     /// Start of the scriptSig.
     pub coinbase_prefix: Bytes,
     /// Outputs that come last in the coinbase, serialised without a count.
@@ -98,7 +96,6 @@ fn contents(
         height: offer.height,
         version: offer.version,
         nbits: offer.nbits,
-        header_timestamp: offer.header_timestamp(),
         coinbase_prefix: bip34_prefix(offer.height).into(),
         coinbase_outputs_count: u32::from(outputs.is_some()),
         coinbase_outputs: outputs.unwrap_or_default(),

@@ -35,6 +35,17 @@ pub struct Offer {
     pub block: BlockTemplate,
     /// All of it, made into work.
     pub whole: Arc<Contents>,
+    /// When it was published.
+    pub published_at: Instant,
+}
+
+impl Offer {
+    /// Where nTime starts for a client that gets it `now`, by the node's clock: an offer may stand for
+    /// as long as no block is found.
+    pub fn header_timestamp(&self, now: Instant) -> u32 {
+        let age = now.duration_since(self.published_at).as_secs();
+        self.block.header_timestamp().saturating_add(u32::try_from(age).unwrap_or(u32::MAX))
+    }
 }
 
 /// A template with its name.

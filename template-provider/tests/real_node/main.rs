@@ -69,8 +69,19 @@ impl Provider {
         self.program.log().end()
     }
 
-    fn spooled(&self) -> usize {
-        std::fs::read_dir(self.directory.path().join("blocks")).unwrap().count()
+    /// How many blocks are on disk whole, `pending` or `refused`.
+    fn kept(&self) -> (usize, usize) {
+        let entries = std::fs::read_dir(self.directory.path().join("blocks")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.fold((0, 0), |(pending, refused), name| {
+            let is = |end: &str| usize::from(name.ends_with(end));
+            (pending + is(".hex"), refused + is(".refused"))
+        })
+    }
+
+    fn wait_until_kept(&self, kept: (usize, usize)) {
+        let look = || Ok((self.kept() == kept).then_some(()));
+        testkit::wait::until(&format!("{kept:?} blocks on disk"), SOON, look).unwrap();
     }
 }
 
@@ -115,7 +126,7 @@ fn a_block_with_a_paying_transaction_is_mined_and_stands_in_the_chain() {
     assert!(next.future_template && next.template_id > paying.template_id);
     assert_ne!(next_tip.prev_hash, tip.prev_hash);
     provider.wait_for(from, "template sent");
-    assert_eq!(provider.spooled(), 0, "an accepted block needs no keeping");
+    provider.wait_until_kept((0, 0));
 }
 
 #[test]
@@ -218,14 +229,12 @@ fn a_block_that_could_not_be_delivered_survives_the_program() {
     let from = provider.end();
     client.submit(&mine(&template, &tip, 3));
     provider.wait_for(from, "block not delivered yet");
-    testkit::wait::until("the block on disk", SOON, || Ok((provider.spooled() == 1).then_some(())))
-        .unwrap();
+    provider.wait_until_kept((1, 0));
     provider.restart();
     node.restart().unwrap();
     let accepted = provider.wait_for(from, "block accepted");
     assert_eq!(accepted.text("hash"), node.tip().unwrap());
-    let settled = || Ok((provider.spooled() == 0).then_some(()));
-    testkit::wait::until("the block to be settled", SOON, settled).unwrap();
+    provider.wait_until_kept((0, 0));
 }
 
 #[test]
@@ -243,7 +252,6 @@ fn a_refused_block_is_told_and_kept_for_people() {
     client.submit(&mine(&template, &early, 4));
     let refused = provider.wait_for(from, "block refused");
     assert_eq!(refused.text("reason"), "time-too-new");
-    let kept = || Ok((provider.spooled() == 1).then_some(()));
-    testkit::wait::until("the refused block on disk", SOON, kept).unwrap();
+    provider.wait_until_kept((0, 1));
     assert_eq!(node.rpc("getblockcount", &json!([])).unwrap(), 101);
 }

@@ -112,7 +112,7 @@ fn mine(template: &Contents, coinbase: &bitcoin::Transaction, version: u32) -> S
     let coinbase_tx = Bytes::from(serialize(coinbase));
     let candidate = |header_nonce| Solution {
         version,
-        header_timestamp: template.header_timestamp,
+        header_timestamp: 1_700_000_000,
         header_nonce,
         coinbase_tx: coinbase_tx.clone(),
     };

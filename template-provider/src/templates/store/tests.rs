@@ -8,7 +8,7 @@ fn published(number: u64, tip: u64) -> Offer {
     let all = [transaction(1, &[], 7, 3_000_000, 0), transaction(2, &[], 5, 900_000, 0)];
     let block = offer(&all);
     let whole = Arc::new(build::build(&block).unwrap());
-    Offer { number, tip, block, whole }
+    Offer { number, tip, block, whole, published_at: Instant::now() }
 }
 
 /// A room for which the published transactions must be trimmed: beyond 98,832 weight units.
@@ -125,6 +125,14 @@ fn past_the_limit_the_oldest_go() {
     assert_eq!(store.find(now, ids[0]).err(), Some(Missing::Stale));
     assert!(store.find(now, ids[1]).is_ok());
     assert!(store.find(now, ids[TEMPLATES_MAX]).is_ok());
+}
+
+#[test]
+fn ntime_starts_later_for_a_client_that_comes_later() {
+    let offer = published(1, 1);
+    let start = offer.published_at;
+    assert_eq!(offer.header_timestamp(start), 1_700_000_000);
+    assert_eq!(offer.header_timestamp(start + Duration::from_millis(90_500)), 1_700_000_090);
 }
 
 #[test]
