@@ -1,4 +1,5 @@
-//! The pure sessions, each against a scripted peer, and both together: no socket, no waiting.
+//! The pure sessions, each against a scripted peer, and both together, with no socket and no
+//! waiting; and the whole program on loopback.
 //!
 //! The numbered rules are those that all V1 clients together ask of a server.
 
@@ -13,6 +14,7 @@ mod device;
 mod dialects;
 mod journey;
 mod pool;
+mod program;
 mod rules;
 mod shares;
 mod upstream;

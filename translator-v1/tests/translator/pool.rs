@@ -24,7 +24,8 @@ use wire::sv2::setup::{SetupConnection, SetupConnectionSuccess};
 
 use crate::device::HARD_NBITS;
 
-const LIMITS: LinkLimits = LinkLimits { frame_bytes_max: 65_536, output_bytes_max: 1 << 20 };
+pub(crate) const LIMITS: LinkLimits =
+    LinkLimits { frame_bytes_max: 65_536, output_bytes_max: 1 << 20 };
 /// When the certificates of these tests were made.
 const UNIX_NOW: u32 = 1_800_000_000;
 

@@ -1,0 +1,396 @@
+//! The whole program over real sockets, between a scripted pool and a scripted miner: what happens
+//! when the pool goes, and when it comes back.
+//!
+//! Nothing here sleeps: each step waits for a line, a message or an end, up to a deadline.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use mining::target::Target;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use translator_v1::app::Bound;
+use translator_v1::config::Config;
+use wire::sv1::notify::Notify;
+use wire::sv1::request::Line;
+use wire::sv2::codec::Bytes32;
+use wire::sv2::frame::Frame;
+use wire::sv2::keys::AuthoritySecret;
+use wire::sv2::link::Link;
+use wire::sv2::message::Message;
+use wire::sv2::mining::{
+    OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess, SubmitSharesExtended,
+    SubmitSharesSuccess, UpdateChannel,
+};
+use wire::sv2::noise::ServerIdentity;
+use wire::sv2::setup::{SetupConnection, SetupConnectionSuccess};
+
+use crate::device::{Device, Found, HARD_NBITS, UPSTREAM_DIFFICULTY};
+use crate::pool::{CHANNEL, LIMITS, job, prev_hash, success};
+
+/// Much longer than anything takes.
+const SOON: Duration = Duration::from_secs(20);
+
+fn secret() -> AuthoritySecret {
+    AuthoritySecret::generate(&mut StdRng::seed_from_u64(1))
+}
+
+/// A pool that listens.
+struct PoolPort {
+    listener: TcpListener,
+}
+
+impl PoolPort {
+    async fn new() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    }
+
+    /// Waits for the translator and opens a channel with `prefix` and a first job for it.
+    async fn serve(&self, prefix: [u8; 2]) -> PoolLink {
+        let mut pool = self.accept().await;
+        let _: SetupConnection = pool.take().await;
+        pool.send(&SetupConnectionSuccess { used_version: 2, flags: 0 }).await;
+        let open: OpenExtendedMiningChannel = pool.take().await;
+        let target = Target::from_difficulty(UPSTREAM_DIFFICULTY).to_le_bytes();
+        let extranonce_prefix = Bytes32::new(&prefix).unwrap();
+        pool.send(&OpenExtendedMiningChannelSuccess {
+            extranonce_prefix,
+            ..success(open.request_id, target, 10)
+        })
+        .await;
+        pool.send(&job(1, None)).await;
+        pool.send(&prev_hash(1, 0xa1, HARD_NBITS)).await;
+        pool
+    }
+
+    async fn accept(&self) -> PoolLink {
+        let (stream, _) = timeout(SOON, self.listener.accept()).await.unwrap().unwrap();
+        let identity = ServerIdentity { authority: secret(), certificate_validity_seconds: 3600 };
+        let now = service::clock::unix_now_seconds();
+        let link = Link::server(identity, LIMITS, service::clock::fresh_seed(), now);
+        PoolLink { link, stream }
+    }
+}
+
+struct PoolLink {
+    link: Link,
+    stream: TcpStream,
+}
+
+impl PoolLink {
+    async fn send<M: Message>(&mut self, message: &M) {
+        self.link.send(message).unwrap();
+        self.flush().await;
+    }
+
+    async fn flush(&mut self) {
+        let mut out = BytesMut::new();
+        while self.link.poll_transmit(&mut out) {}
+        self.stream.write_all(&out).await.unwrap();
+    }
+
+    async fn frame(&mut self) -> Frame {
+        loop {
+            if let Some(frame) = self.link.next_frame().unwrap() {
+                return frame;
+            }
+            let mut bytes = [0; 4096];
+            let read = timeout(SOON, self.stream.read(&mut bytes)).await.unwrap().unwrap();
+            assert_ne!(read, 0, "the translator hung up");
+            self.link.receive(&bytes[..read]).unwrap();
+            self.flush().await;
+        }
+    }
+
+    /// The next message of this type; what comes before is skipped.
+    async fn take<M: Message>(&mut self) -> M {
+        loop {
+            let frame = self.frame().await;
+            if frame.header.message_type == M::MESSAGE_TYPE {
+                return M::from_payload(&frame.payload).unwrap();
+            }
+        }
+    }
+}
+
+/// A translator that runs until it is dropped.
+struct Running {
+    address: std::net::SocketAddr,
+    shutdown: CancellationToken,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn translator(pool: &PoolPort, work_without_upstream_seconds: u32) -> Running {
+    let settings = format!(
+        "[listen]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"{}\"\n\
+         authority_key = \"{}\"\nuser_identity = \"farm\"\n\
+         work_without_upstream_seconds = {work_without_upstream_seconds}\n\
+         [vardiff]\nshares_per_minute = 6.0\nmin_difficulty = 1e-12\ninitial_hashrate = 25.0\n",
+        pool.listener.local_addr().unwrap(),
+        secret().public(),
+    );
+    let path = std::path::Path::new("test.toml");
+    let config: Config = service::config::parse(path, &settings, "NONE", []).unwrap();
+    config.check().unwrap();
+    let bound = Bound::new(config).await.unwrap();
+    let (address, shutdown) = (bound.address, CancellationToken::new());
+    tokio::spawn(bound.run(shutdown.clone()));
+    Running { address, shutdown }
+}
+
+/// A miner that has subscribed and authorized.
+struct Miner {
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    writer: OwnedWriteHalf,
+    /// Knows how to hash.
+    device: Device,
+}
+
+impl Miner {
+    async fn connect(translator: &Running) -> Self {
+        let stream = TcpStream::connect(translator.address).await.unwrap();
+        let (reader, writer) = stream.into_split();
+        let lines = BufReader::new(reader).lines();
+        let mut miner = Self { lines, writer, device: Device::new() };
+        miner.send(r#"{"id":1,"method":"mining.subscribe","params":["test/1"]}"#).await;
+        miner.send(r#"{"id":2,"method":"mining.authorize","params":["w","x"]}"#).await;
+        miner
+    }
+
+    async fn send(&mut self, line: &str) {
+        self.writer.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    }
+
+    /// The next line; `None` once the translator has hung up.
+    async fn line(&mut self) -> Option<Value> {
+        let line = timeout(SOON, self.lines.next_line()).await.unwrap().ok()??;
+        if let Line::Request(request) = Line::parse(&line).unwrap()
+            && request.method == "mining.notify"
+        {
+            self.device.job = Some(Notify::read(&request.params).unwrap());
+        }
+        let value: Value = serde_json::from_str(&line).unwrap();
+        if let Some(extranonce_1) = value["result"][1].as_str() {
+            self.device.extranonce_1 = crate::device::from_hex(extranonce_1);
+            self.device.extranonce_2_bytes = 8;
+        }
+        Some(value)
+    }
+
+    async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let line = self.line().await.expect("the connection stays");
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    async fn job(&mut self) {
+        self.until(|line| line["method"] == "mining.notify").await;
+    }
+
+    /// Mines a share that the pool has to judge and submits it with id 9.
+    async fn submit(&mut self) -> Found {
+        let found = self.device.mine_upstream();
+        self.send(&found.line(9, "w")).await;
+        found
+    }
+
+    async fn answer(&mut self) -> Value {
+        self.until(|line| line["id"] == 9).await
+    }
+
+    /// Reads on until the translator hangs up.
+    async fn is_hung_up_on(&mut self) {
+        while self.line().await.is_some() {}
+    }
+}
+
+#[tokio::test]
+async fn a_share_gets_the_verdict_of_the_pool() {
+    let port = PoolPort::new().await;
+    let translator = translator(&port, 60).await;
+    let mut pool = port.serve([0xe1, 0xe2]).await;
+    let mut miner = Miner::connect(&translator).await;
+    miner.job().await;
+    let update: UpdateChannel = pool.take().await;
+    assert_eq!((update.channel_id, update.nominal_hash_rate), (CHANNEL, 25.0));
+    let found = miner.submit().await;
+    let share: SubmitSharesExtended = pool.take().await;
+    assert_eq!((share.nonce, share.version), (found.nonce, found.version));
+    pool.send(&SubmitSharesSuccess {
+        channel_id: CHANNEL,
+        last_sequence_number: share.sequence_number,
+        new_submits_accepted_count: 1,
+        new_shares_sum: 1,
+    })
+    .await;
+    assert_eq!(miner.answer().await["result"], true);
+}
+
+#[tokio::test]
+async fn a_share_in_flight_when_the_pool_goes_is_refused() {
+    let port = PoolPort::new().await;
+    let translator = translator(&port, 60).await;
+    let mut pool = port.serve([0xe1, 0xe2]).await;
+    let mut miner = Miner::connect(&translator).await;
+    miner.job().await;
+    miner.submit().await;
+    let _: SubmitSharesExtended = pool.take().await;
+    drop(pool);
+    let answer = miner.answer().await;
+    assert_eq!(answer["error"][1], "upstream lost");
+    // While there is no pool at all, shares are refused at once.
+    miner.submit().await;
+    assert_eq!(miner.answer().await["error"][0], 20);
+}
+
+#[tokio::test]
+async fn miners_are_sent_away_when_the_pool_stays_away() {
+    let port = PoolPort::new().await;
+    let translator = translator(&port, 1).await;
+    let pool = port.serve([0xe1, 0xe2]).await;
+    let mut miner = Miner::connect(&translator).await;
+    miner.job().await;
+    drop((pool, port));
+    miner.is_hung_up_on().await;
+}
+
+#[tokio::test]
+async fn miners_stay_when_the_pool_comes_back_with_the_same_prefix() {
+    let port = PoolPort::new().await;
+    let translator = translator(&port, 60).await;
+    let pool = port.serve([0xe1, 0xe2]).await;
+    let mut miner = Miner::connect(&translator).await;
+    miner.job().await;
+    drop(pool);
+    let mut pool = port.serve([0xe1, 0xe2]).await;
+    miner.job().await;
+    assert!(miner.device.job.as_ref().unwrap().clean_jobs);
+    let found = miner.submit().await;
+    let share: SubmitSharesExtended = pool.take().await;
+    assert_eq!(share.nonce, found.nonce);
+}
+
+#[tokio::test]
+async fn miners_are_sent_away_when_the_pool_comes_back_with_another_prefix() {
+    let port = PoolPort::new().await;
+    let translator = translator(&port, 60).await;
+    let pool = port.serve([0xe1, 0xe2]).await;
+    let mut miner = Miner::connect(&translator).await;
+    miner.job().await;
+    drop(pool);
+    let _pool = port.serve([0xf1, 0xf2]).await;
+    miner.is_hung_up_on().await;
+    let mut again = Miner::connect(&translator).await;
+    again.job().await;
+    assert_eq!(again.device.extranonce_1[..2], [0xf1, 0xf2]);
+}
+
+#[tokio::test]
+async fn a_miner_that_comes_before_the_pool_waits_for_it() {
+    let port = PoolPort::new().await;
+    let translator = translator(&port, 60).await;
+    let mut miner = Miner::connect(&translator).await;
+    let _pool = port.serve([0xe1, 0xe2]).await;
+    miner.job().await;
+    let mut second = Miner::connect(&translator).await;
+    second.job().await;
+    assert_ne!(second.device.extranonce_1, miner.device.extranonce_1);
+}
+
+#[tokio::test]
+async fn a_tls_hello_is_hung_up_on_at_once() {
+    let port = PoolPort::new().await;
+    let translator = translator(&port, 60).await;
+    let mut stream = TcpStream::connect(translator.address).await.unwrap();
+    stream.write_all(&[0x16, 0x03, 0x01, 0x00, 0xa5]).await.unwrap();
+    let mut rest = Vec::new();
+    let read = timeout(SOON, stream.read_to_end(&mut rest)).await.unwrap();
+    assert!(read.is_err() || rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_pool_with_a_wrong_key_gets_no_miner() {
+    let port = PoolPort::new().await;
+    let translator = translator(&port, 60).await;
+    let (mut stream, _) = timeout(SOON, port.listener.accept()).await.unwrap().unwrap();
+    let other = AuthoritySecret::generate(&mut StdRng::seed_from_u64(2));
+    let identity = ServerIdentity { authority: other, certificate_validity_seconds: 3600 };
+    let now = service::clock::unix_now_seconds();
+    let mut link = Link::server(identity, LIMITS, service::clock::fresh_seed(), now);
+    let mut act_1 = [0; 64];
+    stream.read_exact(&mut act_1).await.unwrap();
+    link.receive(&act_1).unwrap();
+    let mut out = BytesMut::new();
+    while link.poll_transmit(&mut out) {}
+    stream.write_all(&out).await.unwrap();
+    let mut rest = Vec::new();
+    let read = timeout(SOON, stream.read_to_end(&mut rest)).await.unwrap();
+    assert!(read.is_err() || rest.is_empty(), "no SetupConnection for a stranger");
+    drop(translator);
+}
+
+#[test]
+fn the_config_that_is_shipped_is_usable_and_says_what_the_defaults_are() {
+    let path =
+        std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../config/translator-v1.toml"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let config: Config = service::config::parse(path, &text, "NONE", []).unwrap();
+    config.check().unwrap();
+    // Each commented setting, with its value, is one that exists.
+    let mut alternatives = text.replace("authority_key_file = ", "# authority_key_file = ");
+    for key in [
+        "connections_max",
+        "authority_key =",
+        "work_without_upstream_seconds",
+        "share_answer_seconds",
+        "[health]",
+        "address = \"127.0.0.1:9103\"",
+    ] {
+        assert!(alternatives.contains(&format!("# {key}")), "{key}");
+        alternatives = alternatives.replace(&format!("# {key}"), key);
+    }
+    let full: Config = service::config::parse(path, &alternatives, "NONE", []).unwrap();
+    full.check().unwrap();
+    assert_eq!(full.listen.connections_max, config.listen.connections_max);
+    assert_eq!(full.upstream.share_answer_max(), config.upstream.share_answer_max());
+    assert_eq!(full.upstream.work_without_upstream(), config.upstream.work_without_upstream());
+    assert!(full.health.address.is_some());
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_refused_by_name() {
+    let good = "[listen]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"h:1\"\n\
+                unauthenticated = true\nuser_identity = \"x\"\n";
+    let check = |text: &str| {
+        let path = std::path::Path::new("x.toml");
+        let config: Result<Config, _> = service::config::parse(path, text, "NONE", []);
+        config.and_then(|config| config.check()).map_err(|error| error.to_string())
+    };
+    assert_eq!(check(good), Ok(()));
+    for (from, to, named) in [
+        ("unauthenticated = true\n", "", "upstream.authority_key"),
+        ("\"h:1\"", "\"stratum2+tcp://h\"", "upstream.address"),
+        ("\"h:1\"", "\"h\"", "upstream.address"),
+        ("user_identity", "user", "user"),
+        ("[upstream]", "connections_max = 0\n[upstream]", "listen.connections_max"),
+        ("[upstream]", "[vardiff]\nmin_difficulty = 0.0\n[upstream]", "vardiff.min_difficulty"),
+        ("[upstream]", "[upstream]\nshare_answer_seconds = 0", "upstream.share_answer_seconds"),
+    ] {
+        let error = check(&good.replace(from, to)).unwrap_err();
+        assert!(error.contains(named), "{named}: {error}");
+    }
+}
