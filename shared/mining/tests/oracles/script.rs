@@ -43,6 +43,8 @@ pub(crate) struct Share {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum JobChoice {
     Newest,
+    /// By its place among those of the present tip.
+    Nth(usize),
     Current(Index),
     Stale(Index),
     /// One that is not active yet.

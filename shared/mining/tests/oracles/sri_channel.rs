@@ -136,8 +136,8 @@ impl SriChannel {
         }
     }
 
-    /// The newest job is ours: the same cut of the coinbase on an extended channel, the same merkle root
-    /// on a standard one.
+    /// The newest job is ours: the same cut of the coinbase on an extended channel, the same merkle
+    /// root on a standard one.
     pub(crate) fn assert_mines(&self, job: &Job, ours: &Channel) {
         match self {
             Self::Extended(channel) => {
