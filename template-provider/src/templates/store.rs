@@ -40,8 +40,8 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Where nTime starts for a client that gets it `now`, by the node's clock: an offer may stand for
-    /// as long as no block is found.
+    /// Where nTime starts for a client that gets it `now`, by the node's clock: an offer may
+    /// stand for as long as no block is found.
     pub fn header_timestamp(&self, now: Instant) -> u32 {
         let age = now.duration_since(self.published_at).as_secs();
         self.block.header_timestamp().saturating_add(u32::try_from(age).unwrap_or(u32::MAX))
