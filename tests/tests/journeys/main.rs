@@ -8,6 +8,7 @@ mod losses;
 mod templates;
 mod tips;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use testkit::block::MinedBlock;
@@ -18,16 +19,25 @@ use testkit::world::{COINBASE_TAG, Plan, Route, TRANSLATOR_USER, World};
 /// Much longer than anything takes; a machine under load may use it up.
 const SOON: Duration = Duration::from_secs(20);
 
+/// One journey at a time, where no nextest sees to it.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A world with one device that mines.
 struct Mining {
     world: World,
     device: Program,
     /// As which the pool knows the device.
     user: &'static str,
+    /// Last, so that the next journey begins when everything of this one has ended.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Mining {
     fn start(route: Route) -> anyhow::Result<Self> {
+        let alone = alone();
         let plan = Plan::for_test()?;
         let (plan, user) = match route {
             Route::V1 => (plan.with_translator(), TRANSLATOR_USER),
@@ -35,7 +45,7 @@ impl Mining {
         };
         let world = plan.start()?;
         let device = world.start_device(route, "device")?;
-        Ok(Self { world, device, user })
+        Ok(Self { world, device, user, _alone: alone })
     }
 
     /// The device's next block after `from`, in the node's chain.

@@ -3,11 +3,12 @@
 use testkit::log::Mark;
 use testkit::world::{Plan, Route};
 
-use super::{SOON, check_is_of_the_pool};
+use super::{SOON, alone, check_is_of_the_pool};
 
 #[test]
 fn a_transaction_that_pays_gets_into_the_next_block_with_a_right_commitment() -> anyhow::Result<()>
 {
+    let _alone = alone();
     // No device yet: the template must change while the tip stays.
     let mut world = Plan::for_test()?.start()?;
     let before = world.template_provider.program.log().end();

@@ -3,10 +3,11 @@
 use testkit::log::Mark;
 use testkit::world::{Plan, Route, TRANSLATOR_USER};
 
-use super::{SOON, check_is_of_the_pool};
+use super::{SOON, alone, check_is_of_the_pool};
 
 #[test]
 fn a_block_of_somebody_else_switches_all_devices() -> anyhow::Result<()> {
+    let _alone = alone();
     let mut world = Plan::for_test()?.with_translator().start()?;
     let mut devices = [
         (world.start_device(Route::V2Standard, "standard")?, "standard"),
