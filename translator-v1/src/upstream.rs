@@ -1,8 +1,9 @@
 //! The SV2 client: one Noise connection to a pool, one extended channel on it for all miners.
 //!
 //! `session` is the state machine, `open` gets it a channel, `jobs` takes work; `future_jobs` keeps
-//! jobs that wait for their tip, `waiting` the shares that wait for a verdict; `supervise` alone knows tokio. It knows nothing of V1: whoever
-//! submits a share attaches a ticket of its own kind and gets it back with the verdict.
+//! jobs that wait for their tip, `waiting` the shares that wait for a verdict; `supervise` alone
+//! knows tokio. It knows nothing of V1: whoever submits a share attaches a ticket of its own kind
+//! and gets it back with the verdict.
 
 mod future_jobs;
 mod jobs;
