@@ -27,8 +27,8 @@ use crate::bridge::submit::{UpstreamShare, Verdict};
 const SETUP_MAX: Duration = Duration::from_secs(10);
 /// UpdateChannel is sent no more often (spec 5.3.7).
 const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
-/// A change of the summed hashrate below this part of it is not worth an UpdateChannel.
-const UPDATE_THRESHOLD: f64 = 0.05;
+/// While the miners are the same, a change of their summed hashrate below this part of it is luck.
+const UPDATE_THRESHOLD: f64 = 0.2;
 
 /// A job with 255 merkle hashes and two coinbase parts of 64 KiB fits.
 const LIMITS: LinkLimits =

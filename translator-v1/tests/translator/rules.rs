@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use translator_v1::bridge::submit::Verdict;
 use translator_v1::downstream::Command;
 use wire::session::{PeerError, Session};
@@ -555,4 +556,39 @@ fn no_work_for_too_long_closes_miners_and_lets_newcomers_wait() {
     let mut newcomer = Device::with_work();
     newcomer.command(Command::Work(None));
     assert!(!newcomer.session.is_finished());
+}
+
+/// Lines of all kinds, to be cut and joined.
+const LINES: [&str; 9] = [
+    r#"{"id":1,"method":"mining.subscribe","params":["x","1"]}"#,
+    r#"{"id":2,"method":"mining.authorize","params":["w","d=1e-9"]}"#,
+    r#"{"id":3,"method":"mining.configure","params":[["version-rolling","info"],{"a":"x"}]}"#,
+    r#"{"id":4,"method":"mining.submit","params":["w","1","5e5e5e5e5e5e5e5e","65000000","1"]}"#,
+    r#"{"id":null,"method":"mining.suggest_target","params":["ffffffff"]}"#,
+    r#"{"id":5,"method":"mining.suggest_difficulty","params":[1e-300]}"#,
+    r#"{"id":6,"method":"mining.extranonce.subscribe"}"#,
+    r#"{"id":"a","result":[[["b"]]],"error":{}}"#,
+    "\u{16}\u{0}\\\"[[[[{{",
+];
+
+proptest! {
+    #[test]
+    fn no_line_that_a_miner_could_write_breaks_the_session(
+        parts in proptest::collection::vec((0..LINES.len(), 0..120_usize, any::<u8>()), 1..40),
+    ) {
+        let mut device = Device::with_work();
+        for (line, at, byte) in parts {
+            let mut bytes = LINES[line].as_bytes().to_vec();
+            // Half of them are whole; in the others one byte is another.
+            if byte & 1 == 1 && at < bytes.len() {
+                bytes[at] = byte;
+            }
+            bytes.push(b'\n');
+            if device.ended.is_some() {
+                device = Device::with_work();
+            }
+            device.send_bytes(&bytes);
+            device.pass(Duration::from_millis(300));
+        }
+    }
 }

@@ -97,10 +97,14 @@ fn a_proxy_without_miners_says_0_and_then_the_truth_at_most_once_a_second() {
     assert_eq!((update.channel_id, update.nominal_hash_rate), (CHANNEL, 5e12));
     pool.pass(SECOND);
     assert!(pool.is_quiet());
-    // Less than a twentieth is not worth a message.
-    pool.command(Command::Miners(MinersTotal { miners: 5, hashrate: 5.1e12 }));
+    // While the miners are the same, so little is luck.
+    pool.command(Command::Miners(MinersTotal { miners: 5, hashrate: 5.9e12 }));
     pool.pass(10 * SECOND);
     assert!(pool.is_quiet());
+    pool.command(Command::Miners(MinersTotal { miners: 5, hashrate: 6.1e12 }));
+    let update: UpdateChannel = pool.take();
+    assert_eq!(update.nominal_hash_rate, 6.1e12);
+    pool.pass(SECOND);
     pool.command(Command::Miners(MinersTotal::default()));
     let update: UpdateChannel = pool.take();
     assert_eq!(update.nominal_hash_rate, 0.0);
