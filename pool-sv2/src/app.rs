@@ -165,7 +165,7 @@ impl WorkMaker {
                     None => return,
                 },
                 () = sleep_until(keepalive) => self.repeat(),
-                () = until(served_until) => self.give_up(),
+                () = clock::until(served_until) => self.give_up(),
             }
             keepalive = Instant::now() + KEEPALIVE;
         }
@@ -235,13 +235,5 @@ impl WorkMaker {
             Ok(work) => drop(self.work.send_replace(Some(Arc::new(work)))),
             Err(error) => error!(%error, "template not usable: miners keep the work before it"),
         }
-    }
-}
-
-/// Waits for a deadline; for ever if there is none.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

@@ -18,6 +18,14 @@ pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// Waits for a deadline; for ever if there is none. For a branch of `select!`.
+pub async fn until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// 32 fresh bytes of the operating system's randomness.
 pub fn fresh_seed() -> [u8; 32] {
     let mut seed = [0; 32];

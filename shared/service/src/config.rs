@@ -73,14 +73,14 @@ pub fn parse<T: DeserializeOwned>(
         path: path.to_owned(),
         message: error.to_string().trim_end().to_owned(),
     };
-    let mut table: Table = toml::from_str(text).map_err(invalid)?;
-    let overridden = override_with(&mut table, prefix, variables)?;
-    match Value::Table(table).try_into() {
+    let table: Table = toml::from_str(text).map_err(invalid)?;
+    let overrides = overrides_of(prefix, variables);
+    match deserialize_with(&table, &overrides)? {
         Ok(settings) => Ok(settings),
         // The text knows its lines, the table does not: prefer its complaint, unless a variable
         // supplied what the text lacks.
         Err(error) => match toml::from_str::<T>(text) {
-            Err(in_text) if !overridden || in_text.message().contains("unknown") => {
+            Err(in_text) if overrides.is_empty() || in_text.message().contains("unknown") => {
                 Err(invalid(in_text))
             }
             _ => Err(invalid(error)),
@@ -88,21 +88,41 @@ pub fn parse<T: DeserializeOwned>(
     }
 }
 
-/// Applies the variables of `prefix`; true if there was one.
-fn override_with(
-    table: &mut Table,
+/// The variables of `prefix`: full name, path to the setting, value. Sorted, so that the outcome does
+/// not depend on the order of the environment.
+fn overrides_of(
     prefix: &str,
     variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<bool, ConfigError> {
+) -> BTreeMap<String, (String, String)> {
     let start = format!("{prefix}__");
-    // Sorted, so that the outcome does not depend on the order of the environment.
-    let ours: BTreeMap<_, _> =
-        variables.into_iter().filter(|(name, _)| name.starts_with(&start)).collect();
-    for (name, text) in &ours {
-        let path = name.strip_prefix(&start).unwrap_or(name).to_lowercase();
-        set(table, name, &path, read_value(text))?;
+    let ours = variables.into_iter().filter_map(|(name, text)| {
+        let path = name.strip_prefix(&start)?.to_lowercase();
+        Some((name, (path, text)))
+    });
+    ours.collect()
+}
+
+/// Reads the values as TOML. Where the settings do not take one so, as text: a password may be all
+/// digits.
+fn deserialize_with<T: DeserializeOwned>(
+    table: &Table,
+    overrides: &BTreeMap<String, (String, String)>,
+) -> Result<Result<T, toml::de::Error>, ConfigError> {
+    let mut table = table.clone();
+    for (name, (path, text)) in overrides {
+        set(&mut table, name, path, read_value(text))?;
     }
-    Ok(!ours.is_empty())
+    let mut result = Value::Table(table.clone()).try_into();
+    for (name, (path, text)) in overrides {
+        let Err(error) = &result else { break };
+        let mut as_text = table.clone();
+        set(&mut as_text, name, path, Value::String(text.clone()))?;
+        let retried = Value::Table(as_text.clone()).try_into::<T>();
+        if retried.as_ref().err().is_none_or(|other| other.message() != error.message()) {
+            (table, result) = (as_text, retried);
+        }
+    }
+    Ok(result)
 }
 
 fn set(table: &mut Table, name: &str, path: &str, value: Value) -> Result<(), ConfigError> {
@@ -181,6 +201,15 @@ mod tests {
         );
         let node = Node { url: "http://b:1".into(), poll_ms: 7 };
         assert_eq!(settings.unwrap(), Settings { node, peer: vec![] });
+    }
+
+    #[test]
+    fn a_text_of_digits_is_still_a_text() {
+        let settings = read(
+            "[node]\nurl = \"a\"\n",
+            &[("PROGRAM__NODE__URL", "123"), ("PROGRAM__NODE__POLL_MS", "7")],
+        );
+        assert_eq!(settings.unwrap().node, Node { url: "123".into(), poll_ms: 7 });
     }
 
     #[test]
