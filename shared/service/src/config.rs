@@ -118,7 +118,11 @@ fn deserialize_with<T: DeserializeOwned>(
         let mut as_text = table.clone();
         set(&mut as_text, name, path, Value::String(text.clone()))?;
         let retried = Value::Table(as_text.clone()).try_into::<T>();
-        if retried.as_ref().err().is_none_or(|other| other.message() != error.message()) {
+        // Kept if it is no worse: another fault may still be there, but not that it is a text.
+        let is_better = retried.as_ref().err().is_none_or(|other| {
+            other.message() != error.message() && !other.message().contains("type: string")
+        });
+        if is_better {
             (table, result) = (as_text, retried);
         }
     }
