@@ -3,6 +3,8 @@
 //! Miners get it stripped of its BIP141 fields (spec 3.7.1), so that what they hash is the txid; a
 //! solution carries it whole (spec 3.7.3). The outputs of the template come last, byte for byte.
 
+use bitcoin::TxOut;
+use bitcoin::consensus::Decodable;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::template::Template;
@@ -16,8 +18,10 @@ pub const EXTRANONCE_BYTES: usize = 12;
 /// The most that consensus lets a scriptSig of a coinbase hold.
 const SCRIPT_SIG_BYTES_MAX: usize = 100;
 
-/// Magic of a witness commitment output after OP_RETURN and the push (BIP141).
+/// Start of the script of a witness commitment: OP_RETURN, push of 36 bytes, magic (BIP141).
 const WITNESS_COMMITMENT_MAGIC: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
+/// The least that such a script holds: the magic and a hash.
+const WITNESS_COMMITMENT_BYTES: usize = 38;
 
 /// An output that the pool adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,19 +123,38 @@ fn check_value(template: &Template, outputs: &[Output]) -> Result<(), CoinbaseEr
 
 /// The scriptSig before the extranonce: BIP34 height, the tag as a push, and the extranonce's push.
 fn script_start(template: &Template, tag: &[u8]) -> Result<BytesMut, CoinbaseError> {
+    let push = push_of(tag.len());
+    let whole = template.coinbase_prefix.len() + push.len() + tag.len() + 1 + EXTRANONCE_BYTES;
+    if whole > SCRIPT_SIG_BYTES_MAX {
+        return Err(CoinbaseError::ScriptSigTooLong(whole));
+    }
     let mut script = BytesMut::from(template.coinbase_prefix.as_ref());
-    let whole = script.len() + 1 + tag.len() + 1 + EXTRANONCE_BYTES;
-    let push_of_tag = u8::try_from(tag.len()).ok().filter(|_| whole <= SCRIPT_SIG_BYTES_MAX);
-    let push_of_tag = push_of_tag.ok_or(CoinbaseError::ScriptSigTooLong(whole))?;
-    script.put_u8(push_of_tag);
+    script.extend_from_slice(&push);
     script.put_slice(tag);
-    script.put_u8(u8::try_from(EXTRANONCE_BYTES).unwrap_or(0));
+    script.extend_from_slice(&push_of(EXTRANONCE_BYTES));
     Ok(script)
 }
 
-fn holds_witness_commitment(outputs: &[u8]) -> bool {
-    let magic = WITNESS_COMMITMENT_MAGIC.as_slice();
-    outputs.windows(magic.len()).any(|window| window == magic)
+/// The opcode that pushes `count` bytes, for as many as fit into a coinbase's scriptSig.
+fn push_of(count: usize) -> Vec<u8> {
+    const OP_PUSHDATA1: u8 = 0x4c;
+    match u8::try_from(count).unwrap_or(u8::MAX) {
+        direct @ 0..OP_PUSHDATA1 => vec![direct],
+        counted => vec![OP_PUSHDATA1, counted],
+    }
+}
+
+/// True if one of the consensus-serialised `outputs` is a witness commitment; the magic within other
+/// data is none.
+fn holds_witness_commitment(mut outputs: &[u8]) -> bool {
+    while let Ok(output) = TxOut::consensus_decode(&mut outputs) {
+        let script = output.script_pubkey.as_bytes();
+        if script.len() >= WITNESS_COMMITMENT_BYTES && script.starts_with(&WITNESS_COMMITMENT_MAGIC)
+        {
+            return true;
+        }
+    }
+    false
 }
 
 /// Bitcoin's variable-length count.
@@ -214,6 +237,6 @@ mod tests {
     #[test]
     fn a_tag_that_does_not_fit_is_refused() {
         let error = Coinbase::build(&template(1), &[b'x'; 90], &[payout(5_000_000_000)]);
-        assert_eq!(error, Err(CoinbaseError::ScriptSigTooLong(108)));
+        assert_eq!(error, Err(CoinbaseError::ScriptSigTooLong(109)));
     }
 }

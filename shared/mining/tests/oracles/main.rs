@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod coinbase;
 mod samples;
 mod script;
 mod shares;
