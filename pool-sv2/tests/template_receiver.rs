@@ -29,7 +29,7 @@ const SECRET: &str = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
 const UNIX_NOW: u32 = 1_700_000_000;
 
 struct Table {
-    pair: Pair<TemplateReceiver, ScriptedPeer>,
+    pair: Pair<TemplateReceiver, ScriptedPeer<Frame>>,
 }
 
 impl Table {
@@ -42,7 +42,8 @@ impl Table {
         let constraints = Constraints { output_bytes_max: 43, sigops_max: 4 };
         let now = Instant::now();
         let receiver = TemplateReceiver::new(client, "provider", 8442, constraints, now);
-        let mut pair = Pair::new(receiver, ScriptedPeer::new(server), now);
+        let mut pair =
+            Pair::new(receiver, ScriptedPeer::new(server, |frame| Ok(frame.clone())), now);
         pair.drive();
         Self { pair }
     }

@@ -118,11 +118,8 @@ impl Server for TemplateProvider {
         let listener =
             listener.map_err(|error| Failure::cannot_listen("listen.address", address, &error))?;
         let health = Health::new(&[NEIGHBOUR]);
-        let health_listener = bind_health(&config.health).await?;
-        announce(&listener, &secret, health_listener.as_ref())?;
-        if let Some(listener) = health_listener {
-            tokio::spawn(health.clone().serve(listener, shutdown.clone()));
-        }
+        announce(&listener, &secret)?;
+        health.clone().start("health.address", &config.health, &shutdown).await?;
 
         let presence = Arc::new(Presence::new(node.address(), health));
         let store = Arc::new(Store::new(clock::unix_now_seconds()));
@@ -164,17 +161,7 @@ struct Hub {
     shutdown: CancellationToken,
 }
 
-async fn bind_health(config: &HealthConfig) -> Result<Option<TcpListener>, Failure> {
-    let Some(address) = &config.address else { return Ok(None) };
-    let listener = listen::bind(address).await;
-    listener.map(Some).map_err(|error| Failure::cannot_listen("health.address", address, &error))
-}
-
-fn announce(
-    listener: &TcpListener,
-    secret: &AuthoritySecret,
-    health: Option<&TcpListener>,
-) -> Result<(), Failure> {
+fn announce(listener: &TcpListener, secret: &AuthoritySecret) -> Result<(), Failure> {
     let bound = listener.local_addr().context("the listener has no address")?;
     let url = Sv2Url {
         host: bound.ip().to_string(),
@@ -182,10 +169,6 @@ fn announce(
         authority_key: Some(secret.public()),
     };
     say(format_args!("templates at {url}"));
-    if let Some(health) = health {
-        let bound = health.local_addr().context("the listener has no address")?;
-        say(format_args!("health at http://{bound}/health"));
-    }
     Ok(())
 }
 

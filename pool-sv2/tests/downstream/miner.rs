@@ -37,7 +37,7 @@ pub(crate) const REGTEST: u32 = 0x207f_ffff;
 
 /// A miner and the pool's side of its connection.
 pub(crate) struct Table {
-    pub(crate) pair: Pair<ScriptedPeer, Downstream>,
+    pub(crate) pair: Pair<ScriptedPeer<Frame>, Downstream>,
 }
 
 impl Table {
@@ -58,8 +58,11 @@ impl Table {
             extranonces: ExtranonceAllocator::default(),
         });
         let now = Instant::now();
-        let mut pair =
-            Pair::new(ScriptedPeer::new(client), Downstream::new(server, settings, now), now);
+        let mut pair = Pair::new(
+            ScriptedPeer::new(client, |frame| Ok(frame.clone())),
+            Downstream::new(server, settings, now),
+            now,
+        );
         pair.drive();
         Self { pair }
     }

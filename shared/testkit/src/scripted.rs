@@ -6,30 +6,32 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use wire::session::{PeerError, Session};
+use wire::sv2::codec::DecodeError;
 use wire::sv2::frame::{EncodedFrame, Frame};
 use wire::sv2::link::Link;
 
-/// Its commands are frames to send, its events frames that came.
-pub struct ScriptedPeer {
+/// Its commands are frames to send, its events what it read out of frames that came.
+pub struct ScriptedPeer<T> {
     link: Link,
-    received: VecDeque<Frame>,
+    read: fn(&Frame) -> Result<T, DecodeError>,
+    received: VecDeque<T>,
 }
 
-impl ScriptedPeer {
-    /// Speaks over `link`, a client's or a server's.
-    pub fn new(link: Link) -> Self {
-        Self { link, received: VecDeque::new() }
+impl<T> ScriptedPeer<T> {
+    /// Speaks over `link`, a client's or a server's, and reads frames as the test wants to see them.
+    pub fn new(link: Link, read: fn(&Frame) -> Result<T, DecodeError>) -> Self {
+        Self { link, read, received: VecDeque::new() }
     }
 }
 
-impl Session for ScriptedPeer {
+impl<T> Session for ScriptedPeer<T> {
     type Command = EncodedFrame;
-    type Event = Frame;
+    type Event = T;
 
     fn handle_bytes(&mut self, _now: Instant, bytes: &[u8]) -> Result<(), PeerError> {
         self.link.receive(bytes)?;
         while let Some(frame) = self.link.next_frame()? {
-            self.received.push_back(frame);
+            self.received.push_back((self.read)(&frame)?);
         }
         Ok(())
     }
@@ -46,7 +48,7 @@ impl Session for ScriptedPeer {
         self.link.poll_transmit(out)
     }
 
-    fn poll_event(&mut self) -> Option<Frame> {
+    fn poll_event(&mut self) -> Option<T> {
         self.received.pop_front()
     }
 

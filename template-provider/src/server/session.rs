@@ -16,15 +16,16 @@ use wire::sv2::link::{Link, LinkLimits};
 use wire::sv2::message::Message;
 use wire::sv2::noise::ServerIdentity;
 use wire::sv2::setup::{
-    ERROR_PROTOCOL_VERSION_MISMATCH, ERROR_UNSUPPORTED_FEATURE_FLAGS, ERROR_UNSUPPORTED_PROTOCOL,
-    PROTOCOL_TEMPLATE_DISTRIBUTION, Setup, SetupConnection, SetupConnectionError,
-    SetupConnectionSuccess, VERSION, is_setup_message,
+    PROTOCOL_TEMPLATE_DISTRIBUTION, Setup, SetupConnection, SetupConnectionSuccess, VERSION,
+    is_setup_message,
 };
 use wire::sv2::template::{
     CoinbaseOutputConstraints, NewTemplate, RequestTransactionDataError,
     RequestTransactionDataSuccess, SetNewPrevHash, SubmitSolution, TemplateDistribution,
 };
 
+/// The protocol defines no flags, so that none can be supported.
+const SUPPORTED_FLAGS: u32 = 0;
 /// How long the Noise handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long SetupConnection may take after it.
@@ -167,7 +168,7 @@ impl Session {
         let Setup::SetupConnection(setup) = Setup::decode(message_type, &frame.payload)? else {
             return Err(PeerError::Misbehaved("the first message must be SetupConnection"));
         };
-        if let Some(refusal) = refusal(&setup) {
+        if let Some(refusal) = setup.refusal(PROTOCOL_TEMPLATE_DISTRIBUTION, SUPPORTED_FLAGS) {
             debug!(error = %refusal.error_code.display(), "client refused");
             self.link.send(&refusal)?;
             self.state = State::Finished;
@@ -239,24 +240,6 @@ impl Session {
         self.events.push_back(Event::TemplateSent { template_id, future });
         Ok(())
     }
-}
-
-/// Why a client cannot be served; `None` if it can.
-fn refusal(setup: &SetupConnection) -> Option<SetupConnectionError> {
-    let refusal = |flags: u32, code: &'static str| {
-        Some(SetupConnectionError { flags, error_code: code.into() })
-    };
-    if setup.protocol != PROTOCOL_TEMPLATE_DISTRIBUTION {
-        return refusal(0, ERROR_UNSUPPORTED_PROTOCOL);
-    }
-    if !(setup.min_version..=setup.max_version).contains(&VERSION) {
-        return refusal(0, ERROR_PROTOCOL_VERSION_MISMATCH);
-    }
-    // The protocol defines no flags, so that none can be supported.
-    if setup.flags != 0 {
-        return refusal(setup.flags, ERROR_UNSUPPORTED_FEATURE_FLAGS);
-    }
-    None
 }
 
 /// Decodes a message; constraints without sigops are those of a client from before they existed.

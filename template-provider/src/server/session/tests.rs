@@ -4,22 +4,20 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use testkit::pair::{Ended, Pair};
+use testkit::scripted::ScriptedPeer;
 use wire::session::Session as _;
 use wire::sv2::codec::{Blob, List};
 use wire::sv2::frame::EncodedFrame;
 use wire::sv2::keys::AuthoritySecret;
-use wire::sv2::setup::PROTOCOL_MINING;
+use wire::sv2::setup::{
+    ERROR_PROTOCOL_VERSION_MISMATCH, ERROR_UNSUPPORTED_FEATURE_FLAGS, ERROR_UNSUPPORTED_PROTOCOL,
+    PROTOCOL_MINING, SetupConnectionError,
+};
 use wire::sv2::template::{ERROR_TEMPLATE_ID_NOT_FOUND, RequestTransactionData};
 
 use super::*;
 
 const UNIX_NOW: u32 = 1_700_000_000;
-
-/// A client that sends what the test says and notes what it gets.
-struct ScriptedClient {
-    link: Link,
-    received: VecDeque<Received>,
-}
 
 #[derive(Debug, PartialEq)]
 enum Received {
@@ -27,47 +25,15 @@ enum Received {
     Template(TemplateDistribution),
 }
 
-impl wire::session::Session for ScriptedClient {
-    type Command = EncodedFrame;
-    type Event = Received;
-
-    fn handle_bytes(&mut self, _now: Instant, bytes: &[u8]) -> Result<(), PeerError> {
-        self.link.receive(bytes)?;
-        while let Some(frame) = self.link.next_frame()? {
-            let message_type = frame.header.message_type;
-            self.received.push_back(match is_setup_message(message_type) {
-                true => Received::Setup(Setup::decode(message_type, &frame.payload)?),
-                false => {
-                    let message = TemplateDistribution::decode(message_type, &frame.payload)?;
-                    Received::Template(message)
-                }
-            });
-        }
-        Ok(())
-    }
-
-    fn handle_command(&mut self, _now: Instant, frame: EncodedFrame) -> Result<(), PeerError> {
-        self.link.send_frame(&frame, &[])
-    }
-
-    fn handle_timeout(&mut self, _now: Instant) -> Result<(), PeerError> {
-        Ok(())
-    }
-
-    fn poll_transmit(&mut self, out: &mut BytesMut) -> bool {
-        self.link.poll_transmit(out)
-    }
-
-    fn poll_event(&mut self) -> Option<Received> {
-        self.received.pop_front()
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
+fn read(frame: &Frame) -> Result<Received, DecodeError> {
+    let message_type = frame.header.message_type;
+    match is_setup_message(message_type) {
+        true => Setup::decode(message_type, &frame.payload).map(Received::Setup),
+        false => TemplateDistribution::decode(message_type, &frame.payload).map(Received::Template),
     }
 }
 
-type Peers = Pair<ScriptedClient, Session>;
+type Peers = Pair<ScriptedPeer<Received>, Session>;
 
 /// Both ends of a connection that was just made.
 fn connected() -> Peers {
@@ -78,7 +44,7 @@ fn connected() -> Peers {
     // A client takes whole blocks.
     let limits = LinkLimits { frame_bytes_max: 5_000_000, output_bytes_max: 1_000_000 };
     let link = Link::client(Some(key), limits, [2; 32], UNIX_NOW).unwrap();
-    let client = ScriptedClient { link, received: VecDeque::new() };
+    let client = ScriptedPeer::new(link, read);
     Pair::new(client, Session::new(identity, now, [3; 32], UNIX_NOW), now)
 }
 
