@@ -144,8 +144,8 @@ fn push_of(count: usize) -> Vec<u8> {
     }
 }
 
-/// True if one of the consensus-serialised `outputs` is a witness commitment; the magic within other
-/// data is none.
+/// True if one of the consensus-serialised `outputs` is a witness commitment; the magic within
+/// other data is none.
 fn holds_witness_commitment(mut outputs: &[u8]) -> bool {
     while let Ok(output) = TxOut::consensus_decode(&mut outputs) {
         let script = output.script_pubkey.as_bytes();

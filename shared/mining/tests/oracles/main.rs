@@ -9,11 +9,13 @@
 )]
 
 mod bench;
+mod blocks;
 mod coinbase;
 mod samples;
 mod script;
 mod shares;
 mod sri_channel;
+mod targets;
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
