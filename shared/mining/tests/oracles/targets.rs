@@ -177,7 +177,7 @@ fn sri_reads_the_hashrate_from_our_target_within_rounding() {
         let read = hash_rate_from_target(target.into(), shares).unwrap();
         let expected_hashes = hashrate * 60.0 / shares;
         let apart = (read / hashrate - 1.0).abs();
-        let rounding = shares / 6_000.0 + 1.0 / hashrate + 3.0 / expected_hashes + 1e-12;
+        let rounding = shares / 5_900.0 + 1.0 / hashrate + 3.0 / expected_hashes + 1e-12;
         prop_assert!(apart < rounding, "{hashrate} became {read}");
         Ok(())
     });
