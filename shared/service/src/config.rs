@@ -88,8 +88,8 @@ pub fn parse<T: DeserializeOwned>(
     }
 }
 
-/// The variables of `prefix`: full name, path to the setting, value. Sorted, so that the outcome does
-/// not depend on the order of the environment.
+/// The variables of `prefix`: full name, path to the setting, value. Sorted, so that the outcome
+/// does not depend on the order of the environment.
 fn overrides_of(
     prefix: &str,
     variables: impl IntoIterator<Item = (String, String)>,
