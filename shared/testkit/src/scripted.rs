@@ -18,7 +18,8 @@ pub struct ScriptedPeer<T> {
 }
 
 impl<T> ScriptedPeer<T> {
-    /// Speaks over `link`, a client's or a server's, and reads frames as the test wants to see them.
+    /// Speaks over `link`, a client's or a server's, and reads frames as the test wants to see
+    /// them.
     pub fn new(link: Link, read: fn(&Frame) -> Result<T, DecodeError>) -> Self {
         Self { link, read, received: VecDeque::new() }
     }

@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may say what it means")]
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use cpu_miner::pool::Event;
 use cpu_miner::sv2::{ChannelKind, Device, Start, Sv2Session};
 use cpu_miner::work::{MerkleSource, Share, Work};
@@ -13,9 +11,10 @@ use mining::target::Target;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use testkit::pair::{Ended, Pair};
-use wire::session::{PeerError, Session};
-use wire::sv2::codec::{Blob, Bytes32, List};
-use wire::sv2::frame::EncodedFrame;
+use testkit::scripted::ScriptedPeer;
+use wire::session::PeerError;
+use wire::sv2::codec::{Blob, Bytes32, DecodeError, List};
+use wire::sv2::frame::{EncodedFrame, Frame};
 use wire::sv2::keys::{AuthorityKey, AuthoritySecret, Sv2Url};
 use wire::sv2::link::{Link, LinkLimits};
 use wire::sv2::message::Message;
@@ -25,56 +24,21 @@ use wire::sv2::setup::{REQUIRES_STANDARD_JOBS, Setup, SetupConnectionSuccess, is
 
 const UNIX_NOW: u32 = 1_700_000_000;
 
-/// A pool without a will of its own.
-struct ScriptedPool {
-    link: Link,
-    heard: VecDeque<Heard>,
-}
-
 #[derive(Debug)]
 enum Heard {
     Setup(Setup),
     Mining(Mining),
 }
 
-impl Session for ScriptedPool {
-    type Command = EncodedFrame;
-    type Event = Heard;
-
-    fn handle_bytes(&mut self, _now: Instant, bytes: &[u8]) -> Result<(), PeerError> {
-        self.link.receive(bytes)?;
-        while let Some(frame) = self.link.next_frame()? {
-            let message_type = frame.header.message_type;
-            self.heard.push_back(match is_setup_message(message_type) {
-                true => Heard::Setup(Setup::decode(message_type, &frame.payload)?),
-                false => Heard::Mining(Mining::decode(message_type, &frame.payload)?),
-            });
-        }
-        Ok(())
-    }
-
-    fn handle_command(&mut self, _now: Instant, frame: EncodedFrame) -> Result<(), PeerError> {
-        self.link.send_frame(&frame, &[])
-    }
-
-    fn handle_timeout(&mut self, _now: Instant) -> Result<(), PeerError> {
-        Ok(())
-    }
-
-    fn poll_transmit(&mut self, out: &mut BytesMut) -> bool {
-        self.link.poll_transmit(out)
-    }
-
-    fn poll_event(&mut self) -> Option<Heard> {
-        self.heard.pop_front()
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
+fn read(frame: &Frame) -> Result<Heard, DecodeError> {
+    let message_type = frame.header.message_type;
+    match is_setup_message(message_type) {
+        true => Setup::decode(message_type, &frame.payload).map(Heard::Setup),
+        false => Mining::decode(message_type, &frame.payload).map(Heard::Mining),
     }
 }
 
-type Meeting = Pair<Sv2Session, ScriptedPool>;
+type Meeting = Pair<Sv2Session, ScriptedPeer<Heard>>;
 
 fn authority(seed: u64) -> AuthoritySecret {
     AuthoritySecret::generate(&mut StdRng::seed_from_u64(seed))
@@ -88,10 +52,7 @@ fn meet_with_key(kind: ChannelKind, expected: Option<AuthorityKey>) -> Meeting {
     let start = Start { seed: [1; 32], unix_now: UNIX_NOW, now, connection: 1 };
     let limits = LinkLimits { frame_bytes_max: 1 << 16, output_bytes_max: 1 << 20 };
     let identity = ServerIdentity { authority: authority(1), certificate_validity_seconds: 86_400 };
-    let pool = ScriptedPool {
-        link: Link::server(identity, limits, [2; 32], UNIX_NOW),
-        heard: VecDeque::new(),
-    };
+    let pool = ScriptedPeer::new(Link::server(identity, limits, [2; 32], UNIX_NOW), read);
     let mut pair = Pair::new(Sv2Session::new(device, start).unwrap(), pool, now);
     pair.drive();
     pair

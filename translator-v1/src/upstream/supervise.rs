@@ -12,7 +12,7 @@ use service::health::Health;
 use service::{clock, listen};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use wire::session::PeerError;
@@ -130,7 +130,7 @@ impl UpstreamHost {
                     Some(share) => drop(share),
                     None => return std::future::pending().await,
                 },
-                () = until(self.work_ends) => self.end_work(),
+                () = clock::until(self.work_ends) => self.end_work(),
             }
         }
     }
@@ -179,7 +179,7 @@ impl Host<UpstreamSession<Ticket>> for UpstreamHost {
                     let miners = *self.supervisor.miners.borrow_and_update();
                     return Some(Command::Miners(miners));
                 }
-                () = until(self.work_ends) => self.end_work(),
+                () = clock::until(self.work_ends) => self.end_work(),
             }
         }
     }
@@ -197,13 +197,5 @@ impl Host<UpstreamSession<Ticket>> for UpstreamHost {
             }
             Event::Verdict { ticket, verdict } => ticket.answer(verdict),
         }
-    }
-}
-
-/// Waits for a deadline; for ever if there is none.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
