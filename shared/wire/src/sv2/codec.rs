@@ -138,7 +138,7 @@ impl Wire for [u8; 32] {
     }
 }
 
-/// OPTION[T]: a sequence of zero or one elements.
+/// ``OPTION[T]``: a sequence of zero or one elements.
 impl<T: Wire> Wire for Option<T> {
     fn encode(&self, out: &mut BytesMut) {
         out.put_u8(u8::from(self.is_some()));
@@ -288,7 +288,7 @@ impl<const MAX: usize> Wire for Blob<MAX> {
     }
 }
 
-/// SEQ0_255[T], SEQ0_64K[T]: up to `MAX` elements.
+/// `SEQ0_255[T]`, `SEQ0_64K[T]`: up to `MAX` elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List<T, const MAX: usize>(Vec<T>);
 
