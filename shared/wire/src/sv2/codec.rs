@@ -138,7 +138,7 @@ impl Wire for [u8; 32] {
     }
 }
 
-/// ``OPTION[T]``: a sequence of zero or one elements.
+/// `OPTION[T]`: a sequence of zero or one elements.
 impl<T: Wire> Wire for Option<T> {
     fn encode(&self, out: &mut BytesMut) {
         out.put_u8(u8::from(self.is_some()));
