@@ -260,7 +260,7 @@ mod tests {
     }
 
     fn channel(target: Target) -> Channel {
-        Channel::new(ExtranonceAllocator::default().extended(8).unwrap(), target)
+        Channel::new(ExtranonceAllocator::new(1).extended(8, 0).unwrap(), target)
     }
 
     fn share(nonce: u32) -> Submission<'static> {
@@ -397,7 +397,7 @@ mod tests {
     fn a_standard_channel_mines_a_fixed_merkle_root() {
         let now = Instant::now();
         let mut channel =
-            Channel::new(ExtranonceAllocator::default().standard().unwrap(), Target::MAX);
+            Channel::new(ExtranonceAllocator::new(1).standard(0).unwrap(), Target::MAX);
         let job = job(3, HARD);
         channel.issue(1, &job, NTIME, now);
         let root = job.merkle_root([channel.extranonce_prefix(), &[]]);

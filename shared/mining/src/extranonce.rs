@@ -1,11 +1,11 @@
 //! Who searches where: extranonce prefixes, unique over all connections of a pool.
 //!
 //! A full extranonce has 12 bytes. A proxy gets 2 bytes of prefix and rolls 10; a device gets 4 and
-//! rolls 8; a standard channel has all 12 fixed. Proxies take their first two bytes from below,
-//! devices share first two bytes taken from above, so that no prefix is the start of another.
+//! rolls 8; a standard channel has all 12 fixed. The first bit tells proxies from devices, so that no
+//! prefix is the start of another, and neither can use up the other's room.
 //!
-//! A freed prefix is given out again only after the chain tip has moved: until then its former
-//! owner's shares could be submitted a second time under the new one.
+//! A freed prefix is given out again only with work of a later tip, three further on: on the same tip,
+//! or should the chain go back to it, its former owner's shares could be submitted a second time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,24 +19,30 @@ pub const PROXY_ROLLABLE_BYTES: usize = EXTRANONCE_BYTES - PROXY_PREFIX_BYTES;
 
 const PROXY_PREFIX_BYTES: usize = 2;
 const DEVICE_PREFIX_BYTES: usize = 4;
-/// Devices that share the first two bytes.
-const DEVICES_IN_A_BLOCK: u32 = 1 << 16;
-/// Values of the first two bytes.
-const BLOCKS: u32 = 1 << 16;
+/// Proxies at a time: the first bit of their two bytes is 0.
+const PROXIES: u32 = 1 << 15;
+/// Devices at a time: the first bit of their four bytes is 1.
+const DEVICES: u32 = 1 << 31;
+/// Tips that must pass before a prefix is used again: as many as a channel remembers shares of.
+const REUSE_AFTER_TIPS: u64 = 3;
 
 /// Hands out prefixes. Cheap to clone; all clones are one. Its lock is taken when channels open and
 /// close, never for a share.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ExtranonceAllocator {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// Counts tip changes.
     epoch: u64,
     proxies: Ids,
     devices: Ids,
+    /// Prefixes in use.
+    live: usize,
+    /// The most that may be.
+    live_max: usize,
 }
 
 /// Numbers from 0 up, with those to be used again in the order in which they became free.
@@ -49,7 +55,7 @@ struct Ids {
 impl Ids {
     fn take(&mut self, epoch: u64, limit: u32) -> Option<u32> {
         if let Some((freed_in, id)) = self.freed.front().copied()
-            && freed_in < epoch
+            && freed_in.saturating_add(REUSE_AFTER_TIPS) <= epoch
         {
             self.freed.pop_front();
             return Some(id);
@@ -59,13 +65,6 @@ impl Ids {
             self.next += 1;
             id
         })
-    }
-}
-
-impl State {
-    /// Blocks that devices have begun, counted from above.
-    fn device_blocks(&self) -> u32 {
-        self.devices.next.div_ceil(DEVICES_IN_A_BLOCK)
     }
 }
 
@@ -85,40 +84,47 @@ enum Kind {
 }
 
 impl ExtranonceAllocator {
-    /// A prefix for an extended channel that needs at least `rollable` bytes; `None` if nobody gets
-    /// so many or all are in use.
-    pub fn extended(&self, rollable: usize) -> Option<ExtranoncePrefix> {
+    /// At most `live_max` prefixes are in use at a time.
+    pub fn new(live_max: usize) -> Self {
+        let (proxies, devices) = (Ids::default(), Ids::default());
+        let state = State { epoch: 0, proxies, devices, live: 0, live_max };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// A prefix for an extended channel that needs at least `rollable` bytes and will work on the tip
+    /// of `epoch`; `None` if nobody gets so many or all are in use.
+    pub fn extended(&self, rollable: usize, epoch: u64) -> Option<ExtranoncePrefix> {
         match rollable {
-            0..=DEVICE_ROLLABLE_BYTES => self.take(Kind::Device),
-            _ if rollable <= PROXY_ROLLABLE_BYTES => self.take(Kind::Proxy),
+            0..=DEVICE_ROLLABLE_BYTES => self.take(Kind::Device, epoch),
+            _ if rollable <= PROXY_ROLLABLE_BYTES => self.take(Kind::Proxy, epoch),
             _ => None,
         }
     }
 
-    /// The whole extranonce of a standard channel; `None` if all are in use.
-    pub fn standard(&self) -> Option<ExtranoncePrefix> {
-        self.take(Kind::Standard)
+    /// The whole extranonce of a standard channel that will work on the tip of `epoch`; `None` if all
+    /// are in use.
+    pub fn standard(&self, epoch: u64) -> Option<ExtranoncePrefix> {
+        self.take(Kind::Standard, epoch)
     }
 
-    /// Notes that the tip moved: prefixes freed before may be used again.
-    pub fn tip_moved(&self) {
-        self.lock().epoch += 1;
-    }
-
-    fn take(&self, kind: Kind) -> Option<ExtranoncePrefix> {
+    /// Notes that the tip moved, and gives the epoch of the new one.
+    pub fn tip_moved(&self) -> u64 {
         let mut state = self.lock();
-        let epoch = state.epoch;
+        state.epoch += 1;
+        state.epoch
+    }
+
+    /// `epoch` is that of the work that the taker has: it may lag behind the newest.
+    fn take(&self, kind: Kind, epoch: u64) -> Option<ExtranoncePrefix> {
+        let mut state = self.lock();
+        if state.live >= state.live_max {
+            return None;
+        }
         let id = match kind {
-            Kind::Proxy => {
-                let limit = BLOCKS - state.device_blocks();
-                state.proxies.take(epoch, limit)
-            }
-            Kind::Device | Kind::Standard => {
-                let blocks = BLOCKS - state.proxies.next;
-                let limit = blocks.saturating_mul(DEVICES_IN_A_BLOCK);
-                state.devices.take(epoch, limit)
-            }
+            Kind::Proxy => state.proxies.take(epoch, PROXIES),
+            Kind::Device | Kind::Standard => state.devices.take(epoch, DEVICES),
         }?;
+        state.live += 1;
         Some(ExtranoncePrefix { state: Arc::clone(&self.state), kind, id })
     }
 
@@ -131,18 +137,14 @@ impl ExtranonceAllocator {
 impl ExtranoncePrefix {
     /// The bytes, in the order in which they stand in the coinbase.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let (low, high) = (self.id % DEVICES_IN_A_BLOCK, self.id / DEVICES_IN_A_BLOCK);
-        match self.kind {
-            Kind::Proxy => low.to_be_bytes().into_iter().skip(2).collect(),
-            Kind::Device | Kind::Standard => {
-                let block = (BLOCKS - 1) - high;
-                let mut bytes = ((block << 16) | low).to_be_bytes().to_vec();
-                if self.kind == Kind::Standard {
-                    bytes.resize(EXTRANONCE_BYTES, 0);
-                }
-                bytes
-            }
+        let mut bytes = match self.kind {
+            Kind::Proxy => self.id.to_be_bytes().into_iter().skip(2).collect(),
+            Kind::Device | Kind::Standard => (DEVICES | self.id).to_be_bytes().to_vec(),
+        };
+        if self.kind == Kind::Standard {
+            bytes.resize(EXTRANONCE_BYTES, 0);
         }
+        bytes
     }
 
     /// Bytes that the miner may roll.
@@ -164,6 +166,7 @@ impl Drop for ExtranoncePrefix {
             Kind::Device | Kind::Standard => &mut state.devices,
         };
         ids.freed.push_back((epoch, self.id));
+        state.live = state.live.saturating_sub(1);
     }
 }
 
@@ -171,25 +174,30 @@ impl Drop for ExtranoncePrefix {
 mod tests {
     use super::*;
 
+    fn allocator() -> ExtranonceAllocator {
+        ExtranonceAllocator::new(usize::MAX)
+    }
+
     #[test]
     fn prefix_and_rollable_bytes_always_add_up() {
-        let all = ExtranonceAllocator::default();
-        for prefix in [all.extended(2), all.extended(8), all.extended(10), all.standard()] {
+        let all = allocator();
+        for prefix in [all.extended(2, 0), all.extended(8, 0), all.extended(10, 0), all.standard(0)]
+        {
             let prefix = prefix.unwrap();
             let whole = prefix.to_bytes().len() + prefix.rollable_bytes();
             assert_eq!(whole, EXTRANONCE_BYTES);
         }
-        assert!(all.extended(11).is_none());
+        assert!(all.extended(11, 0).is_none());
     }
 
     #[test]
     fn no_prefix_is_the_start_of_another() {
-        let all = ExtranonceAllocator::default();
+        let all = allocator();
         let held: Vec<_> = (0..300)
             .map(|index| match index % 3 {
-                0 => all.extended(10).unwrap(),
-                1 => all.extended(8).unwrap(),
-                _ => all.standard().unwrap(),
+                0 => all.extended(10, 0).unwrap(),
+                1 => all.extended(8, 0).unwrap(),
+                _ => all.standard(0).unwrap(),
             })
             .collect();
         let bytes: Vec<_> = held.iter().map(ExtranoncePrefix::to_bytes).collect();
@@ -201,20 +209,41 @@ mod tests {
     }
 
     #[test]
-    fn a_freed_prefix_is_used_again_only_after_the_tip_moved() {
-        let all = ExtranonceAllocator::default();
-        let first = all.extended(8).unwrap().to_bytes();
-        assert_ne!(all.extended(8).unwrap().to_bytes(), first);
-        all.tip_moved();
-        assert_eq!(all.extended(8).unwrap().to_bytes(), first);
+    fn a_freed_prefix_is_used_again_only_three_tips_later() {
+        let all = allocator();
+        let first = all.extended(8, 0).unwrap().to_bytes();
+        for _ in 0..2 {
+            let epoch = all.tip_moved();
+            assert_ne!(all.extended(8, epoch).unwrap().to_bytes(), first);
+        }
+        let epoch = all.tip_moved();
+        assert_eq!(all.extended(8, epoch).unwrap().to_bytes(), first);
     }
 
     #[test]
-    fn proxies_run_out_where_devices_begin() {
-        let all = ExtranonceAllocator::default();
-        let _device = all.extended(8).unwrap();
-        let proxies: Vec<_> = std::iter::from_fn(|| all.extended(10)).collect();
-        assert_eq!(proxies.len(), 65_535);
-        assert!(all.extended(8).is_some(), "devices still have their block");
+    fn a_taker_that_is_behind_gets_no_prefix_that_was_used_on_its_tip() {
+        let all = allocator();
+        let first = all.extended(8, 0).unwrap().to_bytes();
+        for _ in 0..9 {
+            all.tip_moved();
+        }
+        assert_ne!(all.extended(8, 0).unwrap().to_bytes(), first);
+    }
+
+    #[test]
+    fn proxies_and_devices_do_not_take_each_others_room() {
+        let all = allocator();
+        let proxies: Vec<_> = std::iter::from_fn(|| all.extended(10, 0)).collect();
+        assert_eq!(proxies.len(), 32_768);
+        assert!(all.extended(8, 0).is_some());
+    }
+
+    #[test]
+    fn no_more_are_in_use_than_the_limit_allows() {
+        let all = ExtranonceAllocator::new(2);
+        let (first, _second) = (all.extended(8, 0).unwrap(), all.standard(0).unwrap());
+        assert!(all.extended(8, 0).is_none());
+        drop(first);
+        assert!(all.extended(8, 0).is_some());
     }
 }

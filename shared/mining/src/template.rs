@@ -44,6 +44,14 @@ pub struct ChainTip {
     pub target: Target,
 }
 
+impl ChainTip {
+    /// True if work for the one is work for the other: same block, same difficulty. The time at which
+    /// it was announced does not matter.
+    pub fn is_same_work(&self, other: &Self) -> bool {
+        (self.hash, self.nbits, self.target) == (other.hash, other.nbits, other.target)
+    }
+}
+
 impl Template {
     /// The height that the BIP34 prefix states: a script number push, or OP_1 to OP_16.
     pub fn height(&self) -> Option<u32> {

@@ -96,18 +96,13 @@ impl Vardiff {
         self.judge(now)
     }
 
-    /// To be called at `next_check`: gives a new target if silence or a whole window asks for it.
+    /// To be called every few seconds: gives a new target if silence or a whole window asks for it.
     pub fn check(&mut self, now: Instant) -> Option<Target> {
         if now < self.next_check {
             return None;
         }
         self.next_check = now + CHECK_INTERVAL;
         self.judge(now)
-    }
-
-    /// When `check` wants to be called.
-    pub fn next_check(&self) -> Instant {
-        self.next_check
     }
 
     fn judge(&mut self, now: Instant) -> Option<Target> {

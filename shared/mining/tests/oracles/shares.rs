@@ -33,7 +33,7 @@ use crate::script::{JobChoice, Share, Size, Step, script};
 fn agree_with_sri(allocate: fn(&ExtranonceAllocator) -> Option<ExtranoncePrefix>, words: &[&str]) {
     let heard = RefCell::new(BTreeMap::<_, u32>::new());
     property((0..50_usize, script()), |(others, steps)| {
-        let all = ExtranonceAllocator::default();
+        let all = ExtranonceAllocator::new(64);
         let _others: Vec<_> = (0..others).map(|_| allocate(&all).unwrap()).collect();
         let mut bench = Bench::new(allocate(&all).unwrap());
         for step in &steps {
@@ -66,23 +66,23 @@ const WORDS: [&str; 10] = [
 #[test]
 fn shares_of_a_device_are_judged_as_sri_does() {
     let words = [&WORDS[..], &["size", "size first"]].concat();
-    agree_with_sri(|all| all.extended(8), &words);
+    agree_with_sri(|all| all.extended(8, 0), &words);
 }
 
 #[test]
 fn shares_of_a_proxy_are_judged_as_sri_does() {
     let words = [&WORDS[..], &["size", "size first"]].concat();
-    agree_with_sri(|all| all.extended(10), &words);
+    agree_with_sri(|all| all.extended(10, 0), &words);
 }
 
 #[test]
 fn shares_of_a_standard_channel_are_judged_as_sri_does() {
-    agree_with_sri(ExtranonceAllocator::standard, &WORDS);
+    agree_with_sri(|all| all.standard(0), &WORDS);
 }
 
 /// A device's channel on both sides after one template.
 fn simple_bench(nbits: u32) -> Bench {
-    let mut bench = Bench::new(ExtranonceAllocator::default().extended(8).unwrap());
+    let mut bench = Bench::new(ExtranonceAllocator::new(64).extended(8, 0).unwrap());
     bench.play(&simple_tip(nbits)).unwrap();
     bench
 }

@@ -32,8 +32,6 @@ pub const ERROR_INVALID_JOB_ID: &str = "invalid-job-id";
 pub const ERROR_DUPLICATE_SHARE: &str = "duplicate-share";
 /// `SubmitShares.Error`: the extranonce has another size than the channel.
 pub const ERROR_BAD_EXTRANONCE_SIZE: &str = "bad-extranonce-size";
-/// `SubmitShares.Error`: the job does not allow version rolling.
-pub const ERROR_VERSION_ROLLING_NOT_ALLOWED: &str = "version-rolling-not-allowed";
 /// `SubmitShares.Error`: version bits outside BIP323 were changed.
 pub const ERROR_INVALID_NON_ROLLABLE_VERSION_BIT: &str = "invalid-non-rollable-version-bit";
 /// `SubmitShares.Error`: nTime outside what the job allows.
