@@ -59,7 +59,10 @@ impl ConfigError {
 pub fn load<T: DeserializeOwned>(path: &Path, prefix: &str) -> Result<T, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
-    parse(path, &text, prefix, std::env::vars())
+    // A variable that is no UTF-8 is none of ours.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    parse(path, &text, prefix, variables)
 }
 
 /// As `load`, with the text and the variables given.

@@ -60,6 +60,10 @@ pub async fn drive<S: Session>(
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut output = BytesMut::new();
     let ended = run(session, host, &mut reader, &mut writer, &mut output).await;
+    // What the session has to say to the program does not wait for a peer that does not read.
+    while let Some(event) = session.poll_event() {
+        host.take_event(event).await;
+    }
     // The last words, an error message for instance, are worth a moment.
     while session.poll_transmit(&mut output) {}
     let flush = async {
@@ -67,9 +71,6 @@ pub async fn drive<S: Session>(
         writer.shutdown().await
     };
     let _ = timeout(FLUSH_MAX, flush).await;
-    while let Some(event) = session.poll_event() {
-        host.take_event(event).await;
-    }
     ended
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -19,10 +20,15 @@ const BACKLOG: i32 = 4096;
 /// After a failed accept (no file descriptors left, say) the loop waits so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A neighbour that does not take a connection within this, name look-up included, is not there.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// A silent peer is asked for a sign of life after this, so that one that lost its line is noticed.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// And again after each of these, three times.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// A peer that has bytes to acknowledge and does not is gone after this: the kernel asks for no sign of
+/// life then.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 
 /// Binds `address` (`HOST:PORT`).
 pub async fn bind(address: &str) -> io::Result<TcpListener> {
@@ -40,7 +46,9 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
 
 /// Connects to `address` (`HOST:PORT`), as a neighbour that is written to at once and missed soon.
 pub async fn connect(address: &str) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+    let stream = timeout(CONNECT_MAX, TcpStream::connect(address))
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer to the connect"))??;
     prepare(&stream)?;
     Ok(stream)
 }
@@ -51,7 +59,9 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(3);
-    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
 }
 
 /// Accepts until `shutdown`, at most `connections_max` at a time; further peers wait in the
