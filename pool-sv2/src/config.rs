@@ -81,7 +81,8 @@ impl VardiffConfig {
 impl Config {
     /// Checks what the types cannot.
     pub fn check(&self) -> Result<(), ConfigError> {
-        Payout::from_config(&self.payout)?;
+        Payout::from_config(&self.payout, [0; 4])?;
+        self.limits.check()?;
         self.vardiff.policy()?;
         if self.template_provider.is_empty() {
             let remedy = "name at least one [[template_provider]]: without it there is no work";

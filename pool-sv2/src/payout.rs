@@ -70,7 +70,10 @@ pub struct Payout {
 
 impl Payout {
     /// Reads the settings, which must name exactly one destination on their network.
-    pub fn from_config(config: &PayoutConfig) -> Result<Self, ConfigError> {
+    ///
+    /// `instance` makes the coinbases of this start of the pool its own: shares of an earlier start, or
+    /// of a second pool with the same settings, are never shares of this one.
+    pub fn from_config(config: &PayoutConfig, instance: [u8; 4]) -> Result<Self, ConfigError> {
         let tag = config.coinbase_tag.as_bytes();
         if tag.len() > TAG_BYTES_MAX {
             let remedy = format!("{} bytes are too long; {TAG_BYTES_MAX} fit", tag.len());
@@ -89,10 +92,10 @@ impl Payout {
                 ));
             }
         };
-        Ok(Self { script, tag: Bytes::copy_from_slice(tag) })
+        Ok(Self { script, tag: [tag, &instance].concat().into() })
     }
 
-    /// The tag for the coinbase.
+    /// The tag for the coinbase, and behind it what makes this start of the pool its own.
     pub fn tag(&self) -> &[u8] {
         &self.tag
     }
@@ -153,7 +156,7 @@ mod tests {
     fn an_address_pays_its_script() {
         let address = Some(REGTEST.to_owned());
         let config = PayoutConfig { address, ..config(NetworkName::Regtest) };
-        let payout = Payout::from_config(&config).unwrap();
+        let payout = Payout::from_config(&config, [0; 4]).unwrap();
         let outputs = payout.outputs(7);
         assert_eq!(outputs.len(), 1);
         assert_eq!(outputs[0].value, 7);
@@ -162,20 +165,29 @@ mod tests {
     }
 
     #[test]
+    fn two_starts_with_the_same_settings_have_different_coinbases() {
+        let config = PayoutConfig { script: Some("51".to_owned()), ..config(NetworkName::Regtest) };
+        let first = Payout::from_config(&config, [1; 4]).unwrap();
+        let second = Payout::from_config(&config, [2; 4]).unwrap();
+        assert_ne!(first.tag(), second.tag());
+        assert!(first.tag().starts_with(b"/Adit/"));
+    }
+
+    #[test]
     fn an_address_of_another_network_is_refused() {
         let address = Some(MAINNET.to_owned());
         let config = PayoutConfig { address, ..config(NetworkName::Regtest) };
-        let error = Payout::from_config(&config).unwrap_err().to_string();
+        let error = Payout::from_config(&config, [0; 4]).unwrap_err().to_string();
         assert!(error.contains("payout.network"), "{error}");
     }
 
     #[test]
     fn a_missing_or_double_destination_is_refused() {
-        assert!(Payout::from_config(&config(NetworkName::Mainnet)).is_err());
+        assert!(Payout::from_config(&config(NetworkName::Mainnet), [0; 4]).is_err());
         let address = Some(MAINNET.to_owned());
         let script = Some("51".to_owned());
         let both = PayoutConfig { address, script, ..config(NetworkName::Mainnet) };
-        assert!(Payout::from_config(&both).is_err());
+        assert!(Payout::from_config(&both, [0; 4]).is_err());
     }
 
     #[test]
@@ -183,20 +195,20 @@ mod tests {
         let key = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
         let descriptor = Some(format!("pkh({key})"));
         let single = PayoutConfig { descriptor, ..config(NetworkName::Mainnet) };
-        assert_eq!(Payout::from_config(&single).unwrap().reserved_sigops(), 4);
+        assert_eq!(Payout::from_config(&single, [0; 4]).unwrap().reserved_sigops(), 4);
         let xpub = concat!(
             "xpub661MyMwAqRbcFtXgS5sYJABqqG9YLmC4Q1Rdap9gSE8NqtwybGhePY2gZ29ESFjqJoCu1Rupj",
             "e8YtGqsefD265TMg7usUDFdp6W1EGMcet8"
         );
         let descriptor = Some(format!("wpkh({xpub}/*)"));
         let wildcard = PayoutConfig { descriptor, ..config(NetworkName::Mainnet) };
-        assert!(Payout::from_config(&wildcard).is_err());
+        assert!(Payout::from_config(&wildcard, [0; 4]).is_err());
     }
 
     #[test]
     fn a_template_that_leaves_nothing_gets_no_output() {
         let script = Some("51".to_owned());
         let payout = PayoutConfig { script, ..config(NetworkName::Mainnet) };
-        assert!(Payout::from_config(&payout).unwrap().outputs(0).is_empty());
+        assert!(Payout::from_config(&payout, [0; 4]).unwrap().outputs(0).is_empty());
     }
 }

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mining::target::Hashes;
 use tokio::sync::{mpsc, watch};
 
-/// Batches that may wait for the ledger. Connections that find it full are not read until it
-/// drains.
-const QUEUE_MAX: usize = 4_096;
+/// Batches that may wait for the ledger. A connection that finds it full keeps its shares until
+/// there is room, and goes on with everything else.
+pub(crate) const QUEUE_MAX: usize = 4_096;
 
 /// An accepted share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +37,9 @@ pub struct Batch {
 pub fn queue() -> (ShareSender, ShareQueue) {
     let (sender, batches) = mpsc::channel(QUEUE_MAX);
     let durable = watch::Sender::new(0);
-    let receiver = durable.subscribe();
+    let watermark = Watermark(durable.subscribe());
     let next_ticket = Arc::new(AtomicU64::new(0));
-    let sender = ShareSender { batches: sender, next_ticket, durable: receiver };
+    let sender = ShareSender { batches: sender, next_ticket, watermark };
     (sender, ShareQueue { batches, durable, early: BTreeSet::new() })
 }
 
@@ -48,8 +48,12 @@ pub fn queue() -> (ShareSender, ShareQueue) {
 pub struct ShareSender {
     batches: mpsc::Sender<Batch>,
     next_ticket: Arc<AtomicU64>,
-    durable: watch::Receiver<u64>,
+    watermark: Watermark,
 }
+
+/// What a connection looks at to know which of its shares are durable.
+#[derive(Debug, Clone)]
+pub struct Watermark(watch::Receiver<u64>);
 
 impl ShareSender {
     /// Hands over all of `shares` once there is room, and gives their ticket; `None` if the ledger
@@ -61,14 +65,21 @@ impl ShareSender {
         Some(ticket)
     }
 
+    /// The ledger's word on what was sent.
+    pub fn watermark(&self) -> Watermark {
+        self.watermark.clone()
+    }
+}
+
+impl Watermark {
     /// Every ticket below this is durable.
     pub fn durable(&mut self) -> u64 {
-        *self.durable.borrow_and_update()
+        *self.0.borrow_and_update()
     }
 
     /// Waits until the watermark has moved; never ends if the ledger is gone.
     pub async fn moved(&mut self) {
-        if self.durable.changed().await.is_err() {
+        if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -115,11 +126,12 @@ mod tests {
 
     #[test]
     fn the_watermark_waits_for_a_batch_that_was_overtaken() {
-        let (mut sender, mut queue) = queue();
+        let (sender, mut queue) = queue();
+        let mut watermark = sender.watermark();
         queue.publish(&[batch(1), batch(2)]);
-        assert_eq!(sender.durable(), 0);
+        assert_eq!(watermark.durable(), 0);
         queue.publish(&[batch(0)]);
-        assert_eq!(sender.durable(), 3);
+        assert_eq!(watermark.durable(), 3);
     }
 
     #[tokio::test]

@@ -15,6 +15,8 @@ use wire::sv2::mining::{NewExtendedMiningJob, SetNewPrevHash};
 pub struct Work {
     /// The newest job; its tip is the chain tip.
     pub job: Arc<Job>,
+    /// Counts tips: a channel that is opened with this work gets no extranonce that was used on it.
+    pub tip_epoch: u64,
     /// Where nTime of this job starts, seconds since 1970.
     pub ntime: u32,
     /// When `ntime` was right: nTime of a job that is sent later starts later.
@@ -35,7 +37,12 @@ pub struct DoesNotFit;
 impl Work {
     /// Serialises the frames of `job`. Channel and job ids are 0 in them and are set as they are
     /// sent.
-    pub fn new(job: Arc<Job>, unix_now: u32, now: Instant) -> Result<Self, DoesNotFit> {
+    pub fn new(
+        job: Arc<Job>,
+        tip_epoch: u64,
+        unix_now: u32,
+        now: Instant,
+    ) -> Result<Self, DoesNotFit> {
         let ntime = job.tip.header_timestamp.max(unix_now);
         let future = extended_job(&job, None).ok_or(DoesNotFit)?;
         let active = NewExtendedMiningJob { min_ntime: Some(ntime), ..future.clone() };
@@ -47,6 +54,7 @@ impl Work {
             nbits: job.tip.nbits,
         };
         Ok(Self {
+            tip_epoch,
             ntime,
             made_at: now,
             future_job: EncodedFrame::new(&future),

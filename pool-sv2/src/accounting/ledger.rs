@@ -3,7 +3,7 @@
 //! The writer appends what has gathered, syncs the file once, and says so for all of it. A disk
 //! that fails stops acknowledgements, loudly, and nothing else.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -55,27 +55,32 @@ impl Ledger {
     }
 
     /// Writes until every sender is gone; what was handed over by then is durable.
-    pub fn run(mut self, mut queue: ShareQueue) {
+    ///
+    /// `report` hears when the file cannot be written, and when it can again.
+    pub fn run(mut self, mut queue: ShareQueue, report: &dyn Fn(Result<(), String>)) {
+        report(Ok(()));
         while let Some(first) = queue.wait() {
             std::thread::sleep(self.interval);
             let mut batches = vec![first];
             batches.extend(std::iter::from_fn(|| queue.take()));
-            self.commit(&lines(&batches));
+            self.commit(&lines(&batches), report);
             queue.publish(&batches);
         }
     }
 
     /// Returns when `text` is on the disk, however long that takes.
-    fn commit(&mut self, text: &[u8]) {
+    fn commit(&mut self, text: &[u8], report: &dyn Fn(Result<(), String>)) {
         let mut failures = 0_u64;
         while let Err(error) = self.try_commit(text) {
             failures += 1;
+            report(Err(error.to_string()));
             error!(file = %self.path.display(), %error, failures,
                 "share log not written: no share is acknowledged until it can be");
             std::thread::sleep(RETRY);
         }
         if failures > 0 {
             info!(file = %self.path.display(), "share log written again");
+            report(Ok(()));
         }
     }
 
@@ -106,6 +111,14 @@ fn open_log(path: &Path) -> io::Result<(File, u64)> {
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    // Two writers would cut off each other's lines.
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::other("another pool has it open"),
+        TryLockError::Error(error) => error,
+    })?;
+    // A file that was just made is durable when its folder is.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
     let length = whole_lines(&mut file)?;
     let found = file.metadata()?.len();
     if found > length {
@@ -153,14 +166,15 @@ mod tests {
     fn what_is_acknowledged_is_in_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
-        let (mut sender, queue) = queue();
+        let (sender, queue) = queue();
+        let mut watermark = sender.watermark();
         let ledger = Ledger::open(&config).unwrap();
-        let writer = std::thread::spawn(move || ledger.run(queue));
+        let writer = std::thread::spawn(move || ledger.run(queue, &drop));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let text = runtime.block_on(async {
             let ticket = sender.send(&mut vec![share("a b"), share("c")]).await.unwrap();
-            while sender.durable() <= ticket {
-                sender.moved().await;
+            while watermark.durable() <= ticket {
+                watermark.moved().await;
             }
             fs::read_to_string(&config.ledger_file).unwrap()
         });
@@ -168,6 +182,15 @@ mod tests {
         assert!(text.lines().next().unwrap().ends_with(" 7 a b"), "{text}");
         drop(sender);
         writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_log_that_another_pool_has_open_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let _first = Ledger::open(&config).unwrap();
+        let error = Ledger::open(&config).err().unwrap().to_string();
+        assert!(error.contains("another pool"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use mining::share::Solution;
 use mining::target::{Hashes, Target};
 use mining::vardiff::{Vardiff, VardiffPolicy};
 use serde::Deserialize;
+use service::config::ConfigError;
 use wire::session::Timers;
 use wire::sv2::link::{Link, LinkLimits};
 
@@ -20,11 +21,15 @@ use super::request::OpenRequest;
 use crate::shares::ShareRecord;
 use crate::work::Work;
 
-/// What the link may hold. A custom job is the largest message that a miner can send; a miner that
-/// lets a megabyte pile up does not read.
-pub const LIMITS: LinkLimits = LinkLimits { frame_bytes_max: 1 << 17, output_bytes_max: 1 << 20 };
+/// What the link may hold. A custom job is the largest message that a miner can send; what
+/// all channels of a connection are sent at once fits into four megabytes, and a miner that lets more
+/// pile up does not read.
+pub const LIMITS: LinkLimits = LinkLimits { frame_bytes_max: 1 << 17, output_bytes_max: 4 << 20 };
 /// Handshake and setup must be done within this; a miner does both in two round trips.
 const SETUP_MAX: Duration = Duration::from_secs(10);
+
+/// The most that a limit can be set to.
+const LIMIT_MAX: usize = 10_000_000;
 
 /// `[limits]` of the config.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +37,8 @@ const SETUP_MAX: Duration = Duration::from_secs(10);
 pub struct Limits {
     /// Connections at a time; further ones wait.
     pub connections_max: usize,
+    /// Channels on all connections; further ones are refused.
+    pub channels_max: usize,
     /// Channels on one connection; further ones are refused.
     pub channels_per_connection_max: usize,
     /// How long miners keep their work when no template provider is there, in seconds; then they
@@ -43,8 +50,26 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 20_000,
-            channels_per_connection_max: 16_384,
+            channels_max: 200_000,
+            channels_per_connection_max: 4_096,
             work_without_provider_seconds: 180,
+        }
+    }
+}
+
+impl Limits {
+    /// Checks what the types cannot.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("limits.connections_max", self.connections_max),
+            ("limits.channels_max", self.channels_max),
+            ("limits.channels_per_connection_max", self.channels_per_connection_max),
+        ];
+        match limits.into_iter().find(|(_, limit)| !(1..=LIMIT_MAX).contains(limit)) {
+            Some((field, _)) => {
+                Err(ConfigError::unusable(field, format!("must be from 1 to {LIMIT_MAX}")))
+            }
+            None => Ok(()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mining::channel::Channel;
-use mining::extranonce::PROXY_ROLLABLE_BYTES;
+use mining::extranonce::{DEVICE_ROLLABLE_BYTES, PROXY_ROLLABLE_BYTES};
 use mining::target::Target;
 use mining::vardiff::Vardiff;
 use tracing::{debug, info};
@@ -23,6 +23,8 @@ use wire::sv2::mining::{
 use super::connection::{Downstream, GROUP_CHANNEL_ID, OpenChannel};
 use super::request::{Kind, OpenRequest};
 
+/// Proxy-sized extranonces on one connection: a proxy needs one, and there are few of them.
+const PROXY_CHANNELS_MAX: usize = 64;
 /// Requests that may wait for the first work.
 const WAITING_MAX: usize = 64;
 
@@ -83,8 +85,9 @@ impl Downstream {
 
     fn allocate(&self, kind: Kind) -> Result<mining::extranonce::ExtranoncePrefix, Refusal> {
         let extranonces = &self.settings.extranonces;
+        let epoch = self.work.as_ref().map_or(0, |work| work.tip_epoch);
         let prefix = match kind {
-            Kind::Standard => extranonces.standard(),
+            Kind::Standard => extranonces.standard(epoch),
             Kind::Extended { .. } if self.standard_jobs_only() => {
                 return Err(Refusal::Answer(ERROR_EXTENDED_CHANNELS_NOT_SUPPORTED));
             }
@@ -92,10 +95,18 @@ impl Downstream {
                 if min_extranonce_bytes > PROXY_ROLLABLE_BYTES {
                     return Err(Refusal::Answer(ERROR_MIN_EXTRANONCE_SIZE_TOO_LARGE));
                 }
-                extranonces.extended(min_extranonce_bytes)
+                if min_extranonce_bytes > DEVICE_ROLLABLE_BYTES && self.has_all_proxy_channels() {
+                    return Err(Refusal::Answer(ERROR_CHANNEL_CAPACITY_EXHAUSTED));
+                }
+                extranonces.extended(min_extranonce_bytes, epoch)
             }
         };
         prefix.ok_or(Refusal::Answer(ERROR_CHANNEL_CAPACITY_EXHAUSTED))
+    }
+
+    fn has_all_proxy_channels(&self) -> bool {
+        let is_proxys = |open: &&OpenChannel| open.channel.rollable_bytes() == PROXY_ROLLABLE_BYTES;
+        self.channels.values().filter(is_proxys).count() >= PROXY_CHANNELS_MAX
     }
 
     fn answer_open(

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mining::share::Solution;
 use service::clock;
 use service::driver::{Host, drive};
 use tokio::net::TcpStream;
@@ -17,11 +16,8 @@ use wire::sv2::noise::ServerIdentity;
 
 use super::connection::{Command, Downstream, Event, LIMITS, Settings};
 use crate::blocks::Solutions;
-use crate::shares::{ShareRecord, ShareSender};
+use crate::shares::{ShareRecord, ShareSender, Watermark};
 use crate::work::Work;
-
-/// Shares that are handed to the ledger together at the most.
-const BATCH_MAX: usize = 256;
 
 /// What every connection is given. Cheap to clone.
 #[derive(Clone)]
@@ -65,9 +61,10 @@ impl Service {
 
 struct MinerHost {
     service: Service,
+    watermark: Watermark,
     /// True until the session has been given the work that was there when it began.
     is_new: bool,
-    /// Accepted and not yet handed to the ledger.
+    /// Accepted and not yet handed to the ledger. The session limits how many there can be.
     batch: Vec<ShareRecord>,
     /// Handed over and not yet durable: ticket and number of shares.
     tickets: VecDeque<(u64, usize)>,
@@ -75,23 +72,20 @@ struct MinerHost {
 
 impl MinerHost {
     fn new(service: Service) -> Self {
-        Self { service, is_new: true, batch: Vec::new(), tickets: VecDeque::new() }
+        let watermark = service.shares.watermark();
+        Self { service, watermark, is_new: true, batch: Vec::new(), tickets: VecDeque::new() }
     }
 
-    /// Cancel-safe: what is not handed over stays.
+    /// Hands the last shares over when the connection has ended; waits for room.
     async fn hand_over(&mut self) {
-        if self.batch.is_empty() {
-            return;
-        }
-        let count = self.batch.len();
-        if let Some(ticket) = self.service.shares.send(&mut self.batch).await {
-            self.tickets.push_back((ticket, count));
+        if !self.batch.is_empty() {
+            self.service.shares.send(&mut self.batch).await;
         }
     }
 
     /// How many more of the oldest shares are durable.
     fn take_committed(&mut self) -> usize {
-        let durable = self.service.shares.durable();
+        let durable = self.watermark.durable();
         let mut committed = 0;
         while let Some((ticket, count)) = self.tickets.front().copied()
             && ticket < durable
@@ -105,15 +99,12 @@ impl MinerHost {
     fn take_work(&mut self) -> Option<Command> {
         self.service.work.borrow_and_update().clone().map(Command::Work)
     }
-
-    fn send_block(&self, solution: Solution) {
-        self.service.solutions.send(solution, clock::now());
-    }
 }
 
 impl Host<Downstream> for MinerHost {
+    /// A ledger that has stopped delays acknowledgements and nothing else: the hand-over is one
+    /// branch among others.
     async fn next_command(&mut self) -> Option<Command> {
-        self.hand_over().await;
         if std::mem::take(&mut self.is_new)
             && let Some(command) = self.take_work()
         {
@@ -124,30 +115,29 @@ impl Host<Downstream> for MinerHost {
             if committed > 0 {
                 return Some(Command::Committed(committed));
             }
-            let is_waiting = !self.tickets.is_empty();
+            let (count, is_waiting) = (self.batch.len(), !self.tickets.is_empty());
             tokio::select! {
                 () = self.service.shutdown.cancelled() => return None,
+                // Work that is taken back ends the connection.
                 changed = self.service.work.changed() => {
-                    if changed.is_err() {
-                        return None;
-                    }
-                    // Work that is taken back ends the connection.
+                    changed.ok()?;
                     return self.take_work();
                 }
-                () = self.service.shares.moved(), if is_waiting => {}
+                ticket = self.service.shares.send(&mut self.batch), if count > 0 => {
+                    self.tickets.push_back((ticket?, count));
+                }
+                () = self.watermark.moved(), if is_waiting => {}
             }
         }
     }
 
     async fn take_event(&mut self, event: Event) {
         match event {
-            Event::Block(solution) => self.send_block(solution),
-            Event::Share(share) => {
-                self.batch.push(share);
-                if self.batch.len() >= BATCH_MAX {
-                    self.hand_over().await;
-                }
-            }
+            Event::Block(solution) => self.service.solutions.send(solution, clock::now()),
+            Event::Share(share) => self.batch.push(share),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,8 +70,8 @@ impl Downstream {
             self.state = State::Refused;
             return self.link.send(&refusal);
         }
-        debug!(vendor = %message.vendor.display(), hardware = %message.hardware_version.display(),
-            firmware = %message.firmware.display(), flags = message.flags, "connection set up");
+        debug!(vendor = ?message.vendor, hardware = ?message.hardware_version,
+            firmware = ?message.firmware, flags = message.flags, "connection set up");
         let standard_jobs_only = message.flags & REQUIRES_STANDARD_JOBS != 0;
         self.state = State::Open { standard_jobs_only };
         self.timers.set(Timer::FirstChannel, now + FIRST_CHANNEL_MAX);
@@ -104,12 +104,12 @@ impl Downstream {
 
     /// Closes a channel, or all of them if the group is named (spec 5.3.9).
     fn close_channel(&mut self, now: Instant, close: &CloseChannel) {
-        let reason = close.reason_code.display();
+        let reason = &close.reason_code;
         if close.channel_id == GROUP_CHANNEL_ID {
-            info!(channels = self.channels.len(), %reason, "channels closed");
+            info!(channels = self.channels.len(), ?reason, "channels closed");
             self.channels.clear();
         } else if let Some(closed) = self.channels.remove(&close.channel_id) {
-            info!(channel = close.channel_id, user = %closed.user, %reason, "channel closed");
+            info!(channel = close.channel_id, user = %closed.user, ?reason, "channel closed");
         }
         if self.channels.is_empty() && self.waiting.is_empty() {
             self.timers.set(Timer::FirstChannel, now + FIRST_CHANNEL_MAX);

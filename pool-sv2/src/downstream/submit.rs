@@ -22,8 +22,10 @@ use super::connection::{Downstream, Event, OpenChannel, Unacknowledged};
 use crate::shares::ShareRecord;
 
 /// Accepted shares that may wait to become durable on one connection. The ledger commits several
-/// times a second: so many mean that it has stopped.
-const UNACKNOWLEDGED_MAX: usize = 1 << 16;
+/// times a second: so many mean that it has stopped, and what it cannot keep is not accepted.
+const UNACKNOWLEDGED_MAX: usize = 1 << 14;
+/// `SubmitShares.Error`: the share log cannot be written.
+const ERROR_SHARE_NOT_RECORDED: &str = "share-not-recorded";
 
 impl Downstream {
     /// A share of a standard channel.
@@ -82,7 +84,7 @@ impl Downstream {
             }
         };
         if self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
-            return Err(PeerError::OverLimit("shares that wait for the ledger"));
+            return self.reject(channel_id, sequence_number, ERROR_SHARE_NOT_RECORDED);
         }
         debug!(channel = channel_id, user = %open.user, difficulty = share.work.difficulty_floor(),
             "share accepted");

@@ -86,14 +86,15 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Runs until `shutdown`.
+    /// Runs until `shutdown`, which comes when no miner is left that could find a block; what was found
+    /// by then is sent before it returns.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut backoff = Backoff::for_neighbours();
         loop {
-            let (ended, was_ready) = tokio::select! {
-                () = shutdown.cancelled() => return,
-                ended = self.connect_once() => ended,
-            };
+            let (ended, was_ready) = self.connect_once(&shutdown).await;
+            if shutdown.is_cancelled() {
+                return;
+            }
             if was_ready {
                 backoff.reset();
             }
@@ -115,14 +116,18 @@ impl Supervisor {
     }
 
     /// Says why it ended and whether the provider had accepted the connection.
-    async fn connect_once(&self) -> (Ended, bool) {
-        let session = match self.dial().await {
-            Ok(session) => session,
+    async fn connect_once(&self, shutdown: &CancellationToken) -> (Ended, bool) {
+        let dialled = tokio::select! {
+            () = shutdown.cancelled() => return (Ended::ByHost, false),
+            dialled = self.dial() => dialled,
+        };
+        let (mut session, stream) = match dialled {
+            Ok(dialled) => dialled,
             Err(ended) => return (ended, false),
         };
-        let (mut session, stream) = session;
         let (kept, found) = self.solutions.subscribe(clock::now());
-        let mut host = ReceiverHost { supervisor: self, kept: kept.into(), found, is_ready: false };
+        let mut host =
+            ReceiverHost { supervisor: self, shutdown, kept: kept.into(), found, is_ready: false };
         let ended = drive(&mut session, &mut host, stream).await;
         (ended, host.is_ready)
     }
@@ -142,6 +147,7 @@ impl Supervisor {
 
 struct ReceiverHost<'a> {
     supervisor: &'a Supervisor,
+    shutdown: &'a CancellationToken,
     /// Found before this connection: sent as soon as it is ready.
     kept: VecDeque<Solution>,
     found: broadcast::Receiver<Solution>,
@@ -151,13 +157,20 @@ struct ReceiverHost<'a> {
 impl Host<TemplateReceiver> for ReceiverHost<'_> {
     async fn next_command(&mut self) -> Option<Command> {
         if !self.is_ready {
-            return std::future::pending().await;
+            self.shutdown.cancelled().await;
+            return None;
         }
         if let Some(solution) = self.kept.pop_front() {
             return Some(Command::Submit(solution));
         }
         loop {
-            match self.found.recv().await {
+            let found = tokio::select! {
+                // What was found before the shutdown goes first.
+                biased;
+                found = self.found.recv() => found,
+                () = self.shutdown.cancelled() => return None,
+            };
+            match found {
                 Ok(solution) => return Some(Command::Submit(solution)),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     tracing::error!(missed, "solutions lost on a provider that does not read");

@@ -55,7 +55,7 @@ impl Table {
         let settings = Arc::new(Settings {
             vardiff: VardiffPolicy { shares_per_minute: 6.0, min_difficulty },
             limits: Limits { channels_per_connection_max: 4, ..Limits::default() },
-            extranonces: ExtranonceAllocator::default(),
+            extranonces: ExtranonceAllocator::new(100),
         });
         let now = Instant::now();
         let mut pair = Pair::new(
@@ -206,5 +206,5 @@ pub(crate) fn work(tip: u8, template: u64, nbits: u32, now: Instant) -> Work {
     };
     let outputs = [Output { value: template.value_remaining, script: Bytes::from_static(&[0x51]) }];
     let job = Job::new(Arc::new(chain_tip), Arc::new(template), b"/t/", &outputs).unwrap();
-    Work::new(Arc::new(job), TIP_TIME, now).unwrap()
+    Work::new(Arc::new(job), 0, TIP_TIME, now).unwrap()
 }

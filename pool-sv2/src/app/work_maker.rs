@@ -1,0 +1,151 @@
+//! Turns templates into work, and takes the work back when it has been worth nothing for too long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mining::extranonce::ExtranonceAllocator;
+use mining::job::Job;
+use mining::template::{ChainTip, Template};
+use service::clock;
+use service::health::Health;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::PROVIDER;
+use crate::payout::Payout;
+use crate::template_receiver::choice::Choice;
+use crate::template_receiver::supervise::{News, Update};
+use crate::work::Work;
+
+/// Without news, the same template is sent again with a later nTime, for miners that take silence for
+/// a dead pool (miner-clients rules 16 and 37).
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Turns templates into work.
+pub(super) struct WorkMaker {
+    pub(super) choice: Choice,
+    /// How long miners keep their work without a provider.
+    pub(super) work_without_provider: Duration,
+    pub(super) payout: Payout,
+    pub(super) extranonces: ExtranonceAllocator,
+    pub(super) work: watch::Sender<Option<Arc<Work>>>,
+    pub(super) health: Health,
+    /// When the work is taken back, while there is no provider.
+    pub(super) served_until: Option<Instant>,
+    /// The epoch of the present tip's extranonces.
+    pub(super) tip_epoch: u64,
+}
+
+impl WorkMaker {
+    /// Runs until `shutdown`, or until no provider is left to hear of.
+    pub(super) async fn run(
+        mut self,
+        mut updates: mpsc::Receiver<Update>,
+        shutdown: CancellationToken,
+    ) {
+        let mut keepalive = Instant::now() + KEEPALIVE;
+        loop {
+            let served_until = self.served_until;
+            // Only what reached the miners counts against their silence.
+            let is_heard = tokio::select! {
+                () = shutdown.cancelled() => return,
+                update = updates.recv() => match update {
+                    Some(update) => self.take(update),
+                    None => return,
+                },
+                () = sleep_until(keepalive) => {
+                    self.repeat();
+                    true
+                }
+                () = clock::until(served_until) => self.give_up(),
+            };
+            if is_heard {
+                keepalive = Instant::now() + KEEPALIVE;
+            }
+        }
+    }
+
+    /// No provider for too long: what miners do is worth nothing, and only a closed connection sends
+    /// them to their next pool.
+    fn give_up(&mut self) -> bool {
+        self.served_until = None;
+        warn!("no template provider for too long: miners are sent to their next pool");
+        self.work.send_replace(None);
+        false
+    }
+
+    /// True if it became work.
+    fn take(&mut self, update: Update) -> bool {
+        let Update { provider, news } = update;
+        let mineable = match news {
+            News::Found => None,
+            News::Lost(reason) => {
+                let other = self.choice.lose(provider);
+                if !self.choice.is_served() {
+                    self.health.lost(PROVIDER, reason);
+                    let bound = Instant::now() + self.work_without_provider;
+                    self.served_until = self.served_until.or(Some(bound));
+                }
+                other
+            }
+            News::Template(mineable) => {
+                self.health.found(PROVIDER, "it gives templates");
+                self.served_until = None;
+                self.choice.take(provider, mineable)
+            }
+        };
+        mineable.is_some_and(|(tip, template)| self.publish(tip, template))
+    }
+
+    fn publish(&mut self, tip: Arc<ChainTip>, template: Arc<Template>) -> bool {
+        let before = self.work.borrow().as_ref().map(|work| Arc::clone(&work.job.tip));
+        let tip = match before {
+            // The same block announced again, by a provider that came back say, is no new tip: shares
+            // on their way to it are not stale.
+            Some(before) if before.is_same_work(&tip) => {
+                debug!(template = template.id, value = template.value_remaining, "new template");
+                before
+            }
+            _ => {
+                let prev_hash = mining::hash::display(&tip.hash);
+                info!(%prev_hash, height = template.height(), template = template.id, "new tip");
+                self.tip_epoch = self.extranonces.tip_moved();
+                tip
+            }
+        };
+        let outputs = self.payout.outputs(template.value_remaining);
+        match Job::new(tip, template, self.payout.tag(), &outputs) {
+            Ok(job) => self.send(Arc::new(job)),
+            Err(error) => {
+                error!(%error, "template not usable: miners keep the work before it");
+                false
+            }
+        }
+    }
+
+    /// The same job again, with a later nTime.
+    fn repeat(&self) {
+        let job = self.work.borrow().as_ref().map(|work| Arc::clone(&work.job));
+        if let Some(job) = job {
+            self.send(job);
+        }
+    }
+
+    fn send(&self, job: Arc<Job>) -> bool {
+        match Work::new(job, self.tip_epoch, clock::unix_now_seconds(), clock::now()) {
+            Ok(work) => {
+                self.work.send_replace(Some(Arc::new(work)));
+                true
+            }
+            Err(error) => {
+                error!(%error, "template not usable: miners keep the work before it");
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

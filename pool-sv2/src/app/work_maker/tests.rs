@@ -1,0 +1,109 @@
+//! What providers say, and what miners get of it, in paused time.
+
+use bytes::Bytes;
+use mining::target::Target;
+
+use super::*;
+use crate::payout::{NetworkName, PayoutConfig};
+
+/// The maker at work, with what goes in and what comes out.
+struct Bench {
+    updates: mpsc::Sender<Update>,
+    work: watch::Receiver<Option<Arc<Work>>>,
+}
+
+impl Bench {
+    fn start() -> Self {
+        let config = PayoutConfig {
+            network: NetworkName::Regtest,
+            address: None,
+            descriptor: None,
+            script: Some("51".to_owned()),
+            coinbase_tag: String::new(),
+        };
+        let (updates, incoming) = mpsc::channel(8);
+        let work = watch::Sender::new(None);
+        let bench = Self { updates, work: work.subscribe() };
+        let maker = WorkMaker {
+            choice: Choice::new(1),
+            work_without_provider: Duration::from_secs(180),
+            payout: Payout::from_config(&config, [0; 4]).unwrap(),
+            extranonces: ExtranonceAllocator::new(1),
+            work,
+            health: Health::new(&[PROVIDER]),
+            served_until: None,
+            tip_epoch: 0,
+        };
+        tokio::spawn(maker.run(incoming, CancellationToken::new()));
+        bench
+    }
+
+    async fn say(&self, news: News) {
+        self.updates.send(Update { provider: 0, news }).await.unwrap();
+    }
+
+    /// The next work; none if it was taken back.
+    async fn next(&mut self) -> Option<Arc<Work>> {
+        self.work.changed().await.unwrap();
+        self.work.borrow_and_update().clone()
+    }
+}
+
+fn template(tip: u8, header_timestamp: u32, id: u64) -> News {
+    let target = Target::MAX;
+    let tip = ChainTip { hash: [tip; 32], header_timestamp, nbits: 0x207f_ffff, target };
+    let template = Template {
+        id,
+        version: 0x2000_0000,
+        coinbase_version: 2,
+        coinbase_prefix: Bytes::from_static(&[0x51]),
+        coinbase_sequence: u32::MAX,
+        value_remaining: 1,
+        outputs_count: 0,
+        outputs: Bytes::new(),
+        coinbase_locktime: 0,
+        merkle_path: Vec::new(),
+    };
+    News::Template((Arc::new(tip), Arc::new(template)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn miners_hear_something_every_thirty_seconds_even_while_the_provider_is_refused() {
+    let mut bench = Bench::start();
+    bench.say(template(1, 10, 1)).await;
+    bench.next().await;
+    let start = Instant::now();
+    for _ in 0..8 {
+        bench.say(News::Lost("connection refused".to_owned())).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert!(bench.work.has_changed().unwrap(), "40 s of silence");
+    assert!(Instant::now() - start >= Duration::from_secs(40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_is_taken_back_when_no_provider_came_for_too_long() {
+    let mut bench = Bench::start();
+    bench.say(template(1, 10, 1)).await;
+    bench.next().await;
+    bench.say(News::Lost("gone".to_owned())).await;
+    let lost_at = Instant::now();
+    while bench.next().await.is_some() {}
+    assert_eq!((Instant::now() - lost_at).as_secs(), 180);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_that_is_announced_again_is_no_new_tip() {
+    let mut bench = Bench::start();
+    bench.say(template(1, 10, 1)).await;
+    let first = bench.next().await.unwrap();
+    bench.say(template(1, 99, 2)).await;
+    let again = bench.next().await.unwrap();
+    assert_eq!(again.job.tip, first.job.tip);
+    assert_eq!(again.tip_epoch, first.tip_epoch);
+    assert_eq!(again.job.template.id, 2);
+    bench.say(template(2, 99, 3)).await;
+    let moved = bench.next().await.unwrap();
+    assert_ne!(moved.job.tip, first.job.tip);
+    assert_ne!(moved.tip_epoch, first.tip_epoch);
+}
