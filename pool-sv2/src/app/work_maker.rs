@@ -19,8 +19,8 @@ use crate::template_receiver::choice::Choice;
 use crate::template_receiver::supervise::{News, Update};
 use crate::work::Work;
 
-/// Without news, the same template is sent again with a later nTime, for miners that take silence for
-/// a dead pool (miner-clients rules 16 and 37).
+/// Without news, the same template is sent again with a later nTime, for miners that take silence
+/// for a dead pool (miner-clients rules 16 and 37).
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Turns templates into work.
@@ -67,8 +67,8 @@ impl WorkMaker {
         }
     }
 
-    /// No provider for too long: what miners do is worth nothing, and only a closed connection sends
-    /// them to their next pool.
+    /// No provider for too long: what miners do is worth nothing, and only a closed connection
+    /// sends them to their next pool.
     fn give_up(&mut self) -> bool {
         self.served_until = None;
         warn!("no template provider for too long: miners are sent to their next pool");
@@ -102,8 +102,8 @@ impl WorkMaker {
     fn publish(&mut self, tip: Arc<ChainTip>, template: Arc<Template>) -> bool {
         let before = self.work.borrow().as_ref().map(|work| Arc::clone(&work.job.tip));
         let tip = match before {
-            // The same block announced again, by a provider that came back say, is no new tip: shares
-            // on their way to it are not stale.
+            // The same block announced again, by a provider that came back say, is no new tip:
+            // shares on their way to it are not stale.
             Some(before) if before.is_same_work(&tip) => {
                 debug!(template = template.id, value = template.value_remaining, "new template");
                 before

@@ -21,8 +21,8 @@ use super::request::OpenRequest;
 use crate::shares::ShareRecord;
 use crate::work::Work;
 
-/// What the link may hold. A custom job is the largest message that a miner can send; what
-/// all channels of a connection are sent at once fits into four megabytes, and a miner that lets more
+/// What the link may hold. A custom job is the largest message that a miner can send; what all
+/// channels of a connection are sent at once fits into four megabytes, and a miner that lets more
 /// pile up does not read.
 pub const LIMITS: LinkLimits = LinkLimits { frame_bytes_max: 1 << 17, output_bytes_max: 4 << 20 };
 /// Handshake and setup must be done within this; a miner does both in two round trips.

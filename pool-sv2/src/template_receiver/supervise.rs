@@ -86,8 +86,8 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Runs until `shutdown`, which comes when no miner is left that could find a block; what was found
-    /// by then is sent before it returns.
+    /// Runs until `shutdown`, which comes when no miner is left that could find a block; what was
+    /// found by then is sent before it returns.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut backoff = Backoff::for_neighbours();
         loop {

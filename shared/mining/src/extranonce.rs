@@ -1,11 +1,12 @@
 //! Who searches where: extranonce prefixes, unique over all connections of a pool.
 //!
 //! A full extranonce has 12 bytes. A proxy gets 2 bytes of prefix and rolls 10; a device gets 4 and
-//! rolls 8; a standard channel has all 12 fixed. The first bit tells proxies from devices, so that no
-//! prefix is the start of another, and neither can use up the other's room.
+//! rolls 8; a standard channel has all 12 fixed. The first bit tells proxies from devices, so that
+//! no prefix is the start of another, and neither can use up the other's room.
 //!
-//! A freed prefix is given out again only with work of a later tip, three further on: on the same tip,
-//! or should the chain go back to it, its former owner's shares could be submitted a second time.
+//! A freed prefix is given out again only with work of a later tip, three further on: on the same
+//! tip, or should the chain go back to it, its former owner's shares could be submitted a second
+//! time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,8 +92,8 @@ impl ExtranonceAllocator {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// A prefix for an extended channel that needs at least `rollable` bytes and will work on the tip
-    /// of `epoch`; `None` if nobody gets so many or all are in use.
+    /// A prefix for an extended channel that needs at least `rollable` bytes and will work on the
+    /// tip of `epoch`; `None` if nobody gets so many or all are in use.
     pub fn extended(&self, rollable: usize, epoch: u64) -> Option<ExtranoncePrefix> {
         match rollable {
             0..=DEVICE_ROLLABLE_BYTES => self.take(Kind::Device, epoch),
@@ -101,8 +102,8 @@ impl ExtranonceAllocator {
         }
     }
 
-    /// The whole extranonce of a standard channel that will work on the tip of `epoch`; `None` if all
-    /// are in use.
+    /// The whole extranonce of a standard channel that will work on the tip of `epoch`; `None` if
+    /// all are in use.
     pub fn standard(&self, epoch: u64) -> Option<ExtranoncePrefix> {
         self.take(Kind::Standard, epoch)
     }

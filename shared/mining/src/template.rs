@@ -45,8 +45,8 @@ pub struct ChainTip {
 }
 
 impl ChainTip {
-    /// True if work for the one is work for the other: same block, same difficulty. The time at which
-    /// it was announced does not matter.
+    /// True if work for the one is work for the other: same block, same difficulty. The time at
+    /// which it was announced does not matter.
     pub fn is_same_work(&self, other: &Self) -> bool {
         (self.hash, self.nbits, self.target) == (other.hash, other.nbits, other.target)
     }

@@ -26,8 +26,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// And again after each of these, three times.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// A peer that has bytes to acknowledge and does not is gone after this: the kernel asks for no sign of
-/// life then.
+/// A peer that has bytes to acknowledge and does not is gone after this: the kernel asks for no
+/// sign of life then.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 
 /// Binds `address` (`HOST:PORT`).
