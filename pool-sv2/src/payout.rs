@@ -71,8 +71,8 @@ pub struct Payout {
 impl Payout {
     /// Reads the settings, which must name exactly one destination on their network.
     ///
-    /// `instance` makes the coinbases of this start of the pool its own: shares of an earlier start, or
-    /// of a second pool with the same settings, are never shares of this one.
+    /// `instance` makes the coinbases of this start of the pool its own: shares of an earlier
+    /// start, or of a second pool with the same settings, are never shares of this one.
     pub fn from_config(config: &PayoutConfig, instance: [u8; 4]) -> Result<Self, ConfigError> {
         let tag = config.coinbase_tag.as_bytes();
         if tag.len() > TAG_BYTES_MAX {
