@@ -10,6 +10,6 @@ pub mod build;
 pub mod coinbase;
 pub mod freshness;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod store;
 pub mod trim;

@@ -71,3 +71,6 @@ fn publish_one(
     })));
     true
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What is worth sending: a new tip always, the same tip only for more money.
+//! What is worth sending: a new tip always, the same tip only for more money or another difficulty.
 
 use std::time::Instant;
 
@@ -16,14 +16,16 @@ pub struct Present<'a> {
 /// What to do with a template of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// It builds on another block: everybody needs it at once.
+    /// It builds on another block, or on the same one with another difficulty: everybody needs it
+    /// at once, and the old work is no longer worth anything.
     NewTip,
     /// It pays enough more than the last.
     PaysMore,
     /// Nothing that would be worth a new job.
     NoGain,
-    /// It was asked for before the present tip was seen, and builds on another: the node's answer
-    /// was overtaken by a later one on another connection.
+    /// It builds on another tip and was asked for before the present one was seen, or shows the
+    /// difficulty from before it changed: the node's answer was overtaken by a later one on another
+    /// connection.
     Outdated,
 }
 
@@ -39,6 +41,15 @@ pub fn judge(
     };
     if new.prev_hash != template.prev_hash {
         return match asked_at < tip_seen_at {
+            true => Freshness::Outdated,
+            false => Freshness::NewTip,
+        };
+    }
+    // Chains with blocks of minimum difficulty (testnet4) change nBits without a new block, when
+    // nTime is 20 minutes past the last. Only SetNewPrevHash carries nBits, so that this is a new
+    // tip to clients. The node's clock tells which answer is the later one.
+    if new.nbits != template.nbits {
+        return match new.curtime < template.curtime {
             true => Freshness::Outdated,
             false => Freshness::NewTip,
         };
@@ -81,6 +92,27 @@ mod tests {
         assert_eq!(judge(present, &on(1, 11_000), now, 1000), Freshness::PaysMore);
         assert_eq!(judge(present, &on(1, 9_000), now, 1000), Freshness::NoGain);
         assert_eq!(judge(present, &on(1, 10_000), now, 0), Freshness::NoGain, "no gain at all");
+    }
+
+    #[test]
+    fn another_difficulty_on_the_same_tip_is_a_new_tip_whatever_it_pays() {
+        let now = Instant::now();
+        let last = on(1, 10_000);
+        let present = Some(Present { template: &last, tip_seen_at: now });
+        for value in [9_000, 10_000, 20_000] {
+            let easier =
+                BlockTemplate { nbits: 0x1d00_ffff, curtime: last.curtime + 1201, ..on(1, value) };
+            assert_eq!(judge(present, &easier, now, 1000), Freshness::NewTip, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_difficulty_from_before_its_change_is_outdated() {
+        let now = Instant::now();
+        let last = BlockTemplate { nbits: 0x1d00_ffff, ..on(1, 10_000) };
+        let present = Some(Present { template: &last, tip_seen_at: now });
+        let overtaken = BlockTemplate { curtime: last.curtime - 1, ..on(1, 20_000) };
+        assert_eq!(judge(present, &overtaken, now, 1000), Freshness::Outdated);
     }
 
     #[test]
