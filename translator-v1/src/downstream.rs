@@ -71,7 +71,7 @@ pub enum Event {
         /// The share.
         share: UpstreamShare,
     },
-    /// A block for the upstream that it would not count as a share: nobody waits for the verdict.
+    /// A block for the upstream whose share is answered here: nobody waits for the verdict.
     SubmitBlock {
         /// The share.
         share: UpstreamShare,

@@ -4,7 +4,7 @@ use mining::version::ROLLING_MASK;
 use wire::sv2::codec::{Bytes32, Str255};
 use wire::sv2::mining as codes;
 
-use super::notify::{ChannelEpoch, Job};
+use super::notify::ChannelEpoch;
 
 /// V1 error codes (slush's protocol, BIP310).
 pub mod code {
@@ -37,13 +37,8 @@ pub struct UpstreamShare {
     pub version: u32,
     /// The rolled part of the extranonce.
     pub extranonce: Bytes32,
-}
-
-impl UpstreamShare {
-    /// The share that solves `job`.
-    pub fn new(job: &Job, extranonce: Bytes32, version: u32, ntime: u32, nonce: u32) -> Self {
-        Self { epoch: job.terms.epoch, job_id: job.id, nonce, ntime, version, extranonce }
-    }
+    /// True if it makes a block: it is sent however many shares wait for answers.
+    pub is_block: bool,
 }
 
 /// What became of a share that went upstream.
@@ -107,11 +102,14 @@ fn code_of(upstream: &Str255) -> i64 {
     }
 }
 
-/// The header version that a miner hashed: BIP310's `(v & ~mask) | bits`. `None` if it changed bits
-/// outside the mask.
-pub fn rolled_version(job_version: u32, bits: Option<u32>) -> Option<u32> {
-    let bits = bits.unwrap_or_default();
-    (bits & !ROLLING_MASK == 0).then_some((job_version & !ROLLING_MASK) | bits)
+/// The header version that a miner hashed: BIP310's `(v & ~mask) | bits`.
+pub fn hashed_version(job_version: u32, bits: Option<u32>) -> u32 {
+    (job_version & !ROLLING_MASK) | bits.unwrap_or_default()
+}
+
+/// False if a miner changed version bits outside the mask.
+pub fn rolls_within_mask(bits: Option<u32>) -> bool {
+    bits.unwrap_or_default() & !ROLLING_MASK == 0
 }
 
 #[cfg(test)]
@@ -143,9 +141,10 @@ mod tests {
     #[test]
     fn rule_25_or_and_xor_clients_mean_the_same_version() {
         let (job, rolled) = (0x2000_0000, 0x2abc_e000 & ROLLING_MASK);
-        assert_eq!(rolled_version(job, Some(rolled)), Some(job | rolled));
-        assert_eq!(rolled_version(job, Some(rolled)), Some(job ^ rolled));
-        assert_eq!(rolled_version(job, None), Some(job));
-        assert_eq!(rolled_version(job, Some(0x2000_0000)), None);
+        assert_eq!(hashed_version(job, Some(rolled)), job | rolled);
+        assert_eq!(hashed_version(job, Some(rolled)), job ^ rolled);
+        assert_eq!(hashed_version(job, None), job);
+        assert!(rolls_within_mask(Some(rolled)) && rolls_within_mask(None));
+        assert!(!rolls_within_mask(Some(0x2000_0000)));
     }
 }

@@ -11,6 +11,8 @@ use crate::bridge::notify::Job;
 
 /// Jobs on one tip whose shares are taken. When one more is sent, the oldest becomes stale.
 const JOBS_MAX: usize = 32;
+/// Stale jobs that are kept: their shares are refused, but one of them may be a block.
+const STALE_JOBS_MAX: usize = 4;
 /// Shares on one tip that are remembered. When one more is found the oldest is forgotten; the
 /// upstream looks for duplicates too.
 const SHARES_MAX: usize = 4096;
@@ -37,11 +39,11 @@ impl SentJob {
     }
 }
 
-/// Why there is no job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoJob {
-    /// It was sent once, on an earlier tip or long ago.
-    Stale,
+/// Why there is no job whose shares are taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum NoJob<'a> {
+    /// It was sent once, on an earlier tip or long ago; here it is if it was kept.
+    Stale(Option<&'a SentJob>),
     /// It was never sent.
     Unknown,
 }
@@ -50,6 +52,7 @@ pub(super) enum NoJob {
 #[derive(Debug, Default)]
 pub(super) struct SentJobs {
     jobs: VecDeque<SentJob>,
+    stale: VecDeque<SentJob>,
     last_id: u32,
     seen: HashSet<u64>,
     seen_in_order: VecDeque<u64>,
@@ -65,12 +68,14 @@ impl SentJobs {
         clean: bool,
     ) -> String {
         if clean {
-            self.jobs.clear();
+            self.stale.extend(self.jobs.drain(..));
             self.seen.clear();
             self.seen_in_order.clear();
         } else if self.jobs.len() == JOBS_MAX {
-            self.jobs.pop_front();
+            self.stale.extend(self.jobs.pop_front());
         }
+        let surplus = self.stale.len().saturating_sub(STALE_JOBS_MAX);
+        self.stale.drain(..surplus);
         self.last_id = self.last_id.wrapping_add(1);
         let target = share_target(difficulty);
         self.jobs.push_back(SentJob { id: self.last_id, job, ntime, difficulty, target });
@@ -83,11 +88,11 @@ impl SentJobs {
     }
 
     /// The job that the miner calls `id`.
-    pub(super) fn find(&self, id: &str) -> Result<&SentJob, NoJob> {
+    pub(super) fn find(&self, id: &str) -> Result<&SentJob, NoJob<'_>> {
         let number = hex_u32(id).ok_or(NoJob::Unknown)?;
         let found = self.jobs.iter().rev().find(|sent| sent.id == number);
         found.ok_or_else(|| match (1..=self.last_id).contains(&number) {
-            true => NoJob::Stale,
+            true => NoJob::Stale(self.stale.iter().find(|sent| sent.id == number)),
             false => NoJob::Unknown,
         })
     }

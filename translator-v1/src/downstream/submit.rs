@@ -1,7 +1,8 @@
 //! `mining.submit`: is it a share, whose verdict does it need, and what is answered.
 //!
 //! A share that the upstream would count gets the upstream's verdict. One that only meets the
-//! miner's own, easier target is answered here.
+//! miner's own, easier target is answered here. Before anything refuses a share it is hashed: if it
+//! makes a block, it goes up whatever its answer is.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,13 +13,17 @@ use wire::sv1::submit::Submit;
 use super::Event;
 use super::jobs::{NoJob, SentJob};
 use super::session::{MinerSession, other};
-use crate::bridge::submit::{ShareError, UpstreamShare, Verdict, code, rolled_version};
+use crate::bridge::submit::{
+    ShareError, UpstreamShare, Verdict, code, hashed_version, rolls_within_mask,
+};
 
 /// nTime may run ahead of what was sent: as far as a node would take a block.
 const NTIME_AHEAD_SECONDS_MAX: u32 = 2 * 60 * 60;
+/// So much of the name of a worker that has not authorized is logged, in characters.
+const STRANGER_CHARS_MAX: usize = 100;
 
-/// A share that is worth something.
-struct GoodShare {
+/// What is known of a share once it was hashed.
+struct Hashed {
     share: UpstreamShare,
     hash: [u8; 32],
     difficulty: f64,
@@ -26,41 +31,72 @@ struct GoodShare {
     counts_upstream: bool,
     /// True if it meets the miner's own target.
     counts_here: bool,
-    /// True if it makes a block. On test networks that may be easier than either.
-    is_block: bool,
+    /// False if the upstream channel of its job is gone: nobody could make anything of it.
+    is_live: bool,
+    /// Whether nTime and version are what the job allows.
+    form: Result<(), ShareError>,
+}
+
+/// A share before it is remembered.
+struct Judged {
+    worker: Arc<str>,
+    /// None if it could not be hashed.
+    hashed: Option<Hashed>,
+    answer: Result<(), ShareError>,
 }
 
 impl MinerSession {
     /// Takes a share. It is answered now or when its verdict comes.
     pub(super) fn submit(&mut self, now: Instant, id: Id, params: &Params<'_>) {
-        if self.replies.is_full() {
-            self.reply(&id, &as_result(Verdict::TooManyWaiting.answer()));
+        let Judged { worker, hashed, answer } = self.judge(params);
+        let is_full = self.replies.is_full();
+        let answer = if is_full { Verdict::TooManyWaiting.answer() } else { answer };
+        let answer = match &hashed {
+            Some(hashed) => self.pass_block_on(&worker, hashed, answer),
+            None => answer,
+        };
+        if is_full {
+            self.reply(&id, &as_result(answer));
             return;
         }
-        let (worker, good) = match self.read_share(params) {
-            Ok((worker, submit)) => (worker, self.judge(&submit)),
-            Err(error) => (Arc::default(), Err(error)),
-        };
-        let difficulty = good.as_ref().map_or(0.0, |good| good.difficulty);
-        let ticket = self.replies.push(id, Arc::clone(&worker), difficulty);
-        match good {
-            Ok(good) => self.take_good(now, ticket, worker, &good),
-            Err(error) => self.decide(ticket, Err(error)),
+        let difficulty = hashed.as_ref().map_or(0.0, |hashed| hashed.difficulty);
+        let ticket = self.replies.push(id, worker, difficulty);
+        match (hashed, answer) {
+            (Some(hashed), Ok(())) => self.take_good(now, ticket, &hashed),
+            (_, answer) => self.decide(ticket, answer),
         }
     }
 
-    fn take_good(&mut self, now: Instant, ticket: u64, worker: Arc<str>, good: &GoodShare) {
-        if good.is_block {
-            self.events.push_back(Event::BlockFound { worker, hash: good.hash });
+    /// Remembers real work, and sends a block up if the share itself will not carry it there. Gives
+    /// the answer: a share that was good may be known already.
+    fn pass_block_on(
+        &mut self,
+        worker: &Arc<str>,
+        hashed: &Hashed,
+        answer: Result<(), ShareError>,
+    ) -> Result<(), ShareError> {
+        let goes_up = hashed.is_live && hashed.share.is_block;
+        if !goes_up && answer.is_err() {
+            return answer;
         }
-        let share = good.share;
+        if !self.jobs.remember(&hashed.hash) {
+            return answer.and_then(|()| Err(ShareError::new(code::DUPLICATE, "Duplicate share")));
+        }
+        if goes_up {
+            let (worker, hash) = (Arc::clone(worker), hashed.hash);
+            self.events.push_back(Event::BlockFound { worker, hash });
+        }
+        if goes_up && !(answer.is_ok() && hashed.counts_upstream) {
+            self.events.push_back(Event::SubmitBlock { share: hashed.share });
+        }
+        answer
+    }
+
+    fn take_good(&mut self, now: Instant, ticket: u64, good: &Hashed) {
         if good.counts_upstream {
-            self.events.push_back(Event::Submit { ticket, share });
+            self.events.push_back(Event::Submit { ticket, share: good.share });
         } else {
-            // The upstream wants the block, but would call the share that it is too easy.
-            let block = good.is_block.then_some(Event::SubmitBlock { share });
-            self.events.extend(block);
-            self.decide(ticket, if good.counts_here { Ok(()) } else { Err(low_difficulty()) });
+            self.decide(ticket, Ok(()));
         }
         if good.counts_here {
             self.difficulty.count_share(now, &good.hash, good.difficulty);
@@ -73,35 +109,52 @@ impl MinerSession {
         self.decide(ticket, verdict.answer());
     }
 
-    fn read_share<'a>(&self, params: &Params<'a>) -> Result<(Arc<str>, Submit<'a>), ShareError> {
+    fn judge(&self, params: &Params<'_>) -> Judged {
+        let unreadable = |error| Judged { worker: "".into(), hashed: None, answer: Err(error) };
         if self.split.is_none() {
-            return Err(ShareError::new(code::NOT_SUBSCRIBED, "Not subscribed"));
+            return unreadable(ShareError::new(code::NOT_SUBSCRIBED, "Not subscribed"));
         }
-        let submit = Submit::read(params)?;
+        let submit = match Submit::read(params) {
+            Ok(submit) => submit,
+            Err(error) => return unreadable(error.into()),
+        };
+        let (hashed, answer) = self.judge_work(&submit);
         match self.worker(&submit.worker) {
-            Some(worker) => Ok((worker, submit)),
-            None => Err(ShareError::new(code::UNAUTHORIZED, "Unauthorized worker")),
+            Some(worker) => Judged { worker, hashed, answer },
+            None => {
+                let claimed: String = submit.worker.chars().take(STRANGER_CHARS_MAX).collect();
+                let error = ShareError::new(code::UNAUTHORIZED, "Unauthorized worker");
+                Judged { worker: claimed.into(), hashed, answer: Err(error) }
+            }
         }
     }
 
-    /// The order is: job, form, hash, targets, duplicate. Only real work is remembered.
-    fn judge(&mut self, submit: &Submit<'_>) -> Result<GoodShare, ShareError> {
-        let refused = |text| ShareError::new(code::JOB_NOT_FOUND, text);
-        let sent = self.jobs.find(&submit.job_id).map_err(|error| match error {
-            NoJob::Stale => refused("Stale job"),
-            NoJob::Unknown => refused("Job not found"),
-        })?;
-        let work = self.work.as_ref().filter(|work| work.is_live);
-        let work = work.ok_or_else(ShareError::upstream_lost)?;
+    /// Hashes what can be hashed; then the order is: job, form, targets.
+    fn judge_work(&self, submit: &Submit<'_>) -> (Option<Hashed>, Result<(), ShareError>) {
+        let refused = |text| Err(ShareError::new(code::JOB_NOT_FOUND, text));
+        let found = self.jobs.find(&submit.job_id);
+        let sent = match found {
+            Ok(sent) | Err(NoJob::Stale(Some(sent))) => sent,
+            Err(NoJob::Stale(None)) => return (None, refused("Stale job")),
+            Err(NoJob::Unknown) => return (None, refused("Job not found")),
+        };
+        let work = self.work.as_ref();
         // The next job may still be a second away.
-        if sent.job.terms.epoch != work.job.terms.epoch {
-            return Err(refused("Stale job"));
-        }
-        let good = hash_share(sent, self.identity.seat, submit)?;
-        match self.jobs.remember(&good.hash) {
-            true => Ok(good),
-            false => Err(ShareError::new(code::DUPLICATE, "Duplicate share")),
-        }
+        let is_of_channel = work.is_some_and(|work| work.job.terms.epoch == sent.job.terms.epoch);
+        let is_upstream_there = work.is_some_and(|work| work.is_live);
+        let is_live = is_of_channel && is_upstream_there;
+        let hashed = hash_share(sent, self.identity.seat, submit, is_live);
+        let answer = match &hashed {
+            _ if found.is_err() => refused("Stale job"),
+            _ if !is_upstream_there => Err(ShareError::upstream_lost()),
+            _ if !is_of_channel => refused("Stale job"),
+            None => Err(other("extranonce2 has the wrong length")),
+            Some(hashed) if !hashed.counts_here && !hashed.counts_upstream => {
+                hashed.form.clone().and_then(|()| Err(low_difficulty()))
+            }
+            Some(hashed) => hashed.form.clone(),
+        };
+        (hashed, answer)
     }
 
     fn decide(&mut self, ticket: u64, answer: Result<(), ShareError>) {
@@ -119,29 +172,40 @@ fn as_result(answer: Result<(), ShareError>) -> Result<String, ShareError> {
     answer.map(|()| "true".to_owned())
 }
 
-fn hash_share(sent: &SentJob, seat: u16, submit: &Submit<'_>) -> Result<GoodShare, ShareError> {
+/// Hashes a share of `sent`; `None` if its extranonce does not fit.
+fn hash_share(sent: &SentJob, seat: u16, submit: &Submit<'_>, is_live: bool) -> Option<Hashed> {
     let job = &sent.job;
     let split = &job.terms.split;
-    let rolled = split
-        .rolled(seat, &submit.extranonce_2)
-        .ok_or_else(|| other("extranonce2 has the wrong length"))?;
-    let version = rolled_version(job.version, submit.version_bits)
-        .ok_or_else(|| other("version bits outside the mask"))?;
+    let rolled = split.rolled(seat, &submit.extranonce_2)?;
+    let version = hashed_version(job.version, submit.version_bits);
     let latest = sent.ntime.saturating_add(NTIME_AHEAD_SECONDS_MAX);
-    if !(job.min_ntime..=latest).contains(&submit.ntime) {
-        return Err(other("ntime out of range"));
-    }
+    let form = match () {
+        () if !rolls_within_mask(submit.version_bits) => {
+            Err(other("version bits outside the mask"))
+        }
+        () if !(job.min_ntime..=latest).contains(&submit.ntime) => Err(other("ntime out of range")),
+        () => Ok(()),
+    };
     let extranonce = (&*split.extranonce_1(seat), &*submit.extranonce_2);
     let hash = job.header(extranonce, (version, submit.ntime, submit.nonce)).hash();
-    let is_block = job.tip.block_target.is_met_by(&hash);
-    let counts_here = sent.target.is_met_by(&hash);
-    let counts_upstream = job.terms.target.is_met_by(&hash);
-    if !is_block && !counts_here && !counts_upstream {
-        return Err(low_difficulty());
-    }
-    let share = UpstreamShare::new(job, rolled, version, submit.ntime, submit.nonce);
-    let difficulty = sent.difficulty;
-    Ok(GoodShare { share, hash, difficulty, counts_upstream, counts_here, is_block })
+    let share = UpstreamShare {
+        epoch: job.terms.epoch,
+        job_id: job.id,
+        nonce: submit.nonce,
+        ntime: submit.ntime,
+        version,
+        extranonce: rolled,
+        is_block: job.tip.block_target.is_met_by(&hash),
+    };
+    Some(Hashed {
+        share,
+        hash,
+        difficulty: sent.difficulty,
+        counts_upstream: job.terms.target.is_met_by(&hash),
+        counts_here: sent.target.is_met_by(&hash),
+        is_live,
+        form,
+    })
 }
 
 fn low_difficulty() -> ShareError {

@@ -215,6 +215,88 @@ fn a_block_is_reported_and_goes_upstream_whatever_its_share_is_worth() {
     assert!(device.events.iter().any(is_sent));
 }
 
+/// What the session did about a block, and forgets it: reported, and sent though it is no share.
+fn block_events(device: &mut Device) -> (usize, usize) {
+    let events: Vec<_> = device.events.drain(..).collect();
+    let count = |is: fn(&Event) -> bool| events.iter().filter(|event| is(event)).count();
+    let is_sent = |event: &Event| matches!(event, Event::SubmitBlock { share } if share.is_block);
+    (count(|event| matches!(event, Event::BlockFound { .. })), count(is_sent))
+}
+
+/// A miner on a chain where every second hash is a block, and the first one that it finds.
+fn device_with_block() -> (Device, crate::device::Found) {
+    let device = Device::logged_in(Sample { nbits: REGTEST_NBITS, ..Sample::default() });
+    let block = Target::from_nbits(REGTEST_NBITS).unwrap();
+    let found = device.mine(0, |hash| block.is_met_by(hash));
+    (device, found)
+}
+
+#[test]
+fn a_block_that_races_a_new_tip_goes_upstream_once_and_its_share_is_stale() {
+    let (mut device, found) = device_with_block();
+    for id in 2..=5 {
+        let prev_hash = 0xb0 + u8::try_from(id).unwrap();
+        device.give(Sample { id, prev_hash, nbits: REGTEST_NBITS, ..Sample::default() });
+    }
+    block_events(&mut device);
+    assert_eq!(device.refusal(&found), (21, "Stale job".into()));
+    assert_eq!(block_events(&mut device), (1, 1));
+    assert_eq!(device.refusal(&found), (21, "Stale job".into()));
+    assert_eq!(block_events(&mut device), (0, 0), "it went up already");
+    device.give(Sample { id: 6, prev_hash: 0xc6, nbits: REGTEST_NBITS, ..Sample::default() });
+    assert_eq!(device.refusal(&found), (21, "Stale job".into()));
+    assert_eq!(block_events(&mut device), (0, 0), "so many tips later nobody has its job");
+}
+
+#[test]
+fn a_stale_block_of_a_channel_that_is_gone_goes_nowhere() {
+    let (mut device, found) = device_with_block();
+    device.give(Sample { epoch: 2, prev_hash: 0xb2, nbits: REGTEST_NBITS, ..Sample::default() });
+    assert_eq!(device.refusal(&found), (21, "Stale job".into()));
+    assert_eq!(block_events(&mut device), (0, 0));
+}
+
+#[test]
+fn a_block_under_another_worker_name_goes_upstream_and_its_share_is_refused() {
+    let (mut device, found) = device_with_block();
+    device.send(&found.line(9, "stranger"));
+    assert_eq!(device.line()["error"][0], 24);
+    assert_eq!(block_events(&mut device), (1, 1));
+}
+
+#[test]
+fn a_block_with_an_ntime_or_version_out_of_bounds_goes_upstream_and_its_share_is_refused() {
+    let (mut device, found) = device_with_block();
+    let mut job = device.job.clone().unwrap();
+    job.ntime = NTIME + 3 * 60 * 60;
+    let block = Target::from_nbits(REGTEST_NBITS).unwrap();
+    let late = device.mine_job(&job, 0, None, |hash| block.is_met_by(hash));
+    assert_eq!(device.refusal(&late), (20, "ntime out of range".into()));
+    assert_eq!(block_events(&mut device), (1, 1));
+    let bits = Some((1, crate::device::Rolling::Or));
+    job.ntime = found.ntime;
+    let rolled = device.mine_job(&job, 0, bits, |hash| block.is_met_by(hash));
+    assert_eq!(device.refusal(&rolled), (20, "version bits outside the mask".into()));
+    assert_eq!(block_events(&mut device), (1, 1));
+}
+
+#[test]
+fn a_block_goes_upstream_while_too_many_shares_wait() {
+    let mut device = Device::logged_in(Sample { nbits: REGTEST_NBITS, ..Sample::default() });
+    let upstream = Target::from_difficulty(crate::device::UPSTREAM_DIFFICULTY);
+    let mut nonce = 0;
+    for _ in 0..SHARES_WAITING_MAX {
+        let found = device.mine(nonce, |hash| upstream.is_met_by(hash));
+        nonce = found.nonce + 1;
+        device.send(&found.line(9, "w"));
+    }
+    assert!(device.lines.iter().all(|line| line["id"] != 9));
+    block_events(&mut device);
+    let found = device.mine(nonce, |hash| upstream.is_met_by(hash));
+    assert_eq!(device.refusal(&found).0, 20);
+    assert_eq!(block_events(&mut device), (1, 1));
+}
+
 #[test]
 fn a_fast_miner_gets_a_higher_difficulty_and_tells_its_hashrate() {
     let mut device = Device::logged_in(Sample { difficulty: 1.0, ..Sample::default() });

@@ -41,6 +41,7 @@ fn share(epoch: u64, nonce: u32) -> UpstreamShare {
         ntime: NTIME,
         version: 0x2000_0000,
         extranonce: Bytes32::new(&[1; 10]).unwrap(),
+        is_block: false,
     }
 }
 
