@@ -3,7 +3,7 @@
 use mining::vardiff::VardiffPolicy;
 use serde::Deserialize;
 use service::authority::AuthorityConfig;
-use service::config::ConfigError;
+use service::config::{ConfigError, host_and_port};
 use service::health::HealthConfig;
 
 use crate::accounting::ledger::SharesConfig;
@@ -90,6 +90,7 @@ impl Config {
         }
         for provider in &self.template_provider {
             provider.expected_key()?;
+            host_and_port("template_provider.address", &provider.address)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mining::vardiff::VardiffPolicy;
 use serde::Deserialize;
 use service::authority::ExpectedKey;
-use service::config::ConfigError;
+use service::config::{ConfigError, host_and_port};
 use service::health::HealthConfig;
 
 use crate::downstream::MinerSettings;
@@ -145,11 +145,7 @@ impl UpstreamConfig {
 
     /// The two parts of the address.
     pub fn host_and_port(&self) -> Result<(String, u16), ConfigError> {
-        let parts = self.address.rsplit_once(':');
-        let parsed = parts.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
-        parsed.ok_or_else(|| {
-            ConfigError::unusable("upstream.address", "write it as HOST:PORT, without a scheme")
-        })
+        host_and_port("upstream.address", &self.address)
     }
 
     /// How long miners keep their last work when the pool is gone.

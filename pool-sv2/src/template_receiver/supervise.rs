@@ -9,7 +9,7 @@ use mining::share::Solution;
 use serde::Deserialize;
 use service::authority::ExpectedKey;
 use service::backoff::Backoff;
-use service::config::ConfigError;
+use service::config::{ConfigError, host_and_port};
 use service::driver::{Ended, Host, drive};
 use service::{clock, listen};
 use tokio::sync::{broadcast, mpsc};
@@ -138,9 +138,9 @@ impl Supervisor {
         let stream = listen::connect(address).await?;
         let link = Link::client(key, LIMITS, clock::fresh_seed(), clock::unix_now_seconds())
             .map_err(PeerError::from)?;
-        let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
-        let port = port.parse().unwrap_or(0);
-        let session = TemplateReceiver::new(link, host, port, self.constraints, clock::now());
+        let (host, port) = host_and_port("template_provider.address", address)
+            .map_err(|error| PeerError::Incompatible(error.to_string()))?;
+        let session = TemplateReceiver::new(link, &host, port, self.constraints, clock::now());
         Ok((session, stream))
     }
 }

@@ -55,6 +55,16 @@ impl ConfigError {
     }
 }
 
+/// Splits `HOST:PORT`; `field` names the setting.
+pub fn host_and_port(field: &str, address: &str) -> Result<(String, u16), ConfigError> {
+    let parts = address.rsplit_once(':').filter(|(host, _)| !host.contains('/'));
+    let parsed = parts.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+    parsed.ok_or_else(|| {
+        let remedy = format!("write {address} as HOST:PORT, without scheme and without key");
+        ConfigError::unusable(field, remedy)
+    })
+}
+
 /// Reads `path`, then the variables `PREFIX__SECTION__KEY` of this process.
 pub fn load<T: DeserializeOwned>(path: &Path, prefix: &str) -> Result<T, ConfigError> {
     let text = std::fs::read_to_string(path)
@@ -208,6 +218,16 @@ mod tests {
         );
         let node = Node { url: "http://b:1".into(), poll_ms: 7 };
         assert_eq!(settings.unwrap(), Settings { node, peer: vec![] });
+    }
+
+    #[test]
+    fn an_address_is_host_and_port_and_no_url() {
+        let split = |address| host_and_port("upstream.address", address).ok();
+        assert_eq!(split("pool.example:34254"), Some(("pool.example".to_owned(), 34_254)));
+        assert_eq!(split("[::1]:34254"), Some(("[::1]".to_owned(), 34_254)));
+        assert_eq!(split("stratum2+tcp://pool.example:34254"), None);
+        assert_eq!(split("stratum2+tcp://pool.example:34254/KEY"), None);
+        assert_eq!(split("pool.example"), None);
     }
 
     #[test]
