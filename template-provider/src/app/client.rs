@@ -26,6 +26,9 @@ use crate::templates::trim::Room;
 
 /// Solutions that are no blocks which a client may send: an honest one sends none.
 const WRONG_SOLUTIONS_MAX: u32 = 100;
+/// Templates of a client that no other client can push out of the store, the newest first: miners
+/// go on with the last one for a moment, and a template every 30 seconds makes it four minutes.
+const TEMPLATES_HELD_MAX: usize = 8;
 
 /// One client.
 pub(super) struct Client {
@@ -38,14 +41,16 @@ pub(super) struct Client {
     commands: VecDeque<Command>,
     /// The highest id that was given to the session; 0 before the first.
     last_id: u64,
+    /// What was given to the session last, oldest first.
+    held: VecDeque<Template>,
     wrong_solutions: u32,
 }
 
 impl Client {
     /// A client that has said nothing yet.
     pub(super) fn new(peer: SocketAddr, hub: Hub) -> Self {
-        let commands = VecDeque::new();
-        Self { peer, hub, room: None, commands, last_id: 0, wrong_solutions: 0 }
+        let (commands, held) = (VecDeque::new(), VecDeque::new());
+        Self { peer, hub, room: None, commands, last_id: 0, held, wrong_solutions: 0 }
     }
 
     /// Queues the present template, if there is one and the client said what it needs.
@@ -58,6 +63,7 @@ impl Client {
                 Some(command) => {
                     self.last_id = template.id;
                     self.commands.push_back(command);
+                    self.hold(template);
                 }
                 None => self.close("a template that fits no message"),
             },
@@ -65,6 +71,13 @@ impl Client {
                 warn!(peer = %self.peer, %error, "no template for this client");
                 self.close("no template can be made for its constraints");
             }
+        }
+    }
+
+    fn hold(&mut self, template: Template) {
+        self.held.push_back(template);
+        if self.held.len() > TEMPLATES_HELD_MAX {
+            self.held.pop_front();
         }
     }
 

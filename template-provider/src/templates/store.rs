@@ -2,9 +2,9 @@
 //!
 //! Clients whose outputs fit beside everything that the node offers share one template; the others
 //! get one for their room. A template is kept before anybody learns its id, so that a solution can
-//! never be too early.
+//! never be too early. What one client asks for never pushes out what another one mines on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::block_template::BlockTemplate;
 /// How long a template is kept after the tip moved on: a solution may be on its way (at least 10
 /// s).
 const KEPT_AFTER_TIP_MOVED: Duration = Duration::from_secs(60);
-/// Most templates that are kept; past it the oldest go, which nobody mines on any more.
+/// Most templates that are kept besides those that somebody holds; past it the oldest go.
 const TEMPLATES_MAX: usize = 1024;
 /// Most different rooms for which the present offer's trimmed templates are shared; past it each
 /// client gets its own.
@@ -48,13 +48,15 @@ impl Offer {
     }
 }
 
-/// A template with its name.
+/// A template with its name. Who holds one keeps it from being pushed out by others.
 #[derive(Debug, Clone)]
 pub struct Template {
     /// Strictly increasing, over restarts too.
     pub id: u64,
     /// What it is.
     pub contents: Arc<Contents>,
+    /// Counts who holds it, the store among them.
+    held: Arc<()>,
 }
 
 /// Why there is no template of an id.
@@ -81,7 +83,15 @@ struct Inner {
     kept: BTreeMap<u64, Kept>,
     /// The number of the newest offer that was given out, and its templates by room (`None` is the
     /// whole).
-    shared: (u64, BTreeMap<Option<Room>, Template>),
+    shared: (u64, BTreeMap<Option<Room>, Shared>),
+}
+
+/// What an offer is for one room: once made, and named again for each client that must get a higher
+/// id than it has.
+#[derive(Debug)]
+struct Shared {
+    contents: Arc<Contents>,
+    ids: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -90,6 +100,12 @@ struct Kept {
     tip: u64,
     /// When its tip was left.
     left_at: Option<Instant>,
+}
+
+impl Kept {
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.template.held) > 1
+    }
 }
 
 impl Store {
@@ -112,7 +128,8 @@ impl Store {
         inner.forget(now);
     }
 
-    /// The template of `offer` for a client that needs `room`, with an id above `after`.
+    /// The template of `offer` for a client that needs `room`, with an id above `after`. It can be
+    /// found for as long as it is held and its tip was not left.
     pub fn template(
         &self,
         now: Instant,
@@ -122,11 +139,11 @@ impl Store {
     ) -> Result<Template, BuildError> {
         let room = (!trim::fits(&offer.block, room)).then_some(room);
         // A statement of its own: the lock is free again after it.
-        let shared = self.lock().shared(offer.number, room);
+        let shared = self.lock().shared(offer.number, room, after);
         let contents = match (shared, room) {
-            (Some(shared), _) if shared.id > after => return Ok(shared),
+            (Some((_, Some(named))), _) => return Ok(named),
             // A client that came back to an earlier room still wants a higher id.
-            (Some(shared), _) => shared.contents,
+            (Some((contents, None)), _) => contents,
             (None, None) => Arc::clone(&offer.whole),
             (None, Some(room)) => Arc::new(build::build_with_room(&offer.block, room)?),
         };
@@ -151,9 +168,19 @@ impl Store {
 }
 
 impl Inner {
-    fn shared(&self, number: u64, room: Option<Room>) -> Option<Template> {
-        let (shared_number, templates) = &self.shared;
-        templates.get(&room).filter(|_| *shared_number == number).cloned()
+    /// What the offer `number` is for `room`, and its lowest name above `after`: clients that ask
+    /// again and again run through the names that others got before them.
+    fn shared(
+        &self,
+        number: u64,
+        room: Option<Room>,
+        after: u64,
+    ) -> Option<(Arc<Contents>, Option<Template>)> {
+        let (shared_number, rooms) = &self.shared;
+        let shared = rooms.get(&room).filter(|_| *shared_number == number)?;
+        let mut above = shared.ids.range(after.saturating_add(1)..);
+        let named = above.find_map(|id| self.kept.get(id)).map(|kept| kept.template.clone());
+        Some((Arc::clone(&shared.contents), named))
     }
 
     fn name(
@@ -163,22 +190,42 @@ impl Inner {
         room: Option<Room>,
         contents: Arc<Contents>,
     ) -> Template {
-        let template = Template { id: self.next_id, contents };
+        let template = Template { id: self.next_id, contents, held: Arc::default() };
         self.next_id += 1;
         // A slow client may take an offer whose tip has been left already.
         let left_at = (offer.tip != self.tip).then_some(now);
         let kept = Kept { template: template.clone(), tip: offer.tip, left_at };
         self.kept.insert(template.id, kept);
-        while self.kept.len() > TEMPLATES_MAX {
-            self.kept.pop_first();
-        }
         if offer.number > self.shared.0 {
             self.shared = (offer.number, BTreeMap::new());
         }
-        if offer.number == self.shared.0 && self.shared.1.len() < SHARED_ROOMS_MAX {
-            self.shared.1.insert(room, template.clone());
-        }
+        self.share(offer.number, room, &template);
+        self.push_out();
         template
+    }
+
+    fn share(&mut self, number: u64, room: Option<Room>, template: &Template) {
+        let (shared_number, rooms) = &mut self.shared;
+        let is_room_left = rooms.contains_key(&room) || rooms.len() < SHARED_ROOMS_MAX;
+        if number == *shared_number && is_room_left {
+            let contents = &template.contents;
+            let new = || Shared { contents: Arc::clone(contents), ids: BTreeSet::new() };
+            rooms.entry(room).or_insert_with(new).ids.insert(template.id);
+        }
+    }
+
+    /// Forgets the oldest that nobody holds, those of left tips first, until few enough are kept.
+    /// Clients hold a bounded number each, so that what is held has a bound as well.
+    fn push_out(&mut self) {
+        while self.kept.len() > TEMPLATES_MAX {
+            let free = self.kept.iter().filter(|(_, kept)| !kept.is_held());
+            let oldest = free.min_by_key(|(id, kept)| (kept.left_at.is_none(), **id));
+            let Some(id) = oldest.map(|(id, _)| *id) else { return };
+            self.kept.remove(&id);
+            for shared in self.shared.1.values_mut() {
+                shared.ids.remove(&id);
+            }
+        }
     }
 
     fn forget(&mut self, now: Instant) {

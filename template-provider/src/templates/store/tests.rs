@@ -127,6 +127,59 @@ fn past_the_limit_the_oldest_go() {
     assert!(store.find(now, ids[TEMPLATES_MAX]).is_ok());
 }
 
+/// Many short connections, each asking as often as a session lets it.
+fn ask_greedily(store: &Store, now: Instant, offer: &Offer, room: impl Fn(u32) -> Room) {
+    for connection in 0..67 {
+        let mut after = 0;
+        for question in 0..30 {
+            after = store.template(now, offer, room(connection * 30 + question), after).unwrap().id;
+        }
+    }
+}
+
+#[test]
+fn clients_that_ask_again_and_again_get_the_names_that_others_got_before() {
+    let now = Instant::now();
+    let (store, offer) = (store(now), published(1, 1));
+    let first = store.template(now, &offer, NARROW, 0).unwrap();
+    ask_greedily(&store, now, &offer, |_| NARROW);
+    let next = store.template(now, &published(2, 1), NARROW, 0).unwrap();
+    assert_eq!(next.id, first.id + 30);
+    assert!(store.find(now, first.id).is_ok());
+}
+
+#[test]
+fn a_template_that_is_mined_on_outlives_thousands_that_others_ask_for() {
+    let now = Instant::now();
+    let (store, old, offer) = (store(now), published(1, 1), published(2, 1));
+    let wider = |more| Room { output_bytes: WIDE.output_bytes + more, ..WIDE };
+    let superseded = store.template(now, &old, NARROW, 0).unwrap();
+    let live = store.template(now, &offer, NARROW, superseded.id).unwrap();
+    ask_greedily(&store, now, &offer, |_| NARROW);
+    ask_greedily(&store, now, &offer, wider);
+    for held in [&superseded, &live] {
+        assert_eq!(store.find(now, held.id).unwrap().id, held.id);
+    }
+    assert!(store.lock().kept.len() <= TEMPLATES_MAX + 2, "memory has a bound");
+}
+
+#[test]
+fn the_templates_of_left_tips_go_first() {
+    let now = Instant::now();
+    let store = store(now);
+    store.tip_moved(now, 2);
+    let live = store.template(now, &published(2, 2), NARROW, 0).unwrap().id;
+    // A slow client takes an offer whose tip was left.
+    let left = store.template(now, &published(1, 1), NARROW, 0).unwrap().id;
+    for number in 3..=u64::try_from(TEMPLATES_MAX).unwrap() + 1 {
+        store.template(now, &published(number, 2), NARROW, 0).unwrap();
+    }
+    assert!(store.find(now, left).is_ok() && store.find(now, live).is_ok(), "all fit");
+    store.template(now, &published(5000, 2), NARROW, 0).unwrap();
+    assert_eq!(store.find(now, left).err(), Some(Missing::Stale));
+    assert!(store.find(now, live).is_ok());
+}
+
 #[test]
 fn ntime_starts_later_for_a_client_that_comes_later() {
     let offer = published(1, 1);
