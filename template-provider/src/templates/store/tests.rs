@@ -171,7 +171,7 @@ fn the_templates_of_left_tips_go_first() {
     let live = store.template(now, &published(2, 2), NARROW, 0).unwrap().id;
     // A slow client takes an offer whose tip was left.
     let left = store.template(now, &published(1, 1), NARROW, 0).unwrap().id;
-    for number in 3..=u64::try_from(TEMPLATES_MAX).unwrap() + 1 {
+    for number in 3..=u64::try_from(TEMPLATES_MAX).unwrap() {
         store.template(now, &published(number, 2), NARROW, 0).unwrap();
     }
     assert!(store.find(now, left).is_ok() && store.find(now, live).is_ok(), "all fit");
