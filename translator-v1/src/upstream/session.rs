@@ -265,7 +265,11 @@ impl<T> UpstreamSession<T> {
             Ok(sequence) => sequence,
             Err(ticket) => {
                 self.events.push_back(refuse(ticket, Verdict::TooManyWaiting));
-                return Ok(());
+                // A block is worth more than a verdict on it.
+                if !share.is_block {
+                    return Ok(());
+                }
+                self.waiting.number()
             }
         };
         self.link.send(&SubmitSharesExtended {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 /// Shares that may wait; with so many unanswered the upstream is as good as gone, and further
-/// shares are refused.
+/// shares are refused. Blocks are sent all the same.
 pub(super) const WAITING_MAX: usize = 4096;
 
 /// The shares that wait, in the order of their sequence numbers and deadlines.
@@ -36,10 +36,16 @@ impl<T> Waiting<T> {
         if self.shares.len() >= WAITING_MAX {
             return Err(ticket);
         }
-        let sequence = self.next_sequence;
-        self.next_sequence = sequence.wrapping_add(1);
+        let sequence = self.number();
         self.shares.push_back(Share { sequence, deadline, ticket });
         Ok(sequence)
+    }
+
+    /// Numbers a share whose verdict is not waited for.
+    pub(super) fn number(&mut self) -> u32 {
+        let sequence = self.next_sequence;
+        self.next_sequence = sequence.wrapping_add(1);
+        sequence
     }
 
     /// Takes the oldest share if it is covered by an acceptance of all up to `sequence`.

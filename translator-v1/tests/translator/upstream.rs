@@ -290,6 +290,32 @@ fn a_share_without_an_answer_is_unanswered_after_30_seconds() {
 }
 
 #[test]
+fn a_block_is_sent_while_too_many_shares_wait_and_they_get_their_verdicts() {
+    let mut pool = Pool::working(EASY);
+    let mut last = 0;
+    for ticket in 0..4096 {
+        last = submit(&mut pool, ticket).sequence_number;
+    }
+    pool.verdicts();
+    pool.command(Command::Submit { share: share(100, 1), ticket: 5000 });
+    assert_eq!(pool.verdicts(), [(5000, Verdict::TooManyWaiting)]);
+    assert!(pool.is_quiet(), "it is a share like any other");
+    let block = UpstreamShare { is_block: true, ..share(100, 2) };
+    pool.command(Command::Submit { share: block, ticket: 5001 });
+    assert_eq!(pool.verdicts(), [(5001, Verdict::TooManyWaiting)]);
+    let sent: SubmitSharesExtended = pool.take();
+    assert_eq!((sent.nonce, sent.sequence_number), (2, last + 1));
+    pool.send(&SubmitSharesSuccess {
+        channel_id: CHANNEL,
+        last_sequence_number: sent.sequence_number,
+        new_submits_accepted_count: 4097,
+        new_shares_sum: 4097,
+    });
+    assert_eq!(pool.verdicts().len(), 4096);
+    assert_eq!(submit(&mut pool, 6000).sequence_number, sent.sequence_number + 1);
+}
+
+#[test]
 fn a_share_of_another_channel_or_before_any_is_not_sent() {
     let mut pool = Pool::set_up();
     let _: OpenExtendedMiningChannel = pool.take();
