@@ -34,6 +34,11 @@ pub struct Tip {
 }
 
 impl Tip {
+    /// True if jobs on `other` are as good as on this: nBits can change without a new block.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.prev_hash, self.nbits) == (other.prev_hash, other.nbits)
+    }
+
     /// Reads a tip; `None` if no hash could meet its nBits.
     pub fn new(message: &SetNewPrevHash, now: Instant) -> Option<Self> {
         Some(Self {

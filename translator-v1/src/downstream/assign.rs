@@ -68,7 +68,7 @@ impl MinerSession {
         let ntime = job.ntime_at(now);
         let last = self.jobs.last();
         let clean = last.is_none_or(|last| {
-            last.job.tip.prev_hash != job.tip.prev_hash || last.job.terms.epoch != job.terms.epoch
+            !last.job.tip.is_same(&job.tip) || last.job.terms.epoch != job.terms.epoch
         });
         let is_repetition = last.is_some_and(|last| {
             ntime <= last.ntime && Some(job.terms.split) == self.split && last.is_same_work(&job)

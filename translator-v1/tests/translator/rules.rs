@@ -286,6 +286,9 @@ fn rule_15_clean_jobs_is_a_boolean_ninth_and_last_and_true_on_a_new_tip() {
         .map(|params| (params.len(), params[8].as_bool()))
         .collect();
     assert_eq!(clean, [(9, Some(false)), (9, Some(true))]);
+    // testnet4: the difficulty changes while the tip stays.
+    device.give(Sample { id: 4, prev_hash: 0xb2, nbits: 0x1d00_aaaa, ..Sample::default() });
+    assert_eq!(device.lines.back().unwrap()["params"][8], true);
     let mut fresh = Device::with_work();
     fresh.login();
     assert_eq!(fresh.lines.back().unwrap()["params"][8], true);
