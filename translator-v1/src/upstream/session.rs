@@ -25,6 +25,9 @@ use crate::bridge::submit::{UpstreamShare, Verdict};
 
 /// Noise and SetupConnection together may take so long.
 const SETUP_MAX: Duration = Duration::from_secs(10);
+/// An upstream that closes its channel so often is asked for one by a new connection, which takes
+/// patience; before that at once.
+const CLOSES_MAX: u32 = 3;
 /// UpdateChannel is sent no more often (spec 5.3.7).
 const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 /// While the miners are the same, a change of their summed hashrate below this part of it is luck.
@@ -50,6 +53,8 @@ pub struct UpstreamSession<T> {
     pub(super) told: Option<(MinersTotal, Instant)>,
     pub(super) next_request_id: u32,
     pub(super) next_epoch: ChannelEpoch,
+    /// Channels that the upstream closed.
+    closes: u32,
 }
 
 #[derive(Debug)]
@@ -118,6 +123,7 @@ impl<T> UpstreamSession<T> {
             miners,
             told: None,
             next_request_id: 1,
+            closes: 0,
         })
     }
 
@@ -234,6 +240,10 @@ impl<T> UpstreamSession<T> {
         // Whoever closes what he has just opened is asked again with patience: by a new connection.
         if !had_work {
             return Err(PeerError::Closed("the upstream closed a channel without work"));
+        }
+        self.closes += 1;
+        if self.closes >= CLOSES_MAX {
+            return Err(PeerError::Closed("the upstream closes one channel after the other"));
         }
         self.open_channel(now, 0, false)
     }

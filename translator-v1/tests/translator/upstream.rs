@@ -355,6 +355,22 @@ fn a_channel_that_is_closed_before_it_gave_work_ends_the_connection() {
 }
 
 #[test]
+fn a_pool_that_closes_one_channel_after_the_other_is_left() {
+    let mut pool = Pool::working(EASY);
+    for _ in 0..2 {
+        pool.send(&CloseChannel { channel_id: CHANNEL, reason_code: "no".into() });
+        let open: OpenExtendedMiningChannel = pool.take();
+        pool.send(&success(open.request_id, EASY, 10));
+        pool.send(&job(1, None));
+        pool.send(&prev_hash(1, 0xa1, HARD_NBITS));
+        assert!(pool.ended.is_none());
+    }
+    pool.send(&CloseChannel { channel_id: CHANNEL, reason_code: "no".into() });
+    assert!(matches!(pool.ended, Some(PeerError::Closed(_))), "{:?}", pool.ended);
+    assert!(pool.is_quiet());
+}
+
+#[test]
 fn reconnect_ends_the_connection_and_unknown_things_do_not() {
     let mut pool = Pool::working(EASY);
     pool.send(&ChannelEndpointChanged { channel_id: CHANNEL });
