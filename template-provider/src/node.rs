@@ -10,7 +10,7 @@ pub mod http;
 pub mod presence;
 pub mod rpc;
 #[cfg(test)]
-mod stub;
+pub(crate) mod stub;
 pub mod submit;
 pub mod watch;
 

@@ -21,7 +21,7 @@ pub(super) async fn publish(
     fee_delta_sats: u64,
 ) {
     let mut tip_seen_at = clock::now();
-    while let Some(Offered { template, asked_at }) = offered.recv().await {
+    while let Some(Offered { template, asked_at, answered_at }) = offered.recv().await {
         let last = offers.borrow().clone();
         let present = last.as_deref().map(|last| Present { template: &last.block, tip_seen_at });
         match freshness::judge(present, &template, asked_at.into_std(), fee_delta_sats) {
@@ -29,11 +29,15 @@ pub(super) async fn publish(
             Freshness::NoGain => {}
             verdict => {
                 let is_new_tip = verdict == Freshness::NewTip;
+                let block = last.as_deref().map(|last| last.block.prev_hash);
+                let is_other_block = block != Some(template.prev_hash);
                 let now = clock::now();
                 if publish_one(now, template, is_new_tip, last.as_deref(), &store, &offers)
-                    && is_new_tip
+                    && is_other_block
                 {
-                    tip_seen_at = now;
+                    // Not now: the watch may have asked on since it was answered. And not for
+                    // another difficulty, to which no long poll wakes.
+                    tip_seen_at = answered_at.into_std();
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! A node for the tests of this room: an HTTP server that answers as its script says.
+//! A node for tests: an HTTP server that answers as its script says.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use super::{Node, NodeConfig};
 
 /// What the stub does with a request.
 #[derive(Debug, Clone)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// Answers with a status and a body.
     Http(u16, String),
     /// Answers and closes the connection without having said that it would.
@@ -20,34 +20,36 @@ pub(super) enum Reply {
     Drop,
     /// Reads the request and never answers.
     Hang,
+    /// Asks the script again until it has another reply, as a long poll waits.
+    Wait,
 }
 
 /// HTTP 200 with a result.
-pub(super) fn result(result: &Value) -> Reply {
+pub(crate) fn result(result: &Value) -> Reply {
     Reply::Http(200, json!({ "result": result, "error": null, "id": 1 }).to_string())
 }
 
 /// HTTP 500 with an error of the node, as bitcoind answers.
-pub(super) fn error(code: i64, message: &str) -> Reply {
+pub(crate) fn error(code: i64, message: &str) -> Reply {
     let error = json!({ "code": code, "message": message });
     Reply::Http(500, json!({ "result": null, "error": error, "id": 1 }).to_string())
 }
 
 /// One request as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) authorization: Option<String>,
-    pub(super) method: String,
-    pub(super) params: Value,
+pub(crate) struct Request {
+    pub(crate) authorization: Option<String>,
+    pub(crate) method: String,
+    pub(crate) params: Value,
     /// Counts connections from 0.
-    pub(super) connection: usize,
+    pub(crate) connection: usize,
 }
 
 /// What a stub does with each request.
 type Script = Box<dyn FnMut(&Request) -> Reply + Send>;
 
 /// The stub.
-pub(super) struct StubNode {
+pub(crate) struct StubNode {
     address: String,
     state: Arc<Mutex<State>>,
 }
@@ -59,7 +61,7 @@ struct State {
 
 impl StubNode {
     /// Uses the replies one after the other, the last one again and again.
-    pub(super) async fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
+    pub(crate) async fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
         let mut replies: VecDeque<_> = replies.into_iter().collect();
         let script = move |_: &Request| match replies.len() {
             1 => replies[0].clone(),
@@ -69,7 +71,7 @@ impl StubNode {
     }
 
     /// Asks the script for each request.
-    pub(super) async fn scripted(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+    pub(crate) async fn scripted(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let state = State { script: Box::new(script), requests: Vec::new() };
@@ -85,13 +87,13 @@ impl StubNode {
     }
 
     /// The room's settings for this stub, with more keys in TOML.
-    pub(super) fn node(&self, toml: &str) -> Node {
+    pub(crate) fn node(&self, toml: &str) -> Node {
         let url = format!("rpc_url = \"http://{}\"\n", self.address);
         let config: NodeConfig = toml::from_str(&(url + toml)).unwrap();
         Node::from_config(&config).unwrap()
     }
 
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.state.lock().unwrap().requests.clone()
     }
 }
@@ -100,7 +102,7 @@ async fn serve(stream: TcpStream, connection: usize, state: Arc<Mutex<State>>) {
     let mut stream = BufReader::new(stream);
     while let Some((authorization, body)) = read_request(&mut stream).await {
         let call: Value = serde_json::from_slice(&body).unwrap();
-        let reply = {
+        let request = {
             let mut state = state.lock().unwrap();
             let request = Request {
                 authorization,
@@ -109,13 +111,20 @@ async fn serve(stream: TcpStream, connection: usize, state: Arc<Mutex<State>>) {
                 connection,
             };
             state.requests.push(request.clone());
-            (state.script)(&request)
+            request
+        };
+        let reply = loop {
+            let reply = (state.lock().unwrap().script)(&request);
+            match reply {
+                Reply::Wait => tokio::task::yield_now().await,
+                reply => break reply,
+            }
         };
         let (status, body, closes) = match reply {
             Reply::Http(status, body) => (status, body, false),
             Reply::HttpAndClose(status, body) => (status, body, true),
             Reply::Drop => return,
-            Reply::Hang => return std::future::pending().await,
+            Reply::Hang | Reply::Wait => return std::future::pending().await,
         };
         // No Connection header, as bitcoind's.
         let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());

@@ -3,8 +3,8 @@
 //! Three loops, each with a connection of its own, so that none delays another: a poll of the tip
 //! (cheap and fast, and the node's heartbeat), a long poll (wakes by itself), and a fetcher, which
 //! asks when the poll saw a new tip and otherwise from time to time. All of them give what they got
-//! to one queue with the moment at which they asked; who reads it can tell what is outdated. Never
-//! gives up: a node that is gone is tried for ever.
+//! to one queue with the moments at which they asked and were answered; who reads it can tell what
+//! is outdated. Never gives up: a node that is gone is tried for ever.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -49,6 +49,8 @@ pub struct Offered {
     pub template: BlockTemplate,
     /// It shows the node's state at this moment or later.
     pub asked_at: Instant,
+    /// When the answer was there: what is asked for from now on is newer.
+    pub answered_at: Instant,
 }
 
 /// What the tip poll saw.
@@ -247,12 +249,13 @@ impl Source {
         };
         let asked_at = Instant::now();
         let mut answer: Answer = rpc.ask("getblocktemplate", request(longpollid), deadline).await?;
+        let answered_at = Instant::now();
         let longpollid = answer.longpollid.take();
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let template = reader.read(answer)?;
         let prev_hash = template.prev_hash;
         Ok(Fetched {
-            offered: Offered { template, asked_at },
+            offered: Offered { template, asked_at, answered_at },
             prev_hash,
             longpollid,
             queue: &self.offered,

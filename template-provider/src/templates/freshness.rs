@@ -9,7 +9,7 @@ use crate::block_template::BlockTemplate;
 pub struct Present<'a> {
     /// The template that was published last.
     pub template: &'a BlockTemplate,
-    /// When its tip was first seen.
+    /// When the first answer of the node with its tip had come.
     pub tip_seen_at: Instant,
 }
 

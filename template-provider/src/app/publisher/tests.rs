@@ -1,15 +1,25 @@
 //! What clients can rely on, whatever the node offers in which order.
 
+use std::sync::Mutex;
+use std::time::Duration;
+
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash;
-use tokio::time::Instant as TokioInstant;
+use serde_json::json;
+use service::health::Health;
+use tokio::time::{Instant as TokioInstant, timeout};
 
 use super::*;
+use crate::node;
+use crate::node::presence::Presence;
+use crate::node::stub::{Reply, Request, StubNode, result};
 use crate::templates::assemble::{NotABlock, Solution, assemble};
 use crate::templates::build::Contents;
 use crate::templates::samples;
 use crate::templates::trim::Room;
 
+/// How long a test waits for what must happen.
+const SOON: Duration = Duration::from_secs(10);
 const EASY: u32 = 0x207f_ffff;
 const HARD: u32 = 0x1d00_ffff;
 
@@ -30,7 +40,8 @@ async fn published(
     offers: &mut Offers,
     template: BlockTemplate,
 ) -> Arc<Offer> {
-    queue.send(Offered { template, asked_at: TokioInstant::now() }).await.unwrap();
+    let now = TokioInstant::now();
+    queue.send(Offered { template, asked_at: now, answered_at: now }).await.unwrap();
     offers.changed().await.unwrap();
     offers.borrow_and_update().clone().unwrap()
 }
@@ -86,4 +97,79 @@ async fn a_template_keeps_the_difficulty_that_was_announced_with_it() {
     // The older one stands for what was announced with it, not for what came later.
     let late = assemble(&kept(old.id), &solution).unwrap_err();
     assert!(matches!(late, NotABlock::AboveTarget(_)), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_long_poll_from_before_a_change_of_difficulty_still_brings_the_next_tip() {
+    let (queue, mut offers, _store) = publishing();
+    let hard = published(&queue, &mut offers, with(HARD, 1000, 5000)).await;
+    let asked_at = TokioInstant::now();
+    let easy = published(&queue, &mut offers, with(EASY, 2201, 5000)).await;
+    let template = BlockTemplate { prev_hash: [9; 32], ..with(HARD, 2300, 5000) };
+    let answered_at = TokioInstant::now();
+    queue.send(Offered { template, asked_at, answered_at }).await.unwrap();
+    timeout(SOON, offers.changed()).await.unwrap().unwrap();
+    let next = offers.borrow_and_update().clone().unwrap();
+    assert_eq!(next.block.prev_hash, [9; 32]);
+    assert!(hard.tip < easy.tip && easy.tip < next.tip);
+}
+
+/// A node of which only the long poll tells the tip.
+#[derive(Default)]
+struct Chain {
+    /// First byte of the tip's hash, as the node prints it.
+    tip: u8,
+    /// How often the tip was polled since a long poll began to wait for it to move.
+    polls: Option<u32>,
+}
+
+fn answer(chain: &mut Chain, request: &Request) -> Reply {
+    let hash = |first: u8| format!("{first:02x}{}", "00".repeat(31));
+    if request.method == "getbestblockhash" {
+        chain.polls = chain.polls.map(|polls| polls + 1);
+        return result(&json!(hash(0)));
+    }
+    let tip = hash(chain.tip);
+    if request.params[0]["longpollid"] == tip {
+        chain.polls.get_or_insert(0);
+        return Reply::Wait;
+    }
+    result(&json!({
+        "version": 1, "previousblockhash": tip, "bits": "207fffff", "height": 1, "curtime": 1,
+        "coinbasevalue": 1, "longpollid": tip,
+    }))
+}
+
+#[tokio::test]
+async fn every_tip_that_only_the_long_poll_brings_is_published() {
+    let chain = Arc::new(Mutex::new(Chain::default()));
+    let shared = Arc::clone(&chain);
+    let stub = StubNode::scripted(move |request| answer(&mut shared.lock().unwrap(), request));
+    let node = stub.await.node("tip_poll_ms = 5\ntemplate_refresh_seconds = 3600");
+    let presence = Arc::new(Presence::new("stub", Health::new(&["node"])));
+    let (offered, to_judge) = mpsc::channel(4);
+    let offers = watch::Sender::new(None);
+    let mut seen = offers.subscribe();
+    let publish = publish(to_judge, Arc::new(Store::new(1)), offers, 1000);
+    // In one task, as the program runs them.
+    tokio::spawn(async move {
+        tokio::select! {
+            () = node::watch::watch(node, presence, offered) => {}
+            () = publish => {}
+        }
+    });
+    for tip in 0..4 {
+        *chain.lock().unwrap() = Chain { tip, polls: None };
+        let is_published = |offer: &Option<Arc<Offer>>| {
+            offer.as_ref().is_some_and(|offer| offer.block.prev_hash[31] == tip)
+        };
+        timeout(SOON, seen.wait_for(is_published)).await.unwrap().unwrap();
+        // Blocks come seldom: the long poll asks on at once after the answer, not after a pause.
+        let waited = async {
+            while chain.lock().unwrap().polls.is_none_or(|polls| polls < 30) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, waited).await.unwrap();
+    }
 }
