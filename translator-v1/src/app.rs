@@ -61,7 +61,7 @@ impl Bound {
         Ok(Self { config, listener, address })
     }
 
-    /// Serves until `shutdown`.
+    /// Serves until `shutdown`; then the miners go first, and the upstream when it has all shares.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Failure> {
         let Self { config, listener, .. } = self;
         let health = Health::new(&[NEIGHBOUR]);
@@ -99,7 +99,13 @@ impl Bound {
         let connections = usize::try_from(config.listen.connections_max).unwrap_or(usize::MAX);
         let serve = move |stream, peer| service.clone().serve(stream, peer);
         let accepting = listen::accept(listener, connections, shutdown.clone(), serve);
-        tokio::join!(accepting, supervisor.run(shutdown));
+        // What the miners sent last still has to go up: the upstream ends after them.
+        let miners_gone = CancellationToken::new();
+        let accepting = async {
+            accepting.await;
+            miners_gone.cancel();
+        };
+        tokio::join!(accepting, supervisor.run(miners_gone.clone()));
         Ok(())
     }
 }

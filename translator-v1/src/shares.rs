@@ -3,12 +3,20 @@
 //! The queue is bounded: miners wait when it is full. A ticket is answered whatever happens: one
 //! that is dropped says that the upstream was lost.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::bridge::submit::{UpstreamShare, Verdict};
 
 /// Shares that wait to be taken by the upstream's connection.
 const QUEUE_MAX: usize = 1024;
+
+/// When the program ends, shares on their way up wait so long for their verdicts: at a miner's
+/// connection, and then at the upstream's.
+pub const LAST_VERDICTS_MAX: Duration = Duration::from_secs(1);
 
 /// Shares of one miner that may wait for the upstream. With an answer within half a second a miner
 /// that needs more has a far too low difficulty.
@@ -72,6 +80,49 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.send(Verdict::UpstreamLost);
+    }
+}
+
+/// When a connection that is to be closed may go: shares that it sent wait for their verdicts.
+#[derive(Debug)]
+pub struct Leaving {
+    shutdown: CancellationToken,
+    /// Set once it is to be closed.
+    deadline: Option<Instant>,
+    /// Shares that have no verdict.
+    in_flight: usize,
+}
+
+impl Leaving {
+    /// A connection that is closed at `shutdown`.
+    pub fn at(shutdown: CancellationToken) -> Self {
+        Self { shutdown, deadline: None, in_flight: 0 }
+    }
+
+    /// A share was sent that will get a verdict.
+    pub fn count_share(&mut self) {
+        self.in_flight = self.in_flight.saturating_add(1);
+    }
+
+    /// A verdict came.
+    pub fn count_verdict(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Begins anew with another connection; gives what will end it.
+    pub fn restart(&mut self) -> CancellationToken {
+        self.in_flight = 0;
+        self.shutdown.clone()
+    }
+
+    /// Waits until the connection may be closed. Cancel-safe.
+    pub async fn until_done(&mut self) {
+        self.shutdown.cancelled().await;
+        let soon = || Instant::now() + LAST_VERDICTS_MAX;
+        let deadline = *self.deadline.get_or_insert_with(soon);
+        if self.in_flight > 0 {
+            tokio::time::sleep_until(deadline).await;
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::bridge::extranonce::Seats;
 use crate::bridge::notify::Work;
 use crate::bridge::submit::UpstreamShare;
 use crate::miners::{MinerPart, Miners};
-use crate::shares::{Answered, Submitted, Ticket, answers};
+use crate::shares::{Answered, Leaving, Submitted, Ticket, answers};
 
 /// What every miner's connection is given. Cheap to clone.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ pub struct Service {
     pub shares: mpsc::Sender<Submitted>,
     /// The sum over all miners.
     pub miners: Miners,
-    /// Ends the connections.
+    /// Ends the connections, when the shares in flight have their verdicts or soon after.
     pub shutdown: CancellationToken,
 }
 
@@ -48,7 +48,8 @@ impl Service {
         let mut session = MinerSession::new(&self.settings, identity, clock::now());
         let (sender, verdicts) = answers();
         let part = self.miners.part();
-        let mut host = MinerHost { service: self, is_new: true, sender, verdicts, part };
+        let leaving = Leaving::at(self.shutdown.clone());
+        let mut host = MinerHost { service: self, is_new: true, sender, verdicts, part, leaving };
         let span = info_span!("miner", %peer);
         async {
             let ended = drive(&mut session, &mut host, stream).await;
@@ -68,6 +69,7 @@ struct MinerHost {
     sender: mpsc::Sender<Answered>,
     verdicts: mpsc::Receiver<Answered>,
     part: MinerPart,
+    leaving: Leaving,
 }
 
 impl MinerHost {
@@ -87,13 +89,15 @@ impl Host<MinerSession> for MinerHost {
             return Some(self.work());
         }
         tokio::select! {
-            () = self.service.shutdown.cancelled() => None,
+            () = self.leaving.until_done() => None,
             changed = self.service.work.changed() => {
                 changed.ok()?;
                 Some(self.work())
             }
             answered = self.verdicts.recv() => {
-                answered.map(|(ticket, verdict)| Command::Verdict { ticket, verdict })
+                let (ticket, verdict) = answered?;
+                self.leaving.count_verdict();
+                Some(Command::Verdict { ticket, verdict })
             }
         }
     }
@@ -101,6 +105,7 @@ impl Host<MinerSession> for MinerHost {
     async fn take_event(&mut self, event: Event) {
         match event {
             Event::Submit { ticket, share } => {
+                self.leaving.count_share();
                 self.submit(share, Ticket::new(ticket, self.sender.clone())).await;
             }
             Event::SubmitBlock { share } => self.submit(share, Ticket::for_nobody()).await,

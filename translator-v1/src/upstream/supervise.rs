@@ -20,7 +20,7 @@ use wire::session::PeerError;
 use super::session::UpstreamSession;
 use super::{Command, Event, MinersTotal, UpstreamSettings};
 use crate::bridge::notify::{ChannelEpoch, Work};
-use crate::shares::{Submitted, Ticket};
+use crate::shares::{Leaving, Submitted, Ticket};
 
 /// The neighbour's name in /health.
 pub const NEIGHBOUR: &str = "upstream";
@@ -48,15 +48,16 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Runs until `shutdown`.
-    pub async fn run(self, shutdown: CancellationToken) {
-        let mut link = UpstreamHost { supervisor: self, work_ends: None, has_work: false };
+    /// Runs until `miners_gone`; shares that are queued by then are still sent.
+    pub async fn run(self, miners_gone: CancellationToken) {
+        let leaving = Leaving::at(miners_gone.clone());
+        let mut link = UpstreamHost { supervisor: self, leaving, work_ends: None, has_work: false };
         let mut backoff = Backoff::for_neighbours();
         for connection in 0_u32.. {
-            let ended = tokio::select! {
-                () = shutdown.cancelled() => return,
-                ended = link.connect_once(connection) => ended,
-            };
+            let ended = link.connect_once(connection).await;
+            if miners_gone.is_cancelled() {
+                return;
+            }
             if link.has_work {
                 backoff.reset();
             }
@@ -66,7 +67,7 @@ impl Supervisor {
             warn!(%address, reason = %ended, retry_ms, "upstream lost");
             link.lose(&ended.to_string());
             tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = miners_gone.cancelled() => return,
                 () = sleep(delay) => {}
                 () = link.refuse_shares() => {}
             }
@@ -76,6 +77,8 @@ impl Supervisor {
 
 struct UpstreamHost {
     supervisor: Supervisor,
+    /// When the connection may be closed for good.
+    leaving: Leaving,
     /// When miners lose the work that they have.
     work_ends: Option<Instant>,
     /// True while the work that miners have is this upstream's.
@@ -84,11 +87,13 @@ struct UpstreamHost {
 
 impl UpstreamHost {
     async fn connect_once(&mut self, connection: u32) -> Ended {
+        let miners_gone = self.leaving.restart();
         let address = self.supervisor.address.clone();
         let key = self.supervisor.key.clone();
         let dialled = tokio::select! {
             dialled = timeout(DIAL_MAX, listen::connect(&address)) => dialled,
             () = self.refuse_shares() => return Ended::ByHost,
+            () = miners_gone.cancelled() => return Ended::ByHost,
         };
         let stream = match dialled {
             Ok(Ok(stream)) => stream,
@@ -170,16 +175,20 @@ impl Host<UpstreamSession<Ticket>> for UpstreamHost {
     async fn next_command(&mut self) -> Option<Command<Ticket>> {
         loop {
             tokio::select! {
-                share = self.supervisor.shares.recv() => {
-                    let Submitted { share, ticket } = share?;
-                    return Some(Command::Submit { share, ticket });
-                }
-                changed = self.supervisor.miners.changed() => {
-                    changed.ok()?;
+                // In this order, so that what is queued goes before the end.
+                biased;
+                () = clock::until(self.work_ends) => self.end_work(),
+                Ok(()) = self.supervisor.miners.changed() => {
                     let miners = *self.supervisor.miners.borrow_and_update();
                     return Some(Command::Miners(miners));
                 }
-                () = clock::until(self.work_ends) => self.end_work(),
+                Some(Submitted { share, ticket }) = self.supervisor.shares.recv() => {
+                    self.leaving.count_share();
+                    return Some(Command::Submit { share, ticket });
+                }
+                () = self.leaving.until_done(), if self.supervisor.shares.is_empty() => {
+                    return None;
+                }
             }
         }
     }
@@ -195,7 +204,10 @@ impl Host<UpstreamSession<Ticket>> for UpstreamHost {
                 warn!(%reason, "channel closed by the upstream");
                 self.lose("it closed the channel");
             }
-            Event::Verdict { ticket, verdict } => ticket.answer(verdict),
+            Event::Verdict { ticket, verdict } => {
+                self.leaving.count_verdict();
+                ticket.answer(verdict);
+            }
         }
     }
 }

@@ -17,4 +17,5 @@ mod pool;
 mod program;
 mod rules;
 mod shares;
+mod shutdown;
 mod upstream;

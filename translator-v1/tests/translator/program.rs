@@ -35,24 +35,24 @@ use crate::device::{Device, Found, HARD_NBITS, UPSTREAM_DIFFICULTY};
 use crate::pool::{CHANNEL, LIMITS, job, prev_hash, success};
 
 /// Much longer than anything takes.
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-fn secret() -> AuthoritySecret {
+pub(crate) fn secret() -> AuthoritySecret {
     AuthoritySecret::generate(&mut StdRng::seed_from_u64(1))
 }
 
 /// A pool that listens.
-struct PoolPort {
-    listener: TcpListener,
+pub(crate) struct PoolPort {
+    pub(crate) listener: TcpListener,
 }
 
 impl PoolPort {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
     }
 
     /// Waits for the translator and opens a channel with `prefix` and a first job for it.
-    async fn serve(&self, prefix: [u8; 2]) -> PoolLink {
+    pub(crate) async fn serve(&self, prefix: [u8; 2]) -> PoolLink {
         let mut pool = self.accept().await;
         let _: SetupConnection = pool.take().await;
         pool.send(&SetupConnectionSuccess { used_version: 2, flags: 0 }).await;
@@ -78,13 +78,13 @@ impl PoolPort {
     }
 }
 
-struct PoolLink {
+pub(crate) struct PoolLink {
     link: Link,
-    stream: TcpStream,
+    pub(crate) stream: TcpStream,
 }
 
 impl PoolLink {
-    async fn send<M: Message>(&mut self, message: &M) {
+    pub(crate) async fn send<M: Message>(&mut self, message: &M) {
         self.link.send(message).unwrap();
         self.flush().await;
     }
@@ -95,7 +95,7 @@ impl PoolLink {
         self.stream.write_all(&out).await.unwrap();
     }
 
-    async fn frame(&mut self) -> Frame {
+    pub(crate) async fn frame(&mut self) -> Frame {
         loop {
             if let Some(frame) = self.link.next_frame().unwrap() {
                 return frame;
@@ -109,7 +109,7 @@ impl PoolLink {
     }
 
     /// The next message of this type; what comes before is skipped.
-    async fn take<M: Message>(&mut self) -> M {
+    pub(crate) async fn take<M: Message>(&mut self) -> M {
         loop {
             let frame = self.frame().await;
             if frame.header.message_type == M::MESSAGE_TYPE {
@@ -120,9 +120,9 @@ impl PoolLink {
 }
 
 /// A translator that runs until it is dropped.
-struct Running {
+pub(crate) struct Running {
     address: std::net::SocketAddr,
-    shutdown: CancellationToken,
+    pub(crate) shutdown: CancellationToken,
 }
 
 impl Drop for Running {
@@ -131,7 +131,7 @@ impl Drop for Running {
     }
 }
 
-async fn translator(pool: &PoolPort, work_without_upstream_seconds: u32) -> Running {
+pub(crate) async fn translator(pool: &PoolPort, work_without_upstream_seconds: u32) -> Running {
     let settings = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"{}\"\n\
          authority_key = \"{}\"\nuser_identity = \"farm\"\n\
@@ -150,7 +150,7 @@ async fn translator(pool: &PoolPort, work_without_upstream_seconds: u32) -> Runn
 }
 
 /// A miner that has subscribed and authorized.
-struct Miner {
+pub(crate) struct Miner {
     lines: Lines<BufReader<OwnedReadHalf>>,
     writer: OwnedWriteHalf,
     /// Knows how to hash.
@@ -158,7 +158,7 @@ struct Miner {
 }
 
 impl Miner {
-    async fn connect(translator: &Running) -> Self {
+    pub(crate) async fn connect(translator: &Running) -> Self {
         let stream = TcpStream::connect(translator.address).await.unwrap();
         let (reader, writer) = stream.into_split();
         let lines = BufReader::new(reader).lines();
@@ -168,7 +168,7 @@ impl Miner {
         miner
     }
 
-    async fn send(&mut self, line: &str) {
+    pub(crate) async fn send(&mut self, line: &str) {
         self.writer.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
@@ -197,23 +197,23 @@ impl Miner {
         }
     }
 
-    async fn job(&mut self) {
+    pub(crate) async fn job(&mut self) {
         self.until(|line| line["method"] == "mining.notify").await;
     }
 
     /// Mines a share that the pool has to judge and submits it with id 9.
-    async fn submit(&mut self) -> Found {
+    pub(crate) async fn submit(&mut self) -> Found {
         let found = self.device.mine_upstream();
         self.send(&found.line(9, "w")).await;
         found
     }
 
-    async fn answer(&mut self) -> Value {
+    pub(crate) async fn answer(&mut self) -> Value {
         self.until(|line| line["id"] == 9).await
     }
 
     /// Reads on until the translator hangs up.
-    async fn is_hung_up_on(&mut self) {
+    pub(crate) async fn is_hung_up_on(&mut self) {
         while self.line().await.is_some() {}
     }
 }
