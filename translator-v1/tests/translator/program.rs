@@ -384,6 +384,8 @@ fn settings_that_cannot_be_used_are_refused_by_name() {
     for (from, to, named) in [
         ("unauthenticated = true\n", "", "upstream.authority_key"),
         ("\"h:1\"", "\"stratum2+tcp://h\"", "upstream.address"),
+        ("\"h:1\"", "\"stratum2+tcp://h:1\"", "upstream.address"),
+        ("\"h:1\"", "\"stratum2+tcp://h:1/KEY\"", "upstream.address"),
         ("\"h:1\"", "\"h\"", "upstream.address"),
         ("user_identity", "user", "user"),
         ("[upstream]", "connections_max = 0\n[upstream]", "listen.connections_max"),
