@@ -22,8 +22,8 @@ use testkit::node::Node;
 use testkit::program::{Launch, Program};
 use wire::sv2::keys::Sv2Url;
 use wire::sv2::template::{
-    ERROR_STALE_TEMPLATE_ID, ERROR_TEMPLATE_ID_NOT_FOUND, RequestTransactionData,
-    TemplateDistribution,
+    ERROR_STALE_TEMPLATE_ID, ERROR_TEMPLATE_ID_NOT_FOUND, NewTemplate, RequestTransactionData,
+    SetNewPrevHash, TemplateDistribution,
 };
 
 /// How long anything may take that the node has to notice first.
@@ -244,14 +244,35 @@ fn a_refused_block_is_told_and_kept_for_people() {
     let mut client = Client::connect(&provider.url, PAYOUT);
     let (template, tip) = client.next_tip();
     let from = provider.end();
-    // Three hours ahead of the node's clock: consensus allows two.
-    let early = wire::sv2::template::SetNewPrevHash {
-        header_timestamp: tip.header_timestamp + 3 * 3600,
-        ..tip
+    let greedy = NewTemplate {
+        coinbase_tx_value_remaining: template.coinbase_tx_value_remaining + 1,
+        ..template
     };
-    client.submit(&mine(&template, &early, 4));
+    client.submit(&mine(&greedy, &tip, 4));
     let refused = provider.wait_for(from, "block refused");
-    assert_eq!(refused.text("reason"), "time-too-new");
+    assert_eq!(refused.text("reason"), "bad-cb-amount");
     provider.wait_until_kept((0, 1));
     assert_eq!(node.rpc("getblockcount", &json!([])).unwrap(), 101);
+}
+
+#[test]
+fn a_block_ahead_of_the_nodes_clock_is_delivered_when_the_clock_is_set() {
+    let node = Node::start_funded().unwrap();
+    let mut provider = Provider::start(&node);
+    let mut client = Client::connect(&provider.url, PAYOUT);
+    let (template, tip) = client.next_tip();
+    let from = provider.end();
+    // Three hours ahead: consensus allows two.
+    let header_timestamp = tip.header_timestamp + 3 * 3600;
+    client.submit(&mine(&template, &SetNewPrevHash { header_timestamp, ..tip }, 5));
+    let waiting = provider.wait_for(from, "block not delivered yet");
+    assert_eq!(waiting.text("reason"), "time-too-new");
+    provider.wait_until_kept((1, 0));
+    let restarted = provider.end();
+    provider.restart();
+    provider.wait_for(restarted, "block not delivered yet");
+    node.rpc("setmocktime", &json!([header_timestamp])).unwrap();
+    let accepted = provider.wait_for(from, "block accepted");
+    assert_eq!(accepted.text("hash"), node.tip().unwrap());
+    provider.wait_until_kept((0, 0));
 }

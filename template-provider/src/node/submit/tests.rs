@@ -8,9 +8,17 @@ use crate::node::stub::{Reply, StubNode, error, result};
 const HASH: &str = "00aa";
 
 async fn verdict(replies: impl IntoIterator<Item = Reply>) -> (Verdict, Vec<String>) {
+    verdict_within(UNSETTLED_MAX, replies).await
+}
+
+async fn verdict_within(
+    unsettled_max: Duration,
+    replies: impl IntoIterator<Item = Reply>,
+) -> (Verdict, Vec<String>) {
     let stub = StubNode::start(replies).await;
     let hurried = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
-    let verdict = submit_patiently(&stub.node(""), HASH, "0123", hurried).await;
+    let pace = Pace { unreached: hurried.clone(), unsettled: hurried, unsettled_max };
+    let verdict = submit_at(pace, &stub.node(""), HASH, "0123").await;
     let calls = stub.requests().into_iter();
     let calls = calls.map(|call| format!("{} {}", call.method, call.params[0].as_str().unwrap()));
     (verdict, calls.collect())
@@ -49,10 +57,44 @@ async fn an_inconclusive_block_is_looked_up() {
 async fn a_block_that_stays_outside_the_chain_is_refused_in_the_end() {
     let outside = json!({ "hash": HASH, "confirmations": -1 });
     let rounds = [result(&json!("inconclusive")), result(&outside)];
-    let many = rounds.iter().cycle().take(100).cloned().collect::<Vec<_>>();
-    let (verdict, calls) = verdict(many).await;
+    let (verdict, calls) = verdict_within(Duration::ZERO, rounds).await;
     assert!(matches!(verdict, Verdict::Refused(reason) if reason.contains("was first")));
-    assert_eq!(calls.len(), 20);
+    assert_eq!(calls.len(), 2);
+}
+
+#[tokio::test]
+async fn a_block_that_lost_at_first_may_win_much_later() {
+    let outside = json!({ "hash": HASH, "confirmations": -1 });
+    let round = [result(&json!("inconclusive")), result(&outside)];
+    let replies = round.iter().cycle().take(100).cloned().chain([result(&json!("duplicate"))]);
+    let (verdict, calls) = verdict(replies).await;
+    assert_eq!(verdict, Verdict::Accepted);
+    assert_eq!(calls.len(), 101);
+}
+
+#[tokio::test]
+async fn a_node_that_is_behind_is_asked_until_it_has_caught_up() {
+    for reason in ["prev-blk-not-found", "time-too-new"] {
+        let behind = vec![result(&json!(reason)); 100];
+        let (verdict, calls) = verdict(behind.into_iter().chain([result(&Value::Null)])).await;
+        assert_eq!(verdict, Verdict::Accepted, "{reason}");
+        assert_eq!(calls.len(), 101);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_stays_behind_refuses_in_the_end() {
+    let behind = [result(&json!("prev-blk-not-found"))];
+    let (verdict, _) = verdict_within(Duration::from_millis(20), behind).await;
+    assert_eq!(verdict, Verdict::Refused("prev-blk-not-found".into()));
+}
+
+#[tokio::test]
+async fn time_without_an_answer_does_not_count_against_a_block() {
+    let away = vec![error(-28, "Loading block index..."); 100];
+    let replies = away.into_iter().chain([result(&json!("time-too-new")), result(&Value::Null)]);
+    let (verdict, _) = verdict_within(Duration::from_millis(20), replies).await;
+    assert_eq!(verdict, Verdict::Accepted);
 }
 
 #[tokio::test]
