@@ -198,17 +198,35 @@ mod tests {
         service::config::parse(Path::new("x.toml"), text, TemplateProvider::PREFIX, nobody).unwrap()
     }
 
+    /// The key that a line would set if it were not commented out.
+    fn commented_out(line: &str) -> Option<&str> {
+        let (name, _) = line.strip_prefix('#')?.split_once(" = ")?;
+        name.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some(name)
+    }
+
     /// The example with every key that is commented out put in force.
     fn all_keys_in_force() -> String {
-        let is_key = |rest: &str| {
-            let name = rest.split(" = ").next().unwrap_or_default();
-            rest.contains(" = ") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        let in_force = |line: &'static str| match commented_out(line) {
+            Some(_) => line.trim_start_matches('#'),
+            None => line,
         };
-        let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
-            Some(rest) if is_key(rest) => rest,
-            _ => line,
-        });
-        lines.collect::<Vec<_>>().join("\n")
+        EXAMPLE.lines().map(in_force).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The keys that are commented out and whose comment says that they have no default.
+    fn keys_without_default() -> Vec<&'static str> {
+        let (mut names, mut has_default, mut is_comment) = (Vec::new(), true, false);
+        for line in EXAMPLE.lines() {
+            let name = commented_out(line);
+            // A comment holds for the keys from its end to the next comment.
+            let was_comment = std::mem::replace(&mut is_comment, line.starts_with("# "));
+            has_default = match is_comment {
+                true => (has_default || !was_comment) && !line.contains("No default"),
+                false => has_default,
+            };
+            names.extend(name.filter(|_| !has_default));
+        }
+        names
     }
 
     #[test]
@@ -217,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_names_every_default_as_it_is() {
+    fn a_key_that_is_commented_out_stands_with_its_default_or_says_that_it_has_none() {
         let (short, whole) = (parse(EXAMPLE), parse(&all_keys_in_force()));
         assert_eq!(whole.listen.address, short.listen.address);
         let node = |config: &Config| {
@@ -228,11 +246,26 @@ mod tests {
         assert_eq!(node(&whole), node(&short));
         let validity = |config: &Config| config.authority.certificate_validity_seconds;
         assert_eq!(validity(&whole), validity(&short));
+        assert_eq!(whole.authority.public_key_file, short.authority.public_key_file);
         assert_eq!(whole.blocks_dir(), short.blocks_dir());
-        // Every key is in the example: what is not set there is not there at all.
-        assert!(whole.vault.blocks_dir.is_some() && whole.health.address.is_some());
-        assert!(whole.node.cookie_file.is_some() && whole.node.password.is_some());
-        assert!(whole.node.user.is_some() && whole.node.password_file.is_some());
+        assert!(whole.vault.blocks_dir.is_some(), "every key is in the example");
+        let optional = |config: &Config| {
+            let NodeConfig { cookie_file, user, password, password_file, .. } = &config.node;
+            let login = [cookie_file.is_some(), user.is_some(), password.is_some()];
+            (login, password_file.is_some(), config.health.address.is_some())
+        };
+        assert_eq!(optional(&whole), ([true; 3], true, true));
+        assert_eq!(optional(&short), ([false; 3], false, false));
+        let told = ["cookie_file", "user", "password", "password_file", "address"];
+        assert_eq!(keys_without_default(), told);
+    }
+
+    #[test]
+    fn the_pools_example_reads_the_key_where_this_one_writes_it() {
+        let written = parse(EXAMPLE).authority.public_key_file.unwrap();
+        let read = format!("authority_key_file = \"{}\"", written.display());
+        let pool = include_str!("../../config/pool-sv2.toml");
+        assert!(pool.lines().any(|line| line == read), "{read}");
     }
 
     #[test]
