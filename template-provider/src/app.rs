@@ -29,6 +29,7 @@ use wire::sv2::noise::ServerIdentity;
 use crate::node::presence::{NEIGHBOUR, Presence};
 use crate::node::{self, Node, NodeConfig};
 use crate::server::session::Session;
+use crate::templates::build::Extensions;
 use crate::templates::store::{Offer, Store};
 use crate::vault::Vault;
 use client::Client;
@@ -135,7 +136,9 @@ impl Server for TemplateProvider {
             submissions: submissions.clone(),
             shutdown: shutdown.clone(),
         };
-        let publish = publisher::publish(to_judge, store, offers, config.node.fee_delta_sats);
+        let extensions = Extensions::from([]);
+        let publish =
+            publisher::publish(to_judge, store, offers, config.node.fee_delta_sats, extensions);
         let accept = listen::accept(listener, CLIENTS_MAX, shutdown.clone(), |stream, peer| {
             serve(hub.clone(), stream, peer)
         });

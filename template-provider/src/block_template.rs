@@ -37,6 +37,27 @@ pub struct BlockTemplate {
     pub segwit: bool,
     /// The node's own witness commitment for `transactions`, a whole scriptPubKey.
     pub witness_commitment: Option<Bytes>,
+    /// Outputs without value that the node wants in the coinbase besides its commitment, in order
+    /// (a drivechain enforcer's messages). Its sigops are none: they begin with OP_RETURN.
+    pub given_outputs: Vec<Output>,
+    /// True if it was made here from the tip alone, to be mined on until the node's own is there.
+    pub is_stopgap: bool,
+}
+
+/// An output of the coinbase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Satoshis.
+    pub value: u64,
+    /// scriptPubKey.
+    pub script: Bytes,
+}
+
+impl Output {
+    /// An output that carries a script and no value.
+    pub fn valueless(script: impl Into<Bytes>) -> Self {
+        Self { value: 0, script: script.into() }
+    }
 }
 
 /// The limits of a block.

@@ -7,6 +7,8 @@
 
 pub mod app;
 pub mod block_template;
+pub mod dependencies;
+pub mod extension;
 pub mod node;
 pub mod server;
 pub mod templates;

@@ -9,7 +9,7 @@ use tracing::{debug, error};
 
 use crate::block_template::BlockTemplate;
 use crate::node::watch::Offered;
-use crate::templates::build;
+use crate::templates::build::{self, Extensions};
 use crate::templates::freshness::{self, Freshness, Present};
 use crate::templates::store::{Offer, Store};
 
@@ -19,6 +19,7 @@ pub(super) async fn publish(
     store: Arc<Store>,
     offers: watch::Sender<Option<Arc<Offer>>>,
     fee_delta_sats: u64,
+    extensions: Extensions,
 ) {
     let mut tip_seen_at = clock::now();
     while let Some(Offered { template, asked_at, answered_at }) = offered.recv().await {
@@ -32,8 +33,15 @@ pub(super) async fn publish(
                 let block = last.as_deref().map(|last| last.block.prev_hash);
                 let is_other_block = block != Some(template.prev_hash);
                 let now = clock::now();
-                if publish_one(now, template, is_new_tip, last.as_deref(), &store, &offers)
-                    && is_other_block
+                if publish_one(
+                    now,
+                    template,
+                    is_new_tip,
+                    last.as_deref(),
+                    &store,
+                    &offers,
+                    &extensions,
+                ) && is_other_block
                 {
                     // Not now: the watch may have asked on since it was answered. And not for
                     // another difficulty, to which no long poll wakes.
@@ -52,8 +60,9 @@ fn publish_one(
     last: Option<&Offer>,
     store: &Store,
     offers: &watch::Sender<Option<Arc<Offer>>>,
+    extensions: &Extensions,
 ) -> bool {
-    let whole = match build::build(&block) {
+    let whole = match build::build(&block, extensions) {
         Ok(whole) => Arc::new(whole),
         Err(error) => {
             error!(height = block.height, %error, "template not published");
@@ -70,6 +79,7 @@ fn publish_one(
         number: number + 1,
         tip,
         block,
+        extensions: Arc::clone(extensions),
         whole,
         published_at: now,
     })));

@@ -97,6 +97,8 @@ impl Reader {
                 .map(|script| bytes(script, "default_witness_commitment"))
                 .transpose()?,
             transactions: self.transactions(answer.transactions.unwrap_or_default())?,
+            given_outputs: Vec::new(),
+            is_stopgap: false,
         };
         Ok(template)
     }

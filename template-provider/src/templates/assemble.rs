@@ -10,6 +10,7 @@ use mining::version::{BIP323_MASK, is_rolled_within};
 
 use super::build::Contents;
 use super::coinbase::WITNESS_RESERVED_VALUE;
+use crate::extension::Parcel;
 
 /// What a client says it found (spec 7.7).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct FoundBlock {
     pub height: u32,
     /// Consensus serialisation.
     pub bytes: Bytes,
+    /// What to deliver once it is in the chain.
+    pub parcels: Vec<Parcel>,
 }
 
 /// Why a solution is no block.
@@ -75,7 +78,13 @@ pub fn assemble(template: &Contents, solution: &Solution) -> Result<FoundBlock, 
         return Err(NotABlock::AboveTarget(hash));
     }
     let bytes = serialise(template, &header, &serialize(&coinbase));
-    Ok(FoundBlock { hash, height: template.height, bytes })
+    // A block is worth its submission whatever its client put into the coinbase; but what is
+    // delivered must be in it.
+    let parcels = match holds_outputs(template, &coinbase) {
+        true => template.parcels.clone(),
+        false => Vec::new(),
+    };
+    Ok(FoundBlock { hash, height: template.height, bytes, parcels })
 }
 
 /// The coinbase with its witness, which clients may leave out.
@@ -95,6 +104,15 @@ fn whole_coinbase(template: &Contents, bytes: &[u8]) -> Result<bitcoin::Transact
         }
     }
     Ok(coinbase)
+}
+
+/// True if the coinbase ends with the outputs of the template, as it must (spec 7.2).
+fn holds_outputs(template: &Contents, coinbase: &bitcoin::Transaction) -> bool {
+    let count = usize::try_from(template.coinbase_outputs_count).unwrap_or(usize::MAX);
+    let first = coinbase.output.len().checked_sub(count);
+    let last = first.and_then(|first| coinbase.output.get(first..)).unwrap_or_default();
+    let bytes: Vec<u8> = last.iter().flat_map(serialize).collect();
+    bytes == template.coinbase_outputs
 }
 
 fn serialise(template: &Contents, header: &Header, coinbase: &[u8]) -> Bytes {

@@ -7,6 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use mining::hash::double_sha256;
 use mining::merkle;
 
+use crate::block_template::Output;
+
 /// nVersion of the coinbase, as bitcoind's.
 pub const COINBASE_VERSION: u32 = 2;
 
@@ -60,15 +62,12 @@ pub fn witness_commitment(wtxids: &[[u8; 32]]) -> Bytes {
     script.freeze()
 }
 
-/// An output that carries a script and no value, serialised. Scripts of the template are short: up
-/// to 252 bytes their length is one byte.
-pub fn valueless_output(script: &[u8]) -> Option<Bytes> {
-    let length = u8::try_from(script.len()).ok().filter(|length| *length <= 252)?;
-    let mut output = BytesMut::with_capacity(9 + script.len());
-    output.put_u64_le(0);
-    output.put_u8(length);
-    output.put_slice(script);
-    Some(output.freeze())
+/// An output as it stands in a transaction: value, length of the script, script.
+pub fn serialise_output(output: &Output, into: &mut BytesMut) {
+    let length = u64::try_from(output.script.len()).unwrap_or(u64::MAX);
+    into.put_u64_le(output.value);
+    into.put_slice(&bitcoin::consensus::serialize(&bitcoin::VarInt(length)));
+    into.put_slice(&output.script);
 }
 
 #[cfg(test)]

@@ -6,7 +6,13 @@ use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, TxIn, TxOut, Txid, Witness};
 
+use super::build::Extensions;
 use crate::block_template::{BlockTemplate, Limits, SIGOPS_LIMIT, Transaction, WEIGHT_LIMIT, fees};
+
+/// A chain without extensions.
+pub(crate) fn none() -> Extensions {
+    Extensions::from([])
+}
 
 /// What a regtest node offers at height 200, with `transactions`.
 pub(crate) fn offer(transactions: &[Arc<Transaction>]) -> BlockTemplate {
@@ -22,6 +28,8 @@ pub(crate) fn offer(transactions: &[Arc<Transaction>]) -> BlockTemplate {
         limits: Limits { weight: WEIGHT_LIMIT, sigops: SIGOPS_LIMIT },
         segwit: true,
         witness_commitment: None,
+        given_outputs: Vec::new(),
+        is_stopgap: false,
     }
 }
 

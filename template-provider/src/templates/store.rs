@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::build::{self, BuildError, Contents};
-use super::trim::{self, Room};
+use super::build::{self, BuildError, Contents, Extensions};
+use super::trim::Room;
 use crate::block_template::BlockTemplate;
 
 /// How long a template is kept after the tip moved on: a solution may be on its way (at least 10
@@ -33,6 +33,8 @@ pub struct Offer {
     pub tip: u64,
     /// What the node said.
     pub block: BlockTemplate,
+    /// What else stands in the coinbase.
+    pub extensions: Extensions,
     /// All of it, made into work.
     pub whole: Arc<Contents>,
     /// When it was published.
@@ -137,7 +139,8 @@ impl Store {
         room: Room,
         after: u64,
     ) -> Result<Template, BuildError> {
-        let room = (!trim::fits(&offer.block, room)).then_some(room);
+        let is_whole = build::fits(&offer.block, &offer.extensions, room);
+        let room = (!is_whole).then_some(room);
         // A statement of its own: the lock is free again after it.
         let shared = self.lock().shared(offer.number, room, after);
         let contents = match (shared, room) {
@@ -145,7 +148,9 @@ impl Store {
             // A client that came back to an earlier room still wants a higher id.
             (Some((contents, None)), _) => contents,
             (None, None) => Arc::clone(&offer.whole),
-            (None, Some(room)) => Arc::new(build::build_with_room(&offer.block, room)?),
+            (None, Some(room)) => {
+                Arc::new(build::build_with_room(&offer.block, &offer.extensions, room)?)
+            }
         };
         Ok(self.lock().name(now, offer, room, contents))
     }

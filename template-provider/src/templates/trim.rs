@@ -1,17 +1,13 @@
 //! Room for a client's coinbase outputs, in weight and in signature operations (spec 7.1).
 //!
 //! Transactions are left out from the end of the block, where nodes put what pays least, and only
-//! such that nothing that stays spends from them. Which spends from which is read from the
-//! transactions themselves: nodes count `depends` from 1 or from 0, or leave it out.
+//! such that nothing that stays spends from them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-
-use bitcoin::consensus::deserialize;
-use bitcoin::hashes::Hash;
 
 use super::build::BuildError;
 use crate::block_template::{BlockTemplate, Transaction};
+use crate::dependencies::{Parents, parents};
 
 /// Weight that a block takes besides its transactions and the client's outputs: header 320, count
 /// of transactions 12, the coinbase's fixed fields 236, a scriptSig of 100 bytes 400, count of
@@ -120,14 +116,6 @@ struct Cut {
     left_out: Vec<bool>,
 }
 
-/// Which transactions of the block one spends from.
-enum Parents {
-    /// Those at these positions.
-    At(Vec<usize>),
-    /// It cannot be read: perhaps all before it.
-    Unknown,
-}
-
 impl Cut {
     /// Goes once from the last transaction to the first. Parents come before children in a block,
     /// so that at each step everything that could need the transaction has been decided on.
@@ -158,22 +146,6 @@ impl Cut {
             }
         }
     }
-}
-
-fn parents(transactions: &[Arc<Transaction>]) -> Vec<Parents> {
-    let positions: HashMap<[u8; 32], usize> =
-        transactions.iter().enumerate().map(|(index, one)| (one.txid, index)).collect();
-    let of = |transaction: &Arc<Transaction>| match deserialize::<bitcoin::Transaction>(
-        &transaction.data,
-    ) {
-        Ok(read) => {
-            let spent = read.input.iter().map(|input| input.previous_output.txid);
-            let positions = spent.filter_map(|id| positions.get(&id.to_byte_array()).copied());
-            Parents::At(positions.collect())
-        }
-        Err(_) => Parents::Unknown,
-    };
-    transactions.iter().map(of).collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn publishing() -> (mpsc::Sender<Offered>, Offers, Arc<Store>) {
     let (queue, offered) = mpsc::channel(1);
     let offers = watch::Sender::new(None);
     let (seen, store) = (offers.subscribe(), Arc::new(Store::new(1)));
-    tokio::spawn(publish(offered, Arc::clone(&store), offers, 1000));
+    tokio::spawn(publish(offered, Arc::clone(&store), offers, 1000, Extensions::from([])));
     (queue, seen, store)
 }
 
@@ -150,7 +150,7 @@ async fn every_tip_that_only_the_long_poll_brings_is_published() {
     let (offered, to_judge) = mpsc::channel(4);
     let offers = watch::Sender::new(None);
     let mut seen = offers.subscribe();
-    let publish = publish(to_judge, Arc::new(Store::new(1)), offers, 1000);
+    let publish = publish(to_judge, Arc::new(Store::new(1)), offers, 1000, Extensions::from([]));
     // In one task, as the program runs them.
     tokio::spawn(async move {
         tokio::select! {

@@ -7,7 +7,7 @@ use bitcoin::hex::FromHex;
 use super::*;
 use crate::block_template::{BlockTemplate, Limits, Transaction};
 use crate::templates::build::{Contents, build};
-use crate::templates::samples::{offer, transaction};
+use crate::templates::samples::{none, offer, transaction};
 
 /// The coinbase of mainnet block 170.
 const COINBASE_170: &str = "0100000001000000000000000000000000000000000000000000000000000000000000\
@@ -52,6 +52,8 @@ fn offer_170() -> BlockTemplate {
         limits: Limits { weight: 4_000_000, sigops: 80_000 },
         segwit: false,
         witness_commitment: None,
+        given_outputs: Vec::new(),
+        is_stopgap: false,
     }
 }
 
@@ -66,7 +68,7 @@ fn solution_170() -> Solution {
 
 #[test]
 fn mainnet_block_170_is_put_together_as_it_stands_in_the_chain() {
-    let template = build(&offer_170()).unwrap();
+    let template = build(&offer_170(), &none()).unwrap();
     assert_eq!(template.coinbase_outputs_count, 0, "segwit was not in force");
     let block = assemble(&template, &solution_170()).unwrap();
     let known = "00000000d1145790a8694403d4063f323d499e655c83426834d4ce2f8dd4a2ee";
@@ -80,7 +82,7 @@ fn mainnet_block_170_is_put_together_as_it_stands_in_the_chain() {
 
 #[test]
 fn another_nonce_is_no_block() {
-    let template = build(&offer_170()).unwrap();
+    let template = build(&offer_170(), &none()).unwrap();
     let wrong = Solution { header_nonce: 1, ..solution_170() };
     assert!(matches!(assemble(&template, &wrong), Err(NotABlock::AboveTarget(_))));
 }
@@ -125,7 +127,7 @@ fn mine(template: &Contents, coinbase: &bitcoin::Transaction, version: u32) -> S
 fn template() -> Contents {
     let parent = transaction(1, &[], 500, 400, 0);
     let child = transaction(2, &[&parent], 700, 400, 0);
-    build(&offer(&[parent, child])).unwrap()
+    build(&offer(&[parent, child]), &none()).unwrap()
 }
 
 #[test]
@@ -191,7 +193,7 @@ fn a_commitment_of_the_node_that_does_not_fit_is_refused() {
     let parent = transaction(1, &[], 500, 400, 0);
     let child = transaction(2, &[&parent], 700, 400, 0);
     let told = BlockTemplate { witness_commitment: Some(commitment), ..offer(&[parent, child]) };
-    assert_eq!(build(&told), Ok(good));
+    assert_eq!(build(&told, &none()), Ok(good));
     let wrong = BlockTemplate { transactions: vec![], ..told };
-    assert_eq!(build(&wrong), Err(crate::templates::build::BuildError::Commitment));
+    assert_eq!(build(&wrong, &none()), Err(crate::templates::build::BuildError::Commitment));
 }

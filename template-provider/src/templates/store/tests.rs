@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::block_template::Limits;
-use crate::templates::samples::{offer, transaction};
+use crate::templates::samples::{none, offer, transaction};
 
 fn published(number: u64, tip: u64) -> Offer {
     let all = [transaction(1, &[], 7, 3_000_000, 0), transaction(2, &[], 5, 900_000, 0)];
     let block = offer(&all);
-    let whole = Arc::new(build::build(&block).unwrap());
-    Offer { number, tip, block, whole, published_at: Instant::now() }
+    let whole = Arc::new(build::build(&block, &none()).unwrap());
+    Offer { number, tip, block, extensions: none(), whole, published_at: Instant::now() }
 }
 
 /// A room for which the published transactions must be trimmed: beyond 98,832 weight units.
@@ -200,6 +200,6 @@ fn a_client_that_cannot_be_served_is_told_so() {
 fn the_samples_need_trimming_for_the_wide_room_alone() {
     let block = published(1, 1).block;
     assert_eq!(block.limits, Limits { weight: 4_000_000, sigops: 80_000 });
-    assert!(trim::fits(&block, NARROW));
-    assert!(!trim::fits(&block, WIDE));
+    assert!(build::fits(&block, &none(), NARROW));
+    assert!(!build::fits(&block, &none(), WIDE));
 }

@@ -5,9 +5,12 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
+use bitcoin::consensus::deserialize;
+use bitcoin::hashes::Hash;
+
 use crate::block_template::Limits;
 use crate::templates::build::build_with_room;
-use crate::templates::samples::{offer, transaction};
+use crate::templates::samples::{none, offer, transaction};
 
 /// A block that has 1,000 weight units and 100 units of sigops for transactions if the client
 /// reserves nothing.
@@ -102,8 +105,8 @@ fn a_client_that_wants_more_than_a_block_gets_none() {
 #[test]
 fn fees_path_and_commitment_are_those_of_what_stays() {
     let all = [transaction(1, &[], 7, 600, 0), transaction(2, &[], 5, 400, 0)];
-    let trimmed = build_with_room(&small(&all), bytes(1)).unwrap();
-    let alone = super::super::build::build(&small(&all[..1])).unwrap();
+    let trimmed = build_with_room(&small(&all), &none(), bytes(1)).unwrap();
+    let alone = super::super::build::build(&small(&all[..1]), &none()).unwrap();
     assert_eq!(trimmed, alone);
     assert_eq!(trimmed.value_remaining, 2_500_000_007);
     assert_eq!(trimmed.fees, 7);
@@ -113,7 +116,7 @@ fn fees_path_and_commitment_are_those_of_what_stays() {
 fn a_template_with_unknown_fees_is_not_trimmed() {
     let unknown = Arc::new(Transaction { fee: None, ..(*transaction(1, &[], 0, 1, 0)).clone() });
     let heavy = transaction(2, &[], 5, 1000, 0);
-    let trimmed = build_with_room(&small(&[unknown, heavy]), bytes(1));
+    let trimmed = build_with_room(&small(&[unknown, heavy]), &none(), bytes(1));
     assert_eq!(trimmed, Err(BuildError::UnknownFees));
 }
 
