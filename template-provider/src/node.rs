@@ -1,13 +1,15 @@
 //! The only room that speaks to the node: over JSON-RPC, and only outwards.
 //!
 //! `http` moves bytes, `auth` knows the credentials, `rpc` turns a call into an answer or a classed
-//! error, `answer` reads getblocktemplate, `watch` keeps an eye on tip and mempool, `submit` brings
-//! blocks to the node. Nothing here knows what a template is used for.
+//! error, `answer` reads getblocktemplate, `watch` keeps an eye on tip and mempool, `proposal` asks
+//! what it would say of a block, `submit` brings blocks to it. Nothing here knows what a template
+//! is used for.
 
 pub mod answer;
 pub mod auth;
 pub mod http;
 pub mod presence;
+pub mod proposal;
 pub mod rpc;
 #[cfg(test)]
 pub(crate) mod stub;

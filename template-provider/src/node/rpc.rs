@@ -25,6 +25,8 @@ pub const INVALID_PARAMETER: i64 = -8;
 pub const NOT_FOUND: i64 = -5;
 /// The block cannot be decoded (RPC_DESERIALIZATION_ERROR).
 pub const DESERIALIZATION: i64 = -22;
+/// The node has no such method (JSON-RPC 2.0, 5.1).
+pub const METHOD_NOT_FOUND: i64 = -32601;
 
 /// How much of a body that is no JSON is worth showing.
 const SHOWN_CHARACTERS: usize = 120;
