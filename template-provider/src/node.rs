@@ -1,9 +1,9 @@
 //! The only room that speaks to the node: over JSON-RPC, and only outwards.
 //!
 //! `http` moves bytes, `auth` knows the credentials, `rpc` turns a call into an answer or a classed
-//! error, `answer` reads getblocktemplate, `watch` keeps an eye on tip and mempool, `proposal` asks
-//! what it would say of a block, `submit` brings blocks to it. Nothing here knows what a template
-//! is used for.
+//! error, `template_source` asks for templates and `answer` reads them, `watch` keeps an eye on tip
+//! and mempool, `proposal` asks what the node would say of a block, `submit` brings blocks to it.
+//! Nothing here knows what a template is used for.
 
 pub mod answer;
 pub mod auth;
@@ -14,6 +14,7 @@ pub mod rpc;
 #[cfg(test)]
 pub(crate) mod stub;
 pub mod submit;
+pub mod template_source;
 pub mod watch;
 
 use std::path::PathBuf;

@@ -9,28 +9,23 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use service::backoff::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::Node;
-use super::answer::{self, Answer, Reader, UnusableTemplate};
+use super::answer::{self, Reader, UnusableTemplate};
 use super::presence::Presence;
 use super::rpc::{Rpc, RpcError};
+use super::template_source::TemplateSource;
 use crate::block_template::BlockTemplate;
 
 /// How long the node may think about its tip.
 const TIP_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// A node that is gone is looked for at least so often: miners wait for it.
 const RETURN_LOOKED_FOR_EVERY_MAX: Duration = Duration::from_secs(1);
-/// How long the node may take to make a template.
-const TEMPLATE_ANSWER_MAX: Duration = Duration::from_secs(60);
-/// How long a long poll may hang. A node keeps a thread of its RPC for each and does not notice
-/// that nobody waits any more, so that asking anew on a quiet chain would use them up: better wait
-/// long, and take a dead connection for dead when the tip poll is ahead of it.
-const LONG_POLL_ANSWER_MAX: Duration = Duration::from_secs(3600);
 /// A long poll that has not woken so long after the tip poll saw a new tip is dead.
 const LONG_POLL_BEHIND_MAX: Duration = Duration::from_secs(10);
 /// A long poll that is answered faster than this, with the same name of the state, did not wait.
@@ -118,12 +113,12 @@ async fn fetch(
     mut seen: watch::Receiver<SeenTip>,
     source: &Source,
 ) {
-    let mut rpc = node.connection();
+    let mut templates = TemplateSource::of(node);
     let mut backoff = Backoff::for_neighbours();
     let mut behind_wait = BEHIND_WAIT_MIN;
     loop {
         let tip = seen.borrow_and_update().hash;
-        let wait = match source.ask(&mut rpc, None).await {
+        let wait = match source.ask(&mut templates, None).await {
             Ok(fetched) => {
                 presence.template_asked(Ok(()));
                 backoff.reset();
@@ -153,7 +148,7 @@ async fn fetch(
 }
 
 async fn long_poll(node: &Node, mut seen: watch::Receiver<SeenTip>, source: &Source) {
-    let mut rpc = node.connection();
+    let mut templates = TemplateSource::of(node);
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     // The name of the last known state, and its tip.
     let mut state: Option<(String, [u8; 32])> = None;
@@ -162,12 +157,12 @@ async fn long_poll(node: &Node, mut seen: watch::Receiver<SeenTip>, source: &Sou
         let before = state.as_ref().map(|(id, _)| id.clone());
         let behind = state.as_ref().map(|(_, tip)| *tip);
         let fetched = tokio::select! {
-            fetched = source.ask(&mut rpc, before.as_deref()) => fetched,
+            fetched = source.ask(&mut templates, before.as_deref()) => fetched,
             () = falls_behind(&mut seen, behind) => {
                 debug!("long poll did not wake for a new tip; asking anew");
                 state = None;
                 // Its connection waits for an answer that nobody wants any more.
-                rpc = node.connection();
+                templates = TemplateSource::of(node);
                 continue;
             }
         };
@@ -240,15 +235,11 @@ struct Fetched<'a> {
 impl Source {
     async fn ask(
         &self,
-        rpc: &mut Rpc,
+        templates: &mut TemplateSource,
         longpollid: Option<&str>,
     ) -> Result<Fetched<'_>, FetchError> {
-        let deadline = match longpollid {
-            Some(_) => LONG_POLL_ANSWER_MAX,
-            None => TEMPLATE_ANSWER_MAX,
-        };
         let asked_at = Instant::now();
-        let mut answer: Answer = rpc.ask("getblocktemplate", request(longpollid), deadline).await?;
+        let mut answer = templates.ask(longpollid).await?;
         let answered_at = Instant::now();
         let longpollid = answer.longpollid.take();
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,19 +259,6 @@ impl Fetched<'_> {
     async fn give(self) -> Result<(), mpsc::error::SendError<Offered>> {
         self.queue.send(self.offered).await
     }
-}
-
-/// The rules that are named are those that we understand (BIP9), whether the chain has them or not:
-/// a signet refuses clients that do not name its own.
-fn request(longpollid: Option<&str>) -> Value {
-    let mut request = json!({
-        "rules": ["segwit", "signet"],
-        "capabilities": ["coinbasevalue", "longpoll"],
-    });
-    if let (Some(id), Some(keys)) = (longpollid, request.as_object_mut()) {
-        keys.insert("longpollid".to_owned(), id.into());
-    }
-    json!([request])
 }
 
 #[cfg(test)]

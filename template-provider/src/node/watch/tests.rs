@@ -181,11 +181,3 @@ async fn the_watch_ends_with_those_who_read_it() {
     drop(templates);
     timeout(SOON, watch).await.unwrap().unwrap();
 }
-
-#[test]
-fn a_signet_is_asked_with_its_own_rule() {
-    let request = request(Some("abc"));
-    assert_eq!(request[0]["rules"], json!(["segwit", "signet"]));
-    assert_eq!(request[0]["longpollid"], "abc");
-    assert_eq!(super::request(None)[0].get("longpollid"), None);
-}

@@ -1,0 +1,67 @@
+//! The question for a template: to whom it goes, what it says, how long it may wait.
+//!
+//! Everybody who wants a template of a node asks here, and does not see whether the node itself
+//! answers. It must not judge the answer.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Node;
+use super::answer::Answer;
+use super::rpc::{Rpc, RpcError};
+
+/// How long the node may take to make a template.
+const TEMPLATE_ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long a long poll may hang. A node keeps a thread of its RPC for each and does not notice
+/// that nobody waits any more, so that asking anew on a quiet chain would use them up: better wait
+/// long, and take a dead connection for dead when the tip poll is ahead of it.
+const LONG_POLL_ANSWER_MAX: Duration = Duration::from_secs(3600);
+
+/// Who gives the templates of a node, over a connection of its own.
+#[derive(Debug)]
+pub struct TemplateSource {
+    rpc: Rpc,
+}
+
+impl TemplateSource {
+    /// Connects at the first question.
+    pub fn of(node: &Node) -> Self {
+        Self { rpc: node.connection() }
+    }
+
+    /// Asks for a template; with `longpollid`, once it is another than the one of that name.
+    pub async fn ask(&mut self, longpollid: Option<&str>) -> Result<Answer, RpcError> {
+        let deadline = match longpollid {
+            Some(_) => LONG_POLL_ANSWER_MAX,
+            None => TEMPLATE_ANSWER_MAX,
+        };
+        self.rpc.ask("getblocktemplate", request(longpollid), deadline).await
+    }
+}
+
+/// The rules that are named are those that we understand (BIP9), whether the chain has them or not:
+/// a signet refuses clients that do not name its own.
+fn request(longpollid: Option<&str>) -> Value {
+    let mut request = json!({
+        "rules": ["segwit", "signet"],
+        "capabilities": ["coinbasevalue", "longpoll"],
+    });
+    if let (Some(id), Some(keys)) = (longpollid, request.as_object_mut()) {
+        keys.insert("longpollid".to_owned(), id.into());
+    }
+    json!([request])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signet_is_asked_with_its_own_rule() {
+        let request = request(Some("abc"));
+        assert_eq!(request[0]["rules"], json!(["segwit", "signet"]));
+        assert_eq!(request[0]["longpollid"], "abc");
+        assert_eq!(super::request(None)[0].get("longpollid"), None);
+    }
+}
