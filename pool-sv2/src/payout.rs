@@ -1,6 +1,9 @@
 //! Whom a block pays: the coinbase outputs that the pool adds.
 //!
-//! In this first cut the whole reward goes to one configured script. Values are satoshis, integers.
+//! In this first cut the whole reward goes to one configured script, or the templates pay by
+//! themselves. Values are satoshis, integers.
+
+mod spender;
 
 use std::str::FromStr;
 
@@ -18,12 +21,16 @@ use service::config::ConfigError;
 pub struct PayoutConfig {
     /// `mainnet`, `testnet4`, `signet` or `regtest`: an address of another network is refused.
     pub network: NetworkName,
-    /// An address. Exactly one of `address`, `descriptor` and `script` is set.
+    /// An address. Exactly one of `address`, `descriptor`, `script` and `by_template` is set.
     pub address: Option<String>,
     /// An output descriptor without wildcards.
     pub descriptor: Option<String>,
     /// A scriptPubKey in hex, for chains whose addresses are not Bitcoin's.
     pub script: Option<String>,
+    /// True where the templates' own outputs pay the miner (a shielded coinbase): the pool adds
+    /// none, and a template that leaves something to pay makes no job.
+    #[serde(default)]
+    pub by_template: bool,
     /// Text in every coinbase, by which blocks of this pool are known.
     #[serde(default = "default_tag")]
     pub coinbase_tag: String,
@@ -61,12 +68,21 @@ impl NetworkName {
 /// Longest tag: with height and extranonce it must fit into 100 bytes of scriptSig.
 const TAG_BYTES_MAX: usize = 64;
 
+/// The nBits of every block of regtest, whose difficulty never changes.
+const REGTEST_NBITS: u32 = 0x207f_ffff;
+
 /// Where the reward goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payout {
-    script: ScriptBuf,
+    /// None where the templates pay by themselves.
+    script: Option<ScriptBuf>,
     tag: Bytes,
 }
+
+/// Why nothing may be mined on a tip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the chain is not regtest, and anyone could take what [payout] names; set an address")]
+pub struct NotRegtest;
 
 impl Payout {
     /// Reads the settings, which must name exactly one destination on their network.
@@ -79,19 +95,12 @@ impl Payout {
             let remedy = format!("{} bytes are too long; {TAG_BYTES_MAX} fit", tag.len());
             return Err(ConfigError::unusable("payout.coinbase_tag", remedy));
         }
-        let script = match (&config.address, &config.descriptor, &config.script) {
-            (Some(address), None, None) => script_of_address(address, config.network)?,
-            (None, Some(descriptor), None) => script_of_descriptor(descriptor)?,
-            (None, None, Some(script)) => ScriptBuf::from_hex(script).map_err(|error| {
-                ConfigError::unusable("payout.script", format!("not a script in hex: {error}"))
-            })?,
-            _ => {
-                return Err(ConfigError::unusable(
-                    "payout",
-                    "set exactly one of address, descriptor and script: where blocks shall pay",
-                ));
-            }
-        };
+        let script = script_of(config)?;
+        let takeable = script.as_deref().map(spender::keeps_its_coins);
+        if let (Some(Err(reason)), false) = (takeable, config.network == NetworkName::Regtest) {
+            let remedy = format!("{reason}; name a script of your own (only regtest allows this)");
+            return Err(ConfigError::unusable("payout", remedy));
+        }
         Ok(Self { script, tag: [tag, &instance].concat().into() })
     }
 
@@ -100,24 +109,52 @@ impl Payout {
         &self.tag
     }
 
-    /// The outputs for a template that leaves `value` satoshis: none if it leaves nothing.
+    /// The outputs for a template that leaves `value` satoshis: none if it leaves nothing, and
+    /// none where the templates pay by themselves.
     pub fn outputs(&self, value: u64) -> Vec<Output> {
-        let script = Bytes::copy_from_slice(self.script.as_bytes());
-        let output = Output { value, script };
-        if value == 0 { Vec::new() } else { vec![output] }
+        let script = self.script.as_ref().filter(|_| value > 0);
+        let script = script.map(|script| Bytes::copy_from_slice(script.as_bytes()));
+        script.map(|script| Output { value, script }).into_iter().collect()
+    }
+
+    /// A script that anyone can spend was allowed for regtest: this holds it to it, for nobody
+    /// else says which chain it is. `nbits` are those of the next block.
+    pub fn check_chain(&self, nbits: u32) -> Result<(), NotRegtest> {
+        let is_safe = self.script.as_deref().is_none_or(|it| spender::keeps_its_coins(it).is_ok());
+        if is_safe || nbits == REGTEST_NBITS { Ok(()) } else { Err(NotRegtest) }
     }
 
     /// Serialised bytes of the outputs, for the template provider to keep free: value, length,
     /// script.
     pub fn reserved_bytes(&self) -> u32 {
-        let script = u32::try_from(self.script.len()).unwrap_or(u32::MAX);
-        script.saturating_add(8 + 3)
+        let bytes = |script: &ScriptBuf| u32::try_from(script.len()).unwrap_or(u32::MAX);
+        self.script.as_ref().map_or(0, |script| bytes(script).saturating_add(8 + 3))
     }
 
     /// Signature operations of the outputs, in the cost units that blocks are limited by.
     pub fn reserved_sigops(&self) -> u16 {
-        let sigops = self.script.count_sigops_legacy().saturating_mul(4);
+        let sigops = self.script.as_ref().map_or(0, |script| script.count_sigops_legacy());
+        let sigops = sigops.saturating_mul(4);
         u16::try_from(sigops).unwrap_or(u16::MAX)
+    }
+}
+
+fn script_of(config: &PayoutConfig) -> Result<Option<ScriptBuf>, ConfigError> {
+    let PayoutConfig { address, descriptor, script, by_template, network, .. } = config;
+    match (address, descriptor, script, by_template) {
+        (Some(address), None, None, false) => script_of_address(address, *network).map(Some),
+        (None, Some(descriptor), None, false) => script_of_descriptor(descriptor).map(Some),
+        (None, None, Some(script), false) => {
+            let script = ScriptBuf::from_hex(script).map_err(|error| {
+                ConfigError::unusable("payout.script", format!("not a script in hex: {error}"))
+            })?;
+            Ok(Some(script))
+        }
+        (None, None, None, true) => Ok(None),
+        _ => Err(ConfigError::unusable(
+            "payout",
+            "say where blocks pay: set one of address, descriptor, script and by_template",
+        )),
     }
 }
 
@@ -140,75 +177,4 @@ fn script_of_descriptor(text: &str) -> Result<ScriptBuf, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// BIP173's example, on mainnet and on regtest.
-    const MAINNET: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
-    const REGTEST: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
-
-    fn config(network: NetworkName) -> PayoutConfig {
-        let coinbase_tag = default_tag();
-        PayoutConfig { network, address: None, descriptor: None, script: None, coinbase_tag }
-    }
-
-    #[test]
-    fn an_address_pays_its_script() {
-        let address = Some(REGTEST.to_owned());
-        let config = PayoutConfig { address, ..config(NetworkName::Regtest) };
-        let payout = Payout::from_config(&config, [0; 4]).unwrap();
-        let outputs = payout.outputs(7);
-        assert_eq!(outputs.len(), 1);
-        assert_eq!(outputs[0].value, 7);
-        assert_eq!(outputs[0].script[..2], [0x00, 0x14]);
-        assert_eq!(payout.reserved_sigops(), 0);
-    }
-
-    #[test]
-    fn two_starts_with_the_same_settings_have_different_coinbases() {
-        let config = PayoutConfig { script: Some("51".to_owned()), ..config(NetworkName::Regtest) };
-        let first = Payout::from_config(&config, [1; 4]).unwrap();
-        let second = Payout::from_config(&config, [2; 4]).unwrap();
-        assert_ne!(first.tag(), second.tag());
-        assert!(first.tag().starts_with(b"/Adit/"));
-    }
-
-    #[test]
-    fn an_address_of_another_network_is_refused() {
-        let address = Some(MAINNET.to_owned());
-        let config = PayoutConfig { address, ..config(NetworkName::Regtest) };
-        let error = Payout::from_config(&config, [0; 4]).unwrap_err().to_string();
-        assert!(error.contains("payout.network"), "{error}");
-    }
-
-    #[test]
-    fn a_missing_or_double_destination_is_refused() {
-        assert!(Payout::from_config(&config(NetworkName::Mainnet), [0; 4]).is_err());
-        let address = Some(MAINNET.to_owned());
-        let script = Some("51".to_owned());
-        let both = PayoutConfig { address, script, ..config(NetworkName::Mainnet) };
-        assert!(Payout::from_config(&both, [0; 4]).is_err());
-    }
-
-    #[test]
-    fn a_descriptor_pays_its_script_and_a_wildcard_is_refused() {
-        let key = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
-        let descriptor = Some(format!("pkh({key})"));
-        let single = PayoutConfig { descriptor, ..config(NetworkName::Mainnet) };
-        assert_eq!(Payout::from_config(&single, [0; 4]).unwrap().reserved_sigops(), 4);
-        let xpub = concat!(
-            "xpub661MyMwAqRbcFtXgS5sYJABqqG9YLmC4Q1Rdap9gSE8NqtwybGhePY2gZ29ESFjqJoCu1Rupj",
-            "e8YtGqsefD265TMg7usUDFdp6W1EGMcet8"
-        );
-        let descriptor = Some(format!("wpkh({xpub}/*)"));
-        let wildcard = PayoutConfig { descriptor, ..config(NetworkName::Mainnet) };
-        assert!(Payout::from_config(&wildcard, [0; 4]).is_err());
-    }
-
-    #[test]
-    fn a_template_that_leaves_nothing_gets_no_output() {
-        let script = Some("51".to_owned());
-        let payout = PayoutConfig { script, ..config(NetworkName::Mainnet) };
-        assert!(Payout::from_config(&payout, [0; 4]).unwrap().outputs(0).is_empty());
-    }
-}
+mod tests;

@@ -115,6 +115,10 @@ impl WorkMaker {
                 tip
             }
         };
+        if let Err(error) = self.payout.check_chain(tip.nbits) {
+            error!(%error, "nothing is mined on this chain");
+            return false;
+        }
         let outputs = self.payout.outputs(template.value_remaining);
         match Job::new(tip, template, self.payout.tag(), &outputs) {
             Ok(job) => self.send(Arc::new(job)),

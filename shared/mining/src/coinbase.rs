@@ -38,6 +38,9 @@ pub enum CoinbaseError {
     /// Prefix, tag and extranonce do not fit.
     #[error("the scriptSig would take {0} bytes, 100 are allowed; shorten the coinbase tag")]
     ScriptSigTooLong(usize),
+    /// A transaction without outputs is invalid.
+    #[error("the template pays nobody and leaves nothing to pay")]
+    NoOutputs,
     /// The pool's outputs do not add up to what the template leaves.
     #[error("outputs of {paid} satoshis where the template leaves {remaining}")]
     WrongValue {
@@ -69,6 +72,9 @@ impl Coinbase {
         outputs: &[Output],
     ) -> Result<Self, CoinbaseError> {
         check_value(template, outputs)?;
+        if outputs.is_empty() && template.outputs_count == 0 {
+            return Err(CoinbaseError::NoOutputs);
+        }
         let script_start = script_start(template, tag)?;
         let mut prefix = BytesMut::new();
         prefix.put_u32_le(template.coinbase_version);
@@ -232,6 +238,13 @@ mod tests {
         let coinbase = Coinbase::build(&shielded, b"", &[]).unwrap();
         let whole: Transaction = deserialize(&coinbase.whole(&[0; EXTRANONCE_BYTES])).unwrap();
         assert_eq!(whole.output.len(), 1);
+    }
+
+    #[test]
+    fn a_coinbase_without_any_output_is_refused() {
+        let empty = Template { outputs: Bytes::new(), outputs_count: 0, ..template(1) };
+        let empty = Template { value_remaining: 0, ..empty };
+        assert_eq!(Coinbase::build(&empty, b"", &[]), Err(CoinbaseError::NoOutputs));
     }
 
     #[test]

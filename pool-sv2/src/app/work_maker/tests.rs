@@ -14,20 +14,24 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
-        let config = PayoutConfig {
+        Self::start_paying(&PayoutConfig {
             network: NetworkName::Regtest,
             address: None,
             descriptor: None,
             script: Some("51".to_owned()),
+            by_template: false,
             coinbase_tag: String::new(),
-        };
+        })
+    }
+
+    fn start_paying(config: &PayoutConfig) -> Self {
         let (updates, incoming) = mpsc::channel(8);
         let work = watch::Sender::new(None);
         let bench = Self { updates, work: work.subscribe() };
         let maker = WorkMaker {
             choice: Choice::new(1),
             work_without_provider: Duration::from_secs(180),
-            payout: Payout::from_config(&config, [0; 4]).unwrap(),
+            payout: Payout::from_config(config, [0; 4]).unwrap(),
             extranonces: ExtranonceAllocator::new(1),
             work,
             health: Health::new(&[PROVIDER]),
@@ -52,19 +56,31 @@ impl Bench {
 fn template(tip: u8, header_timestamp: u32, id: u64) -> News {
     let target = Target::MAX;
     let tip = ChainTip { hash: [tip; 32], header_timestamp, nbits: 0x207f_ffff, target };
-    let template = Template {
+    News::Template((Arc::new(tip), Arc::new(paying(1, id))))
+}
+
+/// A template with one output of its own, that leaves `value_remaining` satoshis.
+fn paying(value_remaining: u64, id: u64) -> Template {
+    Template {
         id,
         version: 0x2000_0000,
         coinbase_version: 2,
         coinbase_prefix: Bytes::from_static(&[0x51]),
         coinbase_sequence: u32::MAX,
-        value_remaining: 1,
-        outputs_count: 0,
-        outputs: Bytes::new(),
+        value_remaining,
+        outputs_count: 1,
+        outputs: Bytes::from_static(OWN_OUTPUT),
         coinbase_locktime: 0,
         merkle_path: Vec::new(),
-    };
-    News::Template((Arc::new(tip), Arc::new(template)))
+    }
+}
+
+/// An output of a template: nothing, to OP_RETURN.
+const OWN_OUTPUT: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 1, 0x6a];
+
+fn news(value_remaining: u64, nbits: u32) -> News {
+    let tip = ChainTip { hash: [1; 32], header_timestamp: 10, nbits, target: Target::MAX };
+    News::Template((Arc::new(tip), Arc::new(paying(value_remaining, 1))))
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,4 +122,46 @@ async fn a_block_that_is_announced_again_is_no_new_tip() {
     let moved = bench.next().await.unwrap();
     assert_ne!(moved.job.tip, first.job.tip);
     assert_ne!(moved.tip_epoch, first.tip_epoch);
+}
+
+/// What comes after the extranonce: sequence, count of outputs, outputs, locktime.
+fn outputs_of(work: &Work) -> Vec<u8> {
+    let suffix = &work.job.coinbase.suffix;
+    suffix[4..suffix.len() - 4].to_vec()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_coinbase_of_a_template_that_leaves_nothing_has_the_templates_outputs_alone() {
+    let mut bench = Bench::start();
+    bench.say(news(0, 0x207f_ffff)).await;
+    let work = bench.next().await.unwrap();
+    assert_eq!(outputs_of(&work), [&[1], OWN_OUTPUT].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_templates_pay_by_themselves_one_that_leaves_something_makes_no_job() {
+    let by_template = PayoutConfig {
+        network: NetworkName::Mainnet,
+        address: None,
+        descriptor: None,
+        script: None,
+        by_template: true,
+        coinbase_tag: String::new(),
+    };
+    let mut bench = Bench::start_paying(&by_template);
+    bench.say(news(1, 0x1d00_ffff)).await;
+    bench.say(news(0, 0x1d00_ffff)).await;
+    // The first work that comes is that of the second template.
+    let work = bench.next().await.unwrap();
+    assert_eq!(work.job.template.value_remaining, 0);
+    assert_eq!(outputs_of(&work), [&[1], OWN_OUTPUT].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payout_that_anyone_could_take_makes_no_job_on_another_chain_than_regtest() {
+    let mut bench = Bench::start();
+    bench.say(news(1, 0x1d00_ffff)).await;
+    bench.say(news(2, 0x207f_ffff)).await;
+    let work = bench.next().await.unwrap();
+    assert_eq!(work.job.tip.nbits, 0x207f_ffff);
 }

@@ -98,7 +98,11 @@ pub(crate) fn sample() -> impl Strategy<Value = Sample> {
     let numbers = any::<(u32, u32, u32, u32)>();
     let merkle_path = vec(any::<[u8; 32]>(), 0..=14);
     (numbers, coinbase_prefix(), payouts(), template_outputs(), merkle_path).prop_map(
-        |((version, coinbase_version, sequence, locktime), prefix, payouts, outputs, path)| {
+        |((version, coinbase_version, sequence, locktime), prefix, payouts, mut outputs, path)| {
+            if payouts.is_empty() && outputs.is_empty() {
+                // A transaction has at least one output.
+                outputs.push(commitment([0; 32]));
+            }
             let template = Template {
                 id: 0,
                 version,
