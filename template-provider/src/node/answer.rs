@@ -3,19 +3,27 @@
 //! Nodes differ: keys are missing, null, or new. What is not needed is not read; what is needed and
 //! wrong is refused with its name. Hashes come in display order and leave in internal byte order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bitcoin::hex::FromHex;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
+use tracing::warn;
 
-use crate::block_template::{BlockTemplate, Limits, SIGOPS_LIMIT, Transaction, WEIGHT_LIMIT};
+use super::coinbasetxn::{Expected, GivenCoinbase, UnusableCoinbase};
+use crate::block_template::{
+    BlockTemplate, Limits, Output, SIGOPS_LIMIT, Transaction, WEIGHT_LIMIT,
+};
 
 /// Rules that change how a template must be used (BIP9 prefixes those with `!`) and are understood.
 const RULES_UNDERSTOOD: [&str; 2] = ["segwit", "signet"];
 /// The one signet challenge that takes no signature: OP_TRUE.
 const OPEN_SIGNET: &str = "51";
+
+/// Bits of nVersion that miners change (BIP320).
+const ROLLED_BITS: u32 = 0x1fff_e000;
 
 /// Why an answer cannot be mined on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +32,14 @@ pub enum UnusableTemplate {
     #[error("its {0} cannot be read")]
     Unreadable(&'static str),
     /// The node does not say what the coinbase may spend.
-    #[error("it has no coinbasevalue: nodes that give a whole coinbasetxn are not supported yet")]
+    #[error("it has neither coinbasevalue nor coinbasetxn")]
     NoCoinbaseValue,
+    /// The node's own coinbase cannot be used.
+    #[error(transparent)]
+    Coinbase(#[from] UnusableCoinbase),
+    /// Bits of the version that must stay, and that miners roll.
+    #[error("it requires the version bits {0:#010x}, which miners change (BIP320)")]
+    RequiredBits(u32),
     /// A rule that must be understood and is not.
     #[error("it follows the rule {0}, which this version does not know; update template-provider")]
     UnknownRule(String),
@@ -43,7 +57,10 @@ pub struct Answer {
     height: u32,
     curtime: u32,
     mintime: Option<u32>,
+    vbrequired: Option<u32>,
     coinbasevalue: Option<u64>,
+    coinbasetxn: Option<AnsweredCoinbase>,
+    coinbaseaux: Option<BTreeMap<String, Value>>,
     transactions: Option<Vec<AnsweredTransaction>>,
     sigoplimit: Option<u64>,
     weightlimit: Option<u64>,
@@ -52,6 +69,21 @@ pub struct Answer {
     signet_challenge: Option<String>,
     /// Names the state that a long poll waits to see changed.
     pub longpollid: Option<String>,
+    /// What whoever asked knows of the coinbases of who answered.
+    #[serde(skip)]
+    pub expected: Expected,
+}
+
+impl Answer {
+    /// True if what the coinbase may spend can only be told from the subsidy.
+    pub fn needs_subsidy(&self) -> bool {
+        self.coinbasetxn.is_some() && self.coinbasevalue.is_none()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct AnsweredCoinbase {
+    data: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,24 +102,32 @@ struct AnsweredTransaction {
 pub struct Reader {
     /// The last answer's transactions by wtxid, as the node printed it.
     known: HashMap<String, Arc<Transaction>>,
+    /// The last answer's wishes for the scriptSig, in hex.
+    wishes: String,
 }
 
 impl Reader {
     /// Parses and checks an answer.
-    pub fn read(&mut self, answer: Answer) -> Result<BlockTemplate, UnusableTemplate> {
+    pub fn read(&mut self, mut answer: Answer) -> Result<BlockTemplate, UnusableTemplate> {
         check_rules(&answer)?;
-        let segwit = answer.default_witness_commitment.is_some()
-            || answer.rules.iter().flatten().any(|rule| rule.trim_start_matches('!') == "segwit");
+        self.tell_wishes(&answer);
+        let answered = answer.transactions.take().unwrap_or_default();
+        let transactions = self.transactions(answered)?;
+        let coinbase = coinbase(&answer, &transactions)?;
         let commitment = answer.default_witness_commitment.as_deref();
-        let template = BlockTemplate {
+        let segwit = commitment.is_some()
+            || coinbase.commits_to_witnesses
+            || answer.rules.iter().flatten().any(|rule| rule.trim_start_matches('!') == "segwit")
+            || transactions.iter().any(|transaction| transaction.txid != transaction.wtxid);
+        Ok(BlockTemplate {
             prev_hash: hash(&answer.previousblockhash, "previousblockhash")?,
             height: answer.height,
-            version: header_version(answer.version)?,
+            version: header_version(answer.version, answer.vbrequired)?,
             nbits: u32::from_str_radix(&answer.bits, 16)
                 .map_err(|_| UnusableTemplate::Unreadable("bits"))?,
             curtime: answer.curtime,
             mintime: answer.mintime.unwrap_or(0),
-            coinbase_value: answer.coinbasevalue.ok_or(UnusableTemplate::NoCoinbaseValue)?,
+            coinbase_value: coinbase.value,
             limits: Limits {
                 weight: answer.weightlimit.unwrap_or(WEIGHT_LIMIT),
                 sigops: answer.sigoplimit.unwrap_or(SIGOPS_LIMIT),
@@ -96,11 +136,22 @@ impl Reader {
             witness_commitment: commitment
                 .map(|script| bytes(script, "default_witness_commitment"))
                 .transpose()?,
-            transactions: self.transactions(answer.transactions.unwrap_or_default())?,
-            given_outputs: Vec::new(),
+            transactions,
+            given_outputs: coinbase.outputs,
             is_stopgap: false,
-        };
-        Ok(template)
+        })
+    }
+
+    /// BIP22 asks for the values of coinbaseaux in the scriptSig, and no chain requires it. The
+    /// start of the scriptSig that a template can give has 8 bytes, most of which the height takes:
+    /// they are left out, and that is said.
+    fn tell_wishes(&mut self, answer: &Answer) {
+        let values = answer.coinbaseaux.iter().flatten().filter_map(|(_, value)| value.as_str());
+        let wishes: String = values.collect();
+        if wishes != self.wishes && !wishes.is_empty() {
+            warn!(coinbaseaux = %wishes, "node's wishes for the scriptSig left out");
+        }
+        self.wishes = wishes;
     }
 
     fn transactions(
@@ -138,13 +189,46 @@ fn check_rules(answer: &Answer) -> Result<(), UnusableTemplate> {
     }
 }
 
-/// nVersion is a signed number in JSON and four bytes in the header.
-fn header_version(version: i64) -> Result<u32, UnusableTemplate> {
-    let unreadable = UnusableTemplate::Unreadable("version");
-    match i32::try_from(version) {
-        Ok(signed) => Ok(u32::from_le_bytes(signed.to_le_bytes())),
-        Err(_) => u32::try_from(version).map_err(|_| unreadable),
+/// What an answer says of the coinbase.
+struct AboutCoinbase {
+    value: u64,
+    outputs: Vec<Output>,
+    commits_to_witnesses: bool,
+}
+
+fn coinbase(
+    answer: &Answer,
+    transactions: &[Arc<Transaction>],
+) -> Result<AboutCoinbase, UnusableTemplate> {
+    let Some(given) = &answer.coinbasetxn else {
+        let value = answer.coinbasevalue.ok_or(UnusableTemplate::NoCoinbaseValue)?;
+        return Ok(AboutCoinbase { value, outputs: Vec::new(), commits_to_witnesses: false });
+    };
+    let Expected { recipient, schedule } = &answer.expected;
+    let raw = bytes(&given.data, "coinbasetxn")?;
+    let given = GivenCoinbase::read(&raw, recipient.as_deref())?;
+    let subsidy = schedule.map(|schedule| schedule.subsidy(answer.height));
+    let fees =
+        transactions.iter().try_fold(0_u64, |sum, transaction| sum.checked_add(transaction.fee?));
+    Ok(AboutCoinbase {
+        value: given.value(answer.coinbasevalue, subsidy, fees)?,
+        outputs: given.outputs,
+        commits_to_witnesses: given.commits_to_witnesses,
+    })
+}
+
+/// nVersion is a signed number in JSON and four bytes in the header. `required` bits stay set
+/// (BIP9); miners change those of BIP320 as they like, so no such bit can be required of them.
+fn header_version(version: i64, required: Option<u32>) -> Result<u32, UnusableTemplate> {
+    let required = required.unwrap_or(0);
+    if required & ROLLED_BITS != 0 {
+        return Err(UnusableTemplate::RequiredBits(required));
     }
+    let version = match i32::try_from(version) {
+        Ok(signed) => u32::from_le_bytes(signed.to_le_bytes()),
+        Err(_) => u32::try_from(version).map_err(|_| UnusableTemplate::Unreadable("version"))?,
+    };
+    Ok(version | required)
 }
 
 fn transaction(answered: &AnsweredTransaction) -> Result<Transaction, UnusableTemplate> {
@@ -180,121 +264,4 @@ pub fn hash(hex: &str, name: &'static str) -> Result<[u8; 32], UnusableTemplate>
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    /// As small as bitcoind makes them on regtest.
-    fn answer() -> Value {
-        json!({
-            "capabilities": ["proposal"],
-            "version": 536_870_912,
-            "rules": ["csv", "!segwit", "taproot"],
-            "previousblockhash": format!("0f{}", "00".repeat(31)),
-            "transactions": [],
-            "coinbaseaux": {},
-            "coinbasevalue": 5_000_000_000_u64,
-            "longpollid": "0f1",
-            "target": "7fffff",
-            "mintime": 1_700_000_001,
-            "sigoplimit": 80_000,
-            "weightlimit": 4_000_000,
-            "curtime": 1_700_000_000,
-            "bits": "207fffff",
-            "height": 1,
-            "default_witness_commitment": "6a24aa21a9ed",
-        })
-    }
-
-    fn read(answer: Value) -> Result<BlockTemplate, UnusableTemplate> {
-        Reader::default().read(serde_json::from_value(answer).unwrap())
-    }
-
-    fn with(key: &str, value: Value) -> Value {
-        let mut answer = answer();
-        answer[key] = value;
-        answer
-    }
-
-    fn transaction(hash: u8, fee: &Value) -> Value {
-        json!({
-            "data": "0102", "txid": "aa".repeat(32), "hash": format!("{hash:02x}").repeat(32),
-            "fee": fee, "depends": [], "sigops": null, "weight": null,
-        })
-    }
-
-    #[test]
-    fn hashes_are_turned_into_internal_byte_order() {
-        let template = read(answer()).unwrap();
-        assert_eq!(template.prev_hash[31], 0x0f);
-        assert_eq!(template.prev_hash[0], 0);
-    }
-
-    #[test]
-    fn the_header_starts_no_earlier_than_consensus_allows() {
-        assert_eq!(read(answer()).unwrap().header_timestamp(), 1_700_000_001);
-    }
-
-    #[test]
-    fn nulls_and_missing_keys_mean_the_limits_of_bip141() {
-        let mut answer = with("sigoplimit", Value::Null);
-        let keys = answer.as_object_mut().unwrap();
-        for key in ["weightlimit", "mintime", "longpollid", "rules"] {
-            keys.remove(key);
-        }
-        keys.insert("signet_challenge".into(), Value::Null);
-        keys.insert("default_witness_commitment".into(), Value::Null);
-        let template = read(answer).unwrap();
-        assert_eq!(template.limits, Limits { weight: 4_000_000, sigops: 80_000 });
-        assert_eq!(template.mintime, 0);
-        assert!(!template.segwit);
-    }
-
-    #[test]
-    fn a_version_with_its_highest_bit_set_is_negative_in_json() {
-        assert_eq!(read(with("version", json!(-2))).unwrap().version, 0xffff_fffe);
-        assert_eq!(read(with("version", json!(0x3fff_e000))).unwrap().version, 0x3fff_e000);
-    }
-
-    #[test]
-    fn a_rule_that_must_be_understood_and_is_not_is_refused() {
-        let error = read(with("rules", json!(["csv", "!fork"]))).unwrap_err();
-        assert_eq!(error, UnusableTemplate::UnknownRule("fork".into()));
-        assert!(read(with("rules", json!(["fork", "!segwit", "!signet"]))).is_ok());
-    }
-
-    #[test]
-    fn only_a_signet_that_needs_no_signature_is_mined() {
-        assert!(read(with("signet_challenge", json!("51"))).is_ok());
-        let error = read(with("signet_challenge", json!("0014ab"))).unwrap_err();
-        assert_eq!(error, UnusableTemplate::SignedSignet);
-    }
-
-    #[test]
-    fn a_template_without_coinbasevalue_is_refused() {
-        let error = read(with("coinbasevalue", Value::Null)).unwrap_err();
-        assert_eq!(error, UnusableTemplate::NoCoinbaseValue);
-    }
-
-    #[test]
-    fn what_the_node_does_not_say_of_a_transaction_stays_unknown() {
-        let template = read(with("transactions", json!([transaction(1, &Value::Null)]))).unwrap();
-        let transaction = &template.transactions[0];
-        assert_eq!((transaction.fee, transaction.sigops), (None, None));
-        assert_eq!(transaction.weight, 8);
-    }
-
-    #[test]
-    fn two_answers_share_the_transactions_that_they_have_in_common() {
-        let mut reader = Reader::default();
-        let mut read = |transactions: Value| {
-            let answer = serde_json::from_value(with("transactions", transactions)).unwrap();
-            reader.read(answer).unwrap().transactions
-        };
-        let first = read(json!([transaction(1, &json!(5)), transaction(2, &json!(6))]));
-        let second = read(json!([transaction(2, &json!(6)), transaction(1, &json!(7))]));
-        assert!(Arc::ptr_eq(&first[1], &second[0]));
-        assert_eq!(second[1].fee, Some(7), "its fee was raised by prioritisetransaction");
-    }
-}
+mod tests;

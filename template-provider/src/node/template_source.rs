@@ -45,7 +45,7 @@ impl TemplateSource {
 fn request(longpollid: Option<&str>) -> Value {
     let mut request = json!({
         "rules": ["segwit", "signet"],
-        "capabilities": ["coinbasevalue", "longpoll"],
+        "capabilities": ["coinbasevalue", "coinbasetxn", "longpoll", "proposal"],
     });
     if let (Some(id), Some(keys)) = (longpollid, request.as_object_mut()) {
         keys.insert("longpollid".to_owned(), id.into());

@@ -1,4 +1,5 @@
-//! What is worth sending: a new tip always, the same tip only for more money or another difficulty.
+//! What is worth sending: a new tip always, the same tip only for more money, another difficulty or
+//! other messages of the node.
 
 use std::time::Instant;
 
@@ -21,6 +22,9 @@ pub enum Freshness {
     NewTip,
     /// It pays enough more than the last.
     PaysMore,
+    /// It pays no less, and the node wants other messages in the coinbase: a sidechain's bid was
+    /// accepted, a vote was cast.
+    OtherMessages,
     /// Nothing that would be worth a new job.
     NoGain,
     /// It builds on another tip and was asked for before the present one was seen, or shows the
@@ -57,8 +61,12 @@ pub fn judge(
     // The subsidy is the same on one tip, so that the whole value tells what the fees do, even
     // where the node does not state them.
     let gain = new.coinbase_value.saturating_sub(template.coinbase_value);
-    match gain >= fee_delta_sats.max(1) {
-        true => Freshness::PaysMore,
+    if gain >= fee_delta_sats.max(1) {
+        return Freshness::PaysMore;
+    }
+    let has_other_messages = new.given_outputs != template.given_outputs;
+    match has_other_messages && new.coinbase_value >= template.coinbase_value {
+        true => Freshness::OtherMessages,
         false => Freshness::NoGain,
     }
 }
@@ -68,6 +76,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::block_template::Output;
     use crate::templates::samples::offer;
 
     fn paying(value: u64) -> BlockTemplate {
@@ -92,6 +101,18 @@ mod tests {
         assert_eq!(judge(present, &on(1, 11_000), now, 1000), Freshness::PaysMore);
         assert_eq!(judge(present, &on(1, 9_000), now, 1000), Freshness::NoGain);
         assert_eq!(judge(present, &on(1, 10_000), now, 0), Freshness::NoGain, "no gain at all");
+    }
+
+    #[test]
+    fn other_messages_of_the_node_count_unless_they_cost_something() {
+        let now = Instant::now();
+        let last = on(1, 10_000);
+        let present = Some(Present { template: &last, tip_seen_at: now });
+        let given_outputs = vec![Output::valueless([0x6a].to_vec())];
+        let same = BlockTemplate { given_outputs: given_outputs.clone(), ..on(1, 10_000) };
+        assert_eq!(judge(present, &same, now, 1000), Freshness::OtherMessages);
+        let less = BlockTemplate { given_outputs, ..on(1, 9_999) };
+        assert_eq!(judge(present, &less, now, 1000), Freshness::NoGain);
     }
 
     #[test]
