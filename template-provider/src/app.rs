@@ -17,6 +17,7 @@ use service::authority::AuthorityConfig;
 use service::config::ConfigError;
 use service::health::{Health, HealthConfig};
 use service::listen;
+use service::metrics::Metrics;
 use service::program::{Failure, Server, say};
 use service::{clock, driver};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,7 +28,7 @@ use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 use wire::sv2::noise::ServerIdentity;
 
 use crate::node::presence::{NEIGHBOUR, Presence};
-use crate::node::{self, Node, NodeConfig};
+use crate::node::{self, BackupNodeConfig, Node, NodeConfig};
 use crate::server::session::Session;
 use crate::templates::build::Extensions;
 use crate::templates::store::{Offer, Store};
@@ -51,6 +52,9 @@ pub struct Config {
     pub authority: AuthorityConfig,
     /// The node.
     pub node: NodeConfig,
+    /// Further nodes, by priority.
+    #[serde(default, rename = "backup_node")]
+    pub backup_nodes: Vec<BackupNodeConfig>,
     /// Where found blocks are kept.
     #[serde(default)]
     pub vault: VaultConfig,
@@ -104,10 +108,11 @@ impl Server for TemplateProvider {
     type Config = Config;
 
     fn check(config: &Config) -> Result<(), ConfigError> {
-        Node::from_config(&config.node).map(drop)
+        Node::all(&config.node, &config.backup_nodes).map(drop)
     }
 
     async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
+        let nodes = Node::all(&config.node, &config.backup_nodes)?;
         let node = Node::from_config(&config.node)?;
         let secret = config.authority.open()?;
         let vault = Vault::open(&config.blocks_dir()).map_err(|error| {
@@ -118,13 +123,14 @@ impl Server for TemplateProvider {
         let listener = listen::bind(address).await;
         let listener =
             listener.map_err(|error| Failure::cannot_listen("listen.address", address, &error))?;
-        let health = Health::new(&[NEIGHBOUR]);
+        let metrics = Metrics::new("template_provider");
+        let health = Health::new(&[NEIGHBOUR]).with_metrics(metrics.clone());
         announce(&listener, &secret)?;
         health.clone().start("health.address", &config.health, &shutdown).await?;
 
         let presence = Arc::new(Presence::new(node.address(), health));
         let store = Arc::new(Store::new(clock::unix_now_seconds()));
-        let submissions = Submissions::new(node.clone(), vault);
+        let submissions = Submissions::new(Arc::clone(&nodes), vault);
         submissions.resume().await;
         let (offered, to_judge) = mpsc::channel(OFFERED_MAX);
         let offers = watch::Sender::new(None);
@@ -211,6 +217,8 @@ mod tests {
     fn all_keys_in_force() -> String {
         let in_force = |line: &'static str| match commented_out(line) {
             Some(_) => line.trim_start_matches('#'),
+            // A table that the example leaves out.
+            None if line.starts_with("#[") => line.trim_start_matches('#'),
             None => line,
         };
         EXAMPLE.lines().map(in_force).collect::<Vec<_>>().join("\n")
@@ -253,13 +261,22 @@ mod tests {
         assert_eq!(whole.blocks_dir(), short.blocks_dir());
         assert!(whole.vault.blocks_dir.is_some(), "every key is in the example");
         let optional = |config: &Config| {
-            let NodeConfig { cookie_file, user, password, password_file, .. } = &config.node;
+            let NodeConfig { cookie_file, user, password, password_file, zmq_hashblock, .. } =
+                &config.node;
             let login = [cookie_file.is_some(), user.is_some(), password.is_some()];
-            (login, password_file.is_some(), config.health.address.is_some())
+            (
+                login,
+                password_file.is_some(),
+                zmq_hashblock.is_some(),
+                config.backup_nodes.len(),
+                config.health.address.is_some(),
+            )
         };
-        assert_eq!(optional(&whole), ([true; 3], true, true));
-        assert_eq!(optional(&short), ([false; 3], false, false));
-        let told = ["cookie_file", "user", "password", "password_file", "address"];
+        assert_eq!(optional(&whole), ([true; 3], true, true, 1, true));
+        assert_eq!(optional(&short), ([false; 3], false, false, 0, false));
+        let login = ["cookie_file", "user", "password", "password_file"];
+        let backup = ["rpc_url", "user", "password_file", "zmq_hashblock"];
+        let told = [&login[..], &["zmq_hashblock"], &backup, &["address"]].concat();
         assert_eq!(keys_without_default(), told);
     }
 

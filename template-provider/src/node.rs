@@ -19,6 +19,7 @@ pub mod template_source;
 pub mod watch;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -29,7 +30,13 @@ use auth::Credentials;
 use http::Endpoint;
 use rpc::Rpc;
 
-/// `[node]` of the config.
+/// Nodes that can be named: each costs a connection and a question a quarter second.
+pub const NODES_MAX: usize = NAMES.len();
+/// What the nodes are called in logs, `/health` and `/metrics`, by priority.
+const NAMES: [&str; 8] =
+    ["node", "node 2", "node 3", "node 4", "node 5", "node 6", "node 7", "node 8"];
+
+/// `[node]` of the config: the node that is preferred, and the pace for all of them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
@@ -43,6 +50,8 @@ pub struct NodeConfig {
     pub password: Option<SecretString>,
     /// A file that holds the password, in place of `password`.
     pub password_file: Option<PathBuf>,
+    /// `tcp://HOST:PORT`, where the node publishes `hashblock` over ZMQ.
+    pub zmq_hashblock: Option<String>,
     /// How often the node is asked for its tip, in milliseconds.
     #[serde(default = "default_tip_poll_ms")]
     pub tip_poll_ms: u64,
@@ -52,6 +61,41 @@ pub struct NodeConfig {
     /// How much more a template must pay before clients get it, in satoshis.
     #[serde(default = "default_fee_delta_sats")]
     pub fee_delta_sats: u64,
+}
+
+/// `[[backup_node]]` of the config: a node that serves while those before it cannot.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupNodeConfig {
+    /// As in `[node]`, like all keys here.
+    pub rpc_url: String,
+    /// The node's cookie.
+    pub cookie_file: Option<PathBuf>,
+    /// `rpcuser` of the node.
+    pub user: Option<String>,
+    /// `rpcpassword` of the node.
+    pub password: Option<SecretString>,
+    /// A file that holds the password.
+    pub password_file: Option<PathBuf>,
+    /// Where the node publishes `hashblock`.
+    pub zmq_hashblock: Option<String>,
+}
+
+impl BackupNodeConfig {
+    /// With the pace of `first`.
+    fn at_the_pace_of(&self, first: &NodeConfig) -> NodeConfig {
+        let Self { rpc_url, cookie_file, user, password, password_file, zmq_hashblock } =
+            self.clone();
+        NodeConfig {
+            rpc_url,
+            cookie_file,
+            user,
+            password,
+            password_file,
+            zmq_hashblock,
+            ..first.clone()
+        }
+    }
 }
 
 fn default_tip_poll_ms() -> u64 {
@@ -69,6 +113,8 @@ fn default_fee_delta_sats() -> u64 {
 /// How to reach the node; makes as many connections as there are uses.
 #[derive(Debug, Clone)]
 pub struct Node {
+    /// What it is called: `node`, `node 2` and so on.
+    pub name: &'static str,
     endpoint: Endpoint,
     credentials: Credentials,
     /// Time between two questions for the tip.
@@ -78,10 +124,30 @@ pub struct Node {
 }
 
 impl Node {
-    /// Checks the settings; reaches for nothing yet.
+    /// All nodes, the preferred one first, then the others by priority. Checks the settings;
+    /// reaches for nothing yet. At least one, at most `NODES_MAX`.
+    pub fn all(
+        first: &NodeConfig,
+        backups: &[BackupNodeConfig],
+    ) -> Result<Arc<[Self]>, ConfigError> {
+        if backups.len() >= NODES_MAX {
+            let remedy = format!("{} are too many; leave {} at most", backups.len(), NODES_MAX - 1);
+            return Err(ConfigError::unusable("backup_node", remedy));
+        }
+        let backups = backups.iter().map(|backup| ("backup_node", backup.at_the_pace_of(first)));
+        let configs = std::iter::once(("node", first.clone())).chain(backups);
+        let node = |(name, (table, config)): (_, (_, NodeConfig))| Self::new(name, table, &config);
+        NAMES.into_iter().zip(configs).map(node).collect()
+    }
+
+    /// The node of `[node]` alone.
     pub fn from_config(config: &NodeConfig) -> Result<Self, ConfigError> {
+        Self::new("node", "node", config)
+    }
+
+    fn new(name: &'static str, table: &str, config: &NodeConfig) -> Result<Self, ConfigError> {
         let endpoint = Endpoint::parse(&config.rpc_url)
-            .map_err(|remedy| ConfigError::unusable("node.rpc_url", remedy))?;
+            .map_err(|remedy| ConfigError::unusable(format!("{table}.rpc_url"), remedy))?;
         let too_small = |field: &str| {
             ConfigError::unusable(format!("node.{field}"), "0 would never wait; write 1 or more")
         };
@@ -92,8 +158,9 @@ impl Node {
             return Err(too_small("template_refresh_seconds"));
         }
         Ok(Self {
+            name,
             endpoint,
-            credentials: Credentials::from_config(config)?,
+            credentials: Credentials::from_config(table, config)?,
             tip_poll: Duration::from_millis(config.tip_poll_ms),
             template_refresh: Duration::from_secs(config.template_refresh_seconds),
         })
@@ -107,5 +174,52 @@ impl Node {
     /// Where the node is, for people.
     pub fn address(&self) -> &str {
         self.endpoint.authority()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(toml: &str) -> (NodeConfig, Vec<BackupNodeConfig>) {
+        #[derive(Deserialize)]
+        struct Tables {
+            node: NodeConfig,
+            #[serde(default)]
+            backup_node: Vec<BackupNodeConfig>,
+        }
+        let Tables { node, backup_node } = toml::from_str(toml).unwrap();
+        (node, backup_node)
+    }
+
+    #[test]
+    fn nodes_have_names_by_priority_and_one_pace() {
+        let (first, backups) = config(
+            "[node]\nrpc_url = \"http://a:1\"\ntip_poll_ms = 7\n\
+             [[backup_node]]\nrpc_url = \"http://b:2\"\n\
+             [[backup_node]]\nrpc_url = \"http://c:3\"\n",
+        );
+        let nodes = Node::all(&first, &backups).unwrap();
+        let known: Vec<_> = nodes.iter().map(|node| (node.name, node.address())).collect();
+        assert_eq!(known, [("node", "a:1"), ("node 2", "b:2"), ("node 3", "c:3")]);
+        assert!(nodes.iter().all(|node| node.tip_poll == Duration::from_millis(7)));
+    }
+
+    #[test]
+    fn a_bad_key_is_told_with_the_table_that_it_stands_in() {
+        let (first, backups) =
+            config("[node]\nrpc_url = \"http://a:1\"\n[[backup_node]]\nrpc_url = \"https://b:2\"");
+        let error = Node::all(&first, &backups).unwrap_err().to_string();
+        assert!(error.starts_with("backup_node.rpc_url: "), "{error}");
+    }
+
+    #[test]
+    fn more_nodes_than_there_are_names_are_refused() {
+        let backup = "[[backup_node]]\nrpc_url = \"http://b:2\"\n";
+        let (first, backups) =
+            config(&format!("[node]\nrpc_url = \"http://a:1\"\n{}", backup.repeat(NODES_MAX)));
+        let error = Node::all(&first, &backups).unwrap_err().to_string();
+        assert!(error.contains("leave 7 at most"), "{error}");
+        assert!(Node::all(&first, &backups[1..]).is_ok());
     }
 }

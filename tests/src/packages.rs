@@ -31,13 +31,15 @@ const MAY_USE: [(&str, &[&str]); 10] = [
 ];
 
 /// What no package's code may use but those named.
-const RESERVED: [(&str, &[&str]); 6] = [
+const RESERVED: [(&str, &[&str]); 8] = [
     ("noise_sv2", &["wire"]),
     ("stratum-core", &["wire"]),
     ("channels_sv2", &[]),
     ("secp256k1", &["wire"]),
     ("proptest", &[]),
     ("axum", &["service"]),
+    ("prometheus-client", &["service"]),
+    ("zeromq", &["template-provider"]),
 ];
 
 /// What the pure rooms may not use: the runtime, the clock's and the network's crates.

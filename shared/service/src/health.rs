@@ -1,7 +1,7 @@
 //! `/health`: is this program doing its work, and which neighbour is missing?
 //!
 //! Answers 200 while all neighbours are there and 503 otherwise, with the same JSON. It never waits
-//! for a neighbour.
+//! for a neighbour. A program that has metrics shows them at the same address, under `/metrics`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::listen;
+use crate::metrics::{self, Metrics};
 use crate::program::{Failure, say};
 
 /// `[health]` of a program's config.
@@ -31,6 +33,7 @@ pub struct HealthConfig {
 #[derive(Debug, Clone)]
 pub struct Health {
     neighbours: Arc<watch::Sender<BTreeMap<&'static str, Neighbour>>>,
+    metrics: Option<Metrics>,
 }
 
 /// One neighbour's state.
@@ -51,7 +54,12 @@ impl Health {
     pub fn new(neighbours: &[&'static str]) -> Self {
         let missing = Neighbour { up: false, detail: "not reached yet".to_owned() };
         let all = neighbours.iter().map(|name| (*name, missing.clone())).collect();
-        Self { neighbours: Arc::new(watch::Sender::new(all)) }
+        Self { neighbours: Arc::new(watch::Sender::new(all)), metrics: None }
+    }
+
+    /// Shows `metrics` as well, under `/metrics`.
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// Notes that `name` is there.
@@ -102,9 +110,15 @@ impl Health {
 
     /// Answers on `listener` until `shutdown`.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
-        let routes = Router::new()
+        let metrics = self.metrics.clone();
+        let mut routes = Router::new()
             .route("/health", get(|State(health): State<Self>| async move { health.answer() }))
             .with_state(self);
+        if let Some(metrics) = metrics {
+            let answer =
+                move || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text()) };
+            routes = routes.route("/metrics", get(answer));
+        }
         axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
     }
 }

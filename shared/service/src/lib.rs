@@ -11,5 +11,6 @@ pub mod config;
 pub mod driver;
 pub mod health;
 pub mod listen;
+pub mod metrics;
 pub mod program;
 pub mod telemetry;

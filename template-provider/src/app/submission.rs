@@ -26,7 +26,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Brings blocks to the node. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub(super) struct Submissions {
-    node: Node,
+    nodes: Arc<[Node]>,
     vault: Vault,
     tasks: TaskTracker,
     /// Hashes without a verdict, so that two clients who send one block do not submit it twice.
@@ -34,8 +34,8 @@ pub(super) struct Submissions {
 }
 
 impl Submissions {
-    pub(super) fn new(node: Node, vault: Vault) -> Self {
-        Self { node, vault, tasks: TaskTracker::new(), in_flight: Arc::default() }
+    pub(super) fn new(nodes: Arc<[Node]>, vault: Vault) -> Self {
+        Self { nodes, vault, tasks: TaskTracker::new(), in_flight: Arc::default() }
     }
 
     /// Submits what an earlier run of the program found and could not bring to the node.
@@ -80,7 +80,8 @@ impl Submissions {
             let (this, hash, block_hex) = (self.clone(), hash.clone(), Arc::clone(&block_hex));
             async move { this.keep(hash, block_hex).await }
         });
-        let verdict = submit(&self.node, &hash, &block_hex).await;
+        let Some(node) = self.nodes.first() else { return };
+        let verdict = submit(node, &hash, &block_hex).await;
         match &verdict {
             Verdict::Accepted => info!(%hash, height, "block accepted"),
             Verdict::Refused(reason) => error!(%hash, height, %reason, "block refused"),

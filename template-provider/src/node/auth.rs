@@ -66,8 +66,8 @@ impl fmt::Debug for Authorization {
 }
 
 impl Credentials {
-    /// Makes sense of the four settings; at most one way may be set.
-    pub fn from_config(config: &NodeConfig) -> Result<Self, ConfigError> {
+    /// Makes sense of the four settings of `table`; at most one way may be set.
+    pub fn from_config(table: &str, config: &NodeConfig) -> Result<Self, ConfigError> {
         let NodeConfig { cookie_file, user, password, password_file, .. } = config;
         match (cookie_file, user, password, password_file) {
             (None, None, None, None) => Ok(Self::None),
@@ -79,7 +79,7 @@ impl Credentials {
                 Ok(Self::PasswordFile { user: user.clone(), file: file.clone() })
             }
             _ => Err(ConfigError::unusable(
-                "node",
+                table,
                 "set either cookie_file, or user with one of password and password_file",
             )),
         }
@@ -119,7 +119,7 @@ mod tests {
             "cookie_file = \"c\"\nuser = \"a\"",
             "user = \"a\"\npassword = \"b\"\npassword_file = \"c\"",
         ] {
-            let error = Credentials::from_config(&config(toml)).unwrap_err().to_string();
+            let error = Credentials::from_config("node", &config(toml)).unwrap_err().to_string();
             assert!(error.contains("cookie_file"), "{toml}: {error}");
         }
     }
@@ -129,7 +129,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "secret\n").unwrap();
         let toml = format!("user = \"a\"\npassword_file = \"{}\"", file.path().display());
-        let credentials = Credentials::from_config(&config(&toml)).unwrap();
+        let credentials = Credentials::from_config("node", &config(&toml)).unwrap();
         let authorization = credentials.read().await.unwrap().unwrap();
         assert_eq!(authorization.header(), "Basic YTpzZWNyZXQ=");
     }
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn no_secret_shows_in_debug() {
         let config = config("user = \"a\"\npassword = \"hunter2\"");
-        let credentials = Credentials::from_config(&config).unwrap();
+        let credentials = Credentials::from_config("node", &config).unwrap();
         let shown = format!("{config:?} {credentials:?} {:?}", Authorization::basic("a:hunter2"));
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(!shown.contains(&STANDARD.encode("a:hunter2")), "{shown}");

@@ -1,0 +1,135 @@
+//! `/metrics`: numbers for a monitoring system, in Prometheus' text form, beside `/health`.
+//!
+//! Whoever counts something asks for a metric once, by name, and keeps what he gets: cheap to
+//! clone, and counted without a lock. Nothing here decides what is worth counting, and no secret
+//! may be a label.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::{EncodeMetric, text};
+use prometheus_client::metrics::TypedMetric;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::{Metric, Registry};
+
+pub use prometheus_client::metrics::counter::Counter;
+pub use prometheus_client::metrics::gauge::Gauge;
+pub use prometheus_client::metrics::histogram::Histogram;
+
+/// The form that `/metrics` answers in.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A program's metrics. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    /// No metrics yet; each name gets `prefix` and an underscore before it.
+    pub fn new(prefix: &str) -> Self {
+        Self { registry: Arc::new(Mutex::new(Registry::with_prefix(prefix))) }
+    }
+
+    /// A number that only grows. `name` without `_total`, which is added to it; `help` without its
+    /// full stop, like all of them.
+    pub fn counter(&self, name: &str, help: &str) -> Counter {
+        self.registered(name, help, Counter::default())
+    }
+
+    /// Counters that differ in one label.
+    pub fn counters(&self, name: &str, help: &str, label: &'static str) -> Labelled<Counter> {
+        self.labelled(name, help, label)
+    }
+
+    /// A number that goes up and down.
+    pub fn gauge(&self, name: &str, help: &str) -> Gauge {
+        self.registered(name, help, Gauge::default())
+    }
+
+    /// Gauges that differ in one label.
+    pub fn gauges(&self, name: &str, help: &str, label: &'static str) -> Labelled<Gauge> {
+        self.labelled(name, help, label)
+    }
+
+    /// How often values fell into which range; `bounds` are the upper ends, rising.
+    pub fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Histogram {
+        self.registered(name, help, Histogram::new(bounds.iter().copied()))
+    }
+
+    /// All of it, as `/metrics` shows it.
+    pub fn text(&self) -> String {
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = text::encode(&mut out, &registry);
+        out
+    }
+
+    fn labelled<M>(&self, name: &str, help: &str, label: &'static str) -> Labelled<M>
+    where
+        M: Default + EncodeMetric + TypedMetric + fmt::Debug + Send + Sync + 'static,
+    {
+        Labelled { label, family: self.registered(name, help, Family::default()) }
+    }
+
+    fn registered<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register(name, help, metric.clone());
+        metric
+    }
+}
+
+/// Metrics of one name that differ in the value of one label. The values must be few and known
+/// beforehand: each is kept for ever.
+#[derive(Clone, Debug)]
+pub struct Labelled<M> {
+    label: &'static str,
+    family: Family<Vec<(&'static str, String)>, M>,
+}
+
+impl<M: Default + Clone> Labelled<M> {
+    /// The metric whose label has this value; shown from now on.
+    pub fn with(&self, value: &str) -> M {
+        self.family.get_or_create_owned(&vec![(self.label, value.to_owned())])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_shown_with_the_programs_prefix() {
+        let metrics = Metrics::new("provider");
+        metrics.counter("found", "Blocks found").inc();
+        metrics.gauges("present", "Which are there", "node").with("node 2").set(-1);
+        let seconds = metrics.histogram("wait_seconds", "How long it took", &[0.1, 1.0]);
+        seconds.observe(0.5);
+        let text = metrics.text();
+        for line in [
+            "provider_found_total 1",
+            "provider_present{node=\"node 2\"} -1",
+            "provider_wait_seconds_bucket{le=\"0.1\"} 0",
+            "provider_wait_seconds_bucket{le=\"1.0\"} 1",
+            "provider_wait_seconds_count 1",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn one_label_value_is_one_metric() {
+        let counters = Metrics::new("x").counters("heard", "Signals", "signal");
+        counters.with("zmq").inc();
+        counters.with("long_poll").inc();
+        counters.with("zmq").inc();
+        assert_eq!((counters.with("zmq").get(), counters.with("long_poll").get()), (2, 1));
+    }
+}
