@@ -10,7 +10,7 @@ use mining::extranonce::ExtranonceAllocator;
 use service::authority::ExpectedKey;
 use service::config::ConfigError;
 use service::health::Health;
-use service::program::{Failure, Server, say};
+use service::program::{Failure, NoMore, Server, say};
 use service::{clock, listen};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,7 @@ impl Server for Pool {
     const PREFIX: &'static str = "POOL_SV2";
     const HAS_AUTHORITY: bool = true;
     type Config = Config;
+    type More = NoMore;
 
     fn check(config: &Config) -> Result<(), ConfigError> {
         config.check()
@@ -49,6 +50,10 @@ impl Server for Pool {
 
     async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
         run(config, shutdown).await
+    }
+
+    fn more(none: NoMore) -> Result<(), Failure> {
+        match none {}
     }
 }
 

@@ -4,6 +4,7 @@
 //! The only file, with those below it, that knows more than one room.
 
 mod client;
+pub mod command;
 mod publisher;
 mod submission;
 
@@ -34,6 +35,7 @@ use crate::templates::build::Extensions;
 use crate::templates::store::{Offer, Store};
 use crate::vault::Vault;
 use client::Client;
+use command::Command;
 use submission::Submissions;
 
 /// Clients at a time; further ones wait. A pool needs one, a farm of job declarators many.
@@ -106,6 +108,7 @@ impl Server for TemplateProvider {
     const PREFIX: &'static str = "TEMPLATE_PROVIDER";
     const HAS_AUTHORITY: bool = true;
     type Config = Config;
+    type More = Command;
 
     fn check(config: &Config) -> Result<(), ConfigError> {
         Node::all(&config.node, &config.backup_nodes).map(drop)
@@ -156,6 +159,10 @@ impl Server for TemplateProvider {
         }
         submissions.drain().await;
         Ok(())
+    }
+
+    fn more(command: Command) -> Result<(), Failure> {
+        command.carry_out()
     }
 }
 

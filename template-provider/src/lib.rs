@@ -1,14 +1,16 @@
 //! template-provider: a Stratum V2 Template Provider for every node that answers getblocktemplate.
 //!
 //! Rooms: `node` is the only one that speaks to the node, `templates` makes work of what it offers
-//! and blocks of what miners find, `server` speaks the Template Distribution Protocol, `vault`
-//! keeps found blocks on disk. They meet in `app` alone; `block_template` is the one thing that
-//! they all know.
+//! and blocks of what miners find, `coinbase` holds what chains want in their coinbases besides,
+//! `server` speaks the Template Distribution Protocol, `vault` keeps found blocks on disk. They
+//! meet in `app` alone; `block_template` and `extension` are the words that they all know.
 
 pub mod app;
 pub mod block_template;
+pub mod coinbase;
 pub mod dependencies;
 pub mod extension;
+pub mod http;
 pub mod node;
 pub mod server;
 pub mod templates;

@@ -1,14 +1,13 @@
 //! The only room that speaks to the node: over JSON-RPC, and only outwards.
 //!
-//! `http` moves bytes, `auth` knows the credentials, `rpc` turns a call into an answer or a classed
-//! error, `template_source` asks for templates, `answer` and `coinbasetxn` read them, `watch` keeps
-//! an eye on tip and mempool, `proposal` asks what the node would say of a block, `submit` brings
-//! blocks to it. Nothing here knows what a template is used for.
+//! `auth` knows the credentials, `rpc` turns a call into an answer or a classed error,
+//! `template_source` asks for templates, `answer` and `coinbasetxn` read them, `watch` keeps an eye
+//! on tip and mempool, `proposal` asks what the node would say of a block, `submit` brings blocks
+//! to it. Nothing here knows what a template is used for.
 
 pub mod answer;
 pub mod auth;
 pub mod coinbasetxn;
-pub mod http;
 pub mod presence;
 pub mod proposal;
 pub mod rpc;
@@ -26,8 +25,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use service::config::ConfigError;
 
+use crate::http::Endpoint;
 use auth::Credentials;
-use http::Endpoint;
 use rpc::Rpc;
 
 /// Nodes that can be named: each costs a connection and a question a quarter second.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use service::config::ConfigError;
 use service::health::Health;
 use service::listen;
-use service::program::{Failure, Server, say};
+use service::program::{Failure, NoMore, Server, say};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,7 @@ impl Server for Translator {
     const PREFIX: &'static str = "TRANSLATOR_V1";
     const HAS_AUTHORITY: bool = false;
     type Config = Config;
+    type More = NoMore;
 
     fn check(config: &Config) -> Result<(), ConfigError> {
         config.check()
@@ -39,6 +40,10 @@ impl Server for Translator {
         let bound = Bound::new(config).await?;
         say(format_args!("mining at stratum+tcp://{}", bound.address));
         bound.run(shutdown).await
+    }
+
+    fn more(none: NoMore) -> Result<(), Failure> {
+        match none {}
     }
 }
 

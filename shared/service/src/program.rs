@@ -65,6 +65,8 @@ pub trait Server: Sized {
     const HAS_AUTHORITY: bool;
     /// Its settings.
     type Config: DeserializeOwned;
+    /// Subcommands that it has besides those of every server; `NoMore` if it has none.
+    type More: Subcommand;
 
     /// Checks what the types cannot: the settings together, and files that must be there.
     fn check(config: &Self::Config) -> Result<(), ConfigError>;
@@ -74,17 +76,24 @@ pub trait Server: Sized {
         config: Self::Config,
         shutdown: CancellationToken,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Carries out a subcommand of its own: no logs are written and no settings read before.
+    fn more(command: Self::More) -> Result<(), Failure>;
 }
+
+/// No subcommands besides those of every server.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum NoMore {}
 
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, disable_help_subcommand = true)]
-struct Arguments {
+struct Arguments<M: Subcommand> {
     #[command(subcommand)]
-    command: Command,
+    command: Command<M>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Command<M: Subcommand> {
     /// Run the server.
     Run {
         /// The settings, a TOML file.
@@ -103,11 +112,14 @@ enum Command {
         #[arg(long, short)]
         out: PathBuf,
     },
+    #[command(flatten)]
+    More(M),
 }
 
 /// The whole `main` of a server.
 pub fn main<S: Server>() -> ExitCode {
-    let mut command = <Arguments as clap::CommandFactory>::command().name(S::NAME).about(S::ABOUT);
+    let factory = <Arguments<S::More> as clap::CommandFactory>::command();
+    let mut command = factory.name(S::NAME).about(S::ABOUT);
     if !S::HAS_AUTHORITY {
         command = command.mut_subcommand("keygen", |keygen| keygen.hide(true));
     }
@@ -115,7 +127,7 @@ pub fn main<S: Server>() -> ExitCode {
         Ok(matches) => matches,
         Err(error) => return usage_exit(&error),
     };
-    match <Arguments as clap::FromArgMatches>::from_arg_matches(&matches) {
+    match <Arguments<S::More> as clap::FromArgMatches>::from_arg_matches(&matches) {
         Ok(arguments) => exit_code(S::NAME, execute::<S>(arguments.command)),
         Err(error) => usage_exit(&error),
     }
@@ -139,7 +151,7 @@ pub fn exit_code(name: &str, result: Result<(), Failure>) -> ExitCode {
     }
 }
 
-fn execute<S: Server>(command: Command) -> Result<(), Failure> {
+fn execute<S: Server>(command: Command<S::More>) -> Result<(), Failure> {
     match command {
         Command::Keygen { .. } if !S::HAS_AUTHORITY => {
             Err(Failure::Usage(format!("{} has no authority key of its own", S::NAME)))
@@ -159,6 +171,7 @@ fn execute<S: Server>(command: Command) -> Result<(), Failure> {
             S::check(&settings)?;
             block_on(S::NAME, |shutdown| S::run(settings, shutdown))
         }
+        Command::More(more) => S::more(more),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
 use super::auth::{Authorization, Credentials, Unreadable};
-use super::http::{Endpoint, HttpAnswer, HttpConnection, HttpError};
+use crate::http::{Endpoint, HttpAnswer, HttpConnection, HttpError};
 
 /// The node is starting (Bitcoin's RPC_IN_WARMUP).
 pub const IN_WARMUP: i64 = -28;

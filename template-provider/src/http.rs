@@ -1,4 +1,4 @@
-//! HTTP/1.1 to one endpoint over one kept-alive connection.
+//! HTTP/1.1 to one endpoint over one kept-alive connection, for every room that speaks it.
 //!
 //! hyper does the protocol; here are the connection's life, the deadlines and the limits. Knows
 //! neither JSON nor credentials. (Not bitreq: it reads a body byte by byte, which for a template
@@ -34,19 +34,25 @@ impl Endpoint {
         let form = "write it as http://HOST:PORT";
         let uri: hyper::Uri = url.parse().map_err(|error| format!("{error}; {form}"))?;
         if uri.scheme_str() == Some("https") {
-            return Err("the node's RPC speaks no TLS; use http over loopback or a tunnel".into());
+            return Err("TLS is not spoken here; use http over loopback or a tunnel".into());
         }
         let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http"));
         let authority =
-            authority.ok_or_else(|| format!("{url} is not a node's address; {form}"))?;
+            authority.ok_or_else(|| format!("{url} is not a server's address; {form}"))?;
         if authority.as_str().contains('@') {
             return Err("leave user and password out of it; they have settings of their own".into());
         }
         if authority.port_u16().is_none() {
-            return Err(format!("the port is missing (mainnet's is 8332); {form}"));
+            return Err(format!("the port is missing (a node's is 8332 on mainnet); {form}"));
         }
         let authority = authority.as_str().to_owned();
         Ok(Self { authority, path: uri.path().to_owned() })
+    }
+
+    /// The same server at `path` below this one's; `path` begins with a slash.
+    pub fn below(&self, path: &str) -> Self {
+        let base = self.path.trim_end_matches('/');
+        Self { authority: self.authority.clone(), path: format!("{base}{path}") }
     }
 
     /// `HOST:PORT`.
@@ -171,6 +177,17 @@ mod tests {
         let endpoint = Endpoint::parse("http://[::1]:18443/wallet/a").unwrap();
         assert_eq!(endpoint.authority(), "[::1]:18443");
         assert_eq!(endpoint.path, "/wallet/a");
+    }
+
+    #[test]
+    fn a_path_is_added_below_the_urls_own() {
+        for (url, path) in [
+            ("http://127.0.0.1:1", "/submit"),
+            ("http://127.0.0.1:1/", "/submit"),
+            ("http://127.0.0.1:1/api/v1", "/api/v1/submit"),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().below("/submit").path, path, "{url}");
+        }
     }
 
     #[test]
