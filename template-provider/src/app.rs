@@ -28,6 +28,7 @@ use tracing::{debug, info};
 use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 use wire::sv2::noise::ServerIdentity;
 
+use crate::node::enforcer::{Enforcer, EnforcerConfig};
 use crate::node::presence::{NEIGHBOUR, Presence};
 use crate::node::{self, BackupNodeConfig, Node, NodeConfig};
 use crate::server::session::Session;
@@ -57,6 +58,8 @@ pub struct Config {
     /// Further nodes, by priority.
     #[serde(default, rename = "backup_node")]
     pub backup_nodes: Vec<BackupNodeConfig>,
+    /// The enforcer in front of the node, if its chain is a drivechain's.
+    pub enforcer: Option<EnforcerConfig>,
     /// Where found blocks are kept.
     #[serde(default)]
     pub vault: VaultConfig,
@@ -111,12 +114,12 @@ impl Server for TemplateProvider {
     type More = Command;
 
     fn check(config: &Config) -> Result<(), ConfigError> {
-        Node::all(&config.node, &config.backup_nodes).map(drop)
+        nodes_of(config).map(drop)
     }
 
     async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
-        let nodes = Node::all(&config.node, &config.backup_nodes)?;
-        let node = Node::from_config(&config.node)?;
+        let nodes = nodes_of(&config)?;
+        let node = nodes.first().cloned().context("there is no node")?;
         let secret = config.authority.open()?;
         let vault = Vault::open(&config.blocks_dir()).map_err(|error| {
             let remedy = format!("{}: {error}; name a writable one", config.blocks_dir().display());
@@ -164,6 +167,14 @@ impl Server for TemplateProvider {
     fn more(command: Command) -> Result<(), Failure> {
         command.carry_out()
     }
+}
+
+/// The nodes, behind the enforcer if there is one: it gives the templates whichever of them is in
+/// use, since without its messages a drivechain's block may be thrown out.
+fn nodes_of(config: &Config) -> Result<Arc<[Node]>, ConfigError> {
+    let enforcer = config.enforcer.as_ref().map(Enforcer::from_config).transpose()?;
+    let nodes = Node::all(&config.node, &config.backup_nodes)?;
+    Ok(nodes.iter().map(|node| node.clone().behind(enforcer.clone())).collect())
 }
 
 /// What every client's task needs.
@@ -283,8 +294,20 @@ mod tests {
         assert_eq!(optional(&short), ([false; 3], false, false, 0, false));
         let login = ["cookie_file", "user", "password", "password_file"];
         let backup = ["rpc_url", "user", "password_file", "zmq_hashblock"];
-        let told = [&login[..], &["zmq_hashblock"], &backup, &["address"]].concat();
+        let enforcer = ["rpc_url", "coinbase_recipient"];
+        let told = [&login[..], &["zmq_hashblock"], &backup, &enforcer, &["address"]].concat();
         assert_eq!(keys_without_default(), told);
+    }
+
+    #[test]
+    fn the_enforcers_keys_stand_with_their_defaults() {
+        let (short, whole) = (parse(EXAMPLE), parse(&all_keys_in_force()));
+        assert!(short.enforcer.is_none());
+        Enforcer::from_config(whole.enforcer.as_ref().unwrap()).unwrap();
+        let written = whole.enforcer.unwrap();
+        let least: EnforcerConfig = toml::from_str("rpc_url = \"http://a:1\"").unwrap();
+        assert_eq!(written.poll_ms, least.poll_ms);
+        assert!(written.coinbase_recipient.is_some() && least.coinbase_recipient.is_none());
     }
 
     #[test]

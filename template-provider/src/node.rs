@@ -3,11 +3,13 @@
 //! `auth` knows the credentials, `rpc` turns a call into an answer or a classed error,
 //! `template_source` asks for templates, `answer` and `coinbasetxn` read them, `watch` keeps an eye
 //! on tip and mempool, `proposal` asks what the node would say of a block, `submit` brings blocks
-//! to it. Nothing here knows what a template is used for.
+//! to it, `enforcer` stands between it and us on a drivechain. Nothing here knows what a template
+//! is used for.
 
 pub mod answer;
 pub mod auth;
 pub mod coinbasetxn;
+pub mod enforcer;
 pub mod presence;
 pub mod proposal;
 pub mod rpc;
@@ -27,6 +29,7 @@ use service::config::ConfigError;
 
 use crate::http::Endpoint;
 use auth::Credentials;
+use enforcer::Enforcer;
 use rpc::Rpc;
 
 /// Nodes that can be named: each costs a connection and a question a quarter second.
@@ -116,6 +119,8 @@ pub struct Node {
     pub name: &'static str,
     endpoint: Endpoint,
     credentials: Credentials,
+    /// Who gives templates in its place.
+    enforcer: Option<Enforcer>,
     /// Time between two questions for the tip.
     pub tip_poll: Duration,
     /// Time between two questions for a template.
@@ -160,9 +165,29 @@ impl Node {
             name,
             endpoint,
             credentials: Credentials::from_config(table, config)?,
+            enforcer: None,
             tip_poll: Duration::from_millis(config.tip_poll_ms),
             template_refresh: Duration::from_secs(config.template_refresh_seconds),
         })
+    }
+
+    /// The same node, with an enforcer behind which it stands: templates come from there, blocks go
+    /// to both, and the node tells everything else.
+    pub fn behind(self, enforcer: Option<Enforcer>) -> Self {
+        let poll = enforcer.as_ref().map(Enforcer::poll);
+        Self { template_refresh: poll.unwrap_or(self.template_refresh), enforcer, ..self }
+    }
+
+    /// Gives a block to the enforcer as well, if there is one; returns at once.
+    pub fn tell_enforcer(&self, hash: &str, block_hex: &str) {
+        if let Some(enforcer) = self.enforcer.clone() {
+            tokio::spawn(enforcer.take_block(hash.to_owned(), block_hex.into()));
+        }
+    }
+
+    /// False if who gives the templates must not be kept waiting.
+    pub fn may_long_poll(&self) -> bool {
+        self.enforcer.is_none()
     }
 
     /// A connection of its own: what waits on one never delays another.

@@ -109,6 +109,8 @@ impl RpcError {
 pub struct Rpc {
     http: HttpConnection,
     credentials: Credentials,
+    /// Of JSON-RPC, as every request states it.
+    version: &'static str,
     /// What the credentials said when they were last read.
     authorization: Option<Authorization>,
     authorized: bool,
@@ -133,7 +135,12 @@ struct NodeError {
 impl Rpc {
     pub(super) fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
         let http = HttpConnection::new(endpoint);
-        Self { http, credentials, authorization: None, authorized: false }
+        Self { http, credentials, version: "1.0", authorization: None, authorized: false }
+    }
+
+    /// To a server that takes JSON-RPC 2.0 alone, and no credentials.
+    pub(super) fn version_2(endpoint: Endpoint) -> Self {
+        Self { version: "2.0", ..Self::new(endpoint, Credentials::None) }
     }
 
     /// Calls `method`; `None` is the answer null.
@@ -143,7 +150,8 @@ impl Rpc {
         params: Value,
         deadline: Duration,
     ) -> Result<Option<T>, RpcError> {
-        let body = json!({ "jsonrpc": "1.0", "id": 1, "method": method, "params": params });
+        let version = self.version;
+        let body = json!({ "jsonrpc": version, "id": 1, "method": method, "params": params });
         let body = Bytes::from(body.to_string());
         let remembered = self.authorized;
         let mut answer = self.post(body.clone(), deadline).await?;

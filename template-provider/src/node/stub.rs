@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::enforcer::{Enforcer, EnforcerConfig};
 use super::{Node, NodeConfig};
 
 /// What the stub does with a request.
@@ -41,6 +42,8 @@ pub(crate) struct Request {
     pub(crate) authorization: Option<String>,
     pub(crate) method: String,
     pub(crate) params: Value,
+    /// Of JSON-RPC.
+    pub(crate) version: String,
     /// Counts connections from 0.
     pub(crate) connection: usize,
 }
@@ -93,6 +96,13 @@ impl StubNode {
         Node::from_config(&config).unwrap()
     }
 
+    /// The settings of an enforcer for this stub, with more keys in TOML.
+    pub(crate) fn enforcer(&self, toml: &str) -> Enforcer {
+        let url = format!("rpc_url = \"http://{}\"\n", self.address);
+        let config: EnforcerConfig = toml::from_str(&(url + toml)).unwrap();
+        Enforcer::from_config(&config).unwrap()
+    }
+
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.state.lock().unwrap().requests.clone()
     }
@@ -108,6 +118,7 @@ async fn serve(stream: TcpStream, connection: usize, state: Arc<Mutex<State>>) {
                 authorization,
                 method: call["method"].as_str().unwrap().to_owned(),
                 params: call["params"].clone(),
+                version: call["jsonrpc"].as_str().unwrap().to_owned(),
                 connection,
             };
             state.requests.push(request.clone());

@@ -64,6 +64,7 @@ pub async fn submit(node: &Node, hash: &str, block_hex: &str) -> Verdict {
         unsettled: Backoff::new(Duration::from_millis(100), UNSETTLED_EVERY_MAX),
         unsettled_max: UNSETTLED_MAX,
     };
+    node.tell_enforcer(hash, block_hex);
     submit_at(pace, node, hash, block_hex).await
 }
 

@@ -19,7 +19,7 @@ use super::Node;
 use super::answer::{self, Reader, UnusableTemplate};
 use super::presence::Presence;
 use super::rpc::{Rpc, RpcError};
-use super::template_source::TemplateSource;
+use super::template_source::{NoTemplate, TemplateSource};
 use crate::block_template::BlockTemplate;
 
 /// How long the node may think about its tip.
@@ -61,6 +61,8 @@ struct SeenTip {
 enum FetchError {
     #[error(transparent)]
     Rpc(#[from] RpcError),
+    #[error(transparent)]
+    NoTemplate(#[from] NoTemplate),
     #[error("the node's template cannot be mined: {0}")]
     Unusable(#[from] UnusableTemplate),
 }
@@ -148,6 +150,9 @@ async fn fetch(
 }
 
 async fn long_poll(node: &Node, mut seen: watch::Receiver<SeenTip>, source: &Source) {
+    if !node.may_long_poll() {
+        return std::future::pending().await;
+    }
     let mut templates = TemplateSource::of(node);
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     // The name of the last known state, and its tip.
