@@ -9,6 +9,7 @@ use std::time::Duration;
 use mining::extranonce::ExtranonceAllocator;
 use service::authority::ExpectedKey;
 use service::config::ConfigError;
+use service::drop_in::DropIn;
 use service::health::Health;
 use service::program::{Failure, NoMore, Server, say};
 use service::{clock, listen};
@@ -19,6 +20,7 @@ use wire::sv2::keys::Sv2Url;
 use crate::accounting::ledger::Ledger;
 use crate::blocks::Solutions;
 use crate::config::Config;
+use crate::config::take_over::take_over;
 use crate::downstream::connection::Settings;
 use crate::downstream::serve::Service;
 use crate::payout::Payout;
@@ -43,6 +45,10 @@ impl Server for Pool {
     const HAS_AUTHORITY: bool = true;
     type Config = Config;
     type More = NoMore;
+
+    fn take_over(keys: &mut DropIn) -> Result<(), ConfigError> {
+        take_over(keys)
+    }
 
     fn check(config: &Config) -> Result<(), ConfigError> {
         config.check()

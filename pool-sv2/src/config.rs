@@ -1,5 +1,7 @@
 //! The settings of the pool: one section a room, each room's own type.
 
+pub mod take_over;
+
 use mining::vardiff::VardiffPolicy;
 use serde::Deserialize;
 use service::authority::AuthorityConfig;

@@ -7,6 +7,7 @@ mod client;
 pub mod command;
 mod publisher;
 mod submission;
+mod take_over;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use service::authority::AuthorityConfig;
 use service::config::ConfigError;
+use service::drop_in::DropIn;
 use service::health::{Health, HealthConfig};
 use service::listen;
 use service::metrics::Metrics;
@@ -112,6 +114,10 @@ impl Server for TemplateProvider {
     const HAS_AUTHORITY: bool = true;
     type Config = Config;
     type More = Command;
+
+    fn take_over(keys: &mut DropIn) -> Result<(), ConfigError> {
+        take_over::take_over(keys)
+    }
 
     fn check(config: &Config) -> Result<(), ConfigError> {
         nodes_of(config).map(drop)

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use service::config::ConfigError;
+use service::drop_in::DropIn;
 use service::health::Health;
 use service::listen;
 use service::program::{Failure, NoMore, Server, say};
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bridge::extranonce::Seats;
 use crate::bridge::notify::ChannelEpoch;
 use crate::config::Config;
+use crate::config::take_over::take_over;
 use crate::downstream::serve::Service;
 use crate::miners::Miners;
 use crate::shares;
@@ -31,6 +33,10 @@ impl Server for Translator {
     const HAS_AUTHORITY: bool = false;
     type Config = Config;
     type More = NoMore;
+
+    fn take_over(keys: &mut DropIn) -> Result<(), ConfigError> {
+        take_over(keys)
+    }
 
     fn check(config: &Config) -> Result<(), ConfigError> {
         config.check()

@@ -1,5 +1,7 @@
 //! The settings of translator-v1: config/translator-v1.toml, key by key.
 
+pub mod take_over;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Settings: a TOML file, then environment variables over it, then a type that refuses what it does
-//! not know.
+//! Settings: a TOML file, over it the keys of a `.env` file if there is one, over both the
+//! environment variables, and then a type that refuses what it does not know.
 //!
 //! A setting `[node] rpc_url` of a program with prefix `TEMPLATE_PROVIDER` is overridden by
 //! `TEMPLATE_PROVIDER__NODE__RPC_URL`. Values are read as TOML where they parse as such, else as
@@ -11,12 +11,23 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::drop_in::{DropIn, Remark};
+use crate::env_file::EnvFile;
+
 /// Why there are no usable settings: one sentence that names the place and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the config file {path}: {error}; name an existing file with --config")]
     Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        error: std::io::Error,
+    },
+    /// The `.env` file cannot be read.
+    #[error("cannot read the file {path}: {error}; name an existing file with --env-file")]
+    UnreadableEnvFile {
         /// The file.
         path: PathBuf,
         /// The cause.
@@ -65,14 +76,49 @@ pub fn host_and_port(field: &str, address: &str) -> Result<(String, u16), Config
     })
 }
 
+/// How a program makes its settings of the keys in a `.env` file.
+pub type TakeOver = fn(&mut DropIn) -> Result<(), ConfigError>;
+
+/// Where settings come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The TOML file.
+    pub path: &'a Path,
+    /// Its text.
+    pub text: &'a str,
+    /// The program that reads it.
+    pub program: &'a str,
+    /// The start of the variables that override settings.
+    pub prefix: &'a str,
+}
+
 /// Reads `path`, then the variables `PREFIX__SECTION__KEY` of this process.
 pub fn load<T: DeserializeOwned>(path: &Path, prefix: &str) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
-    // A variable that is no UTF-8 is none of ours.
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    parse(path, &text, prefix, variables)
+    parse(path, &read(path)?, prefix, variables())
+}
+
+/// Reads `path`, then the keys of `env_file` as `take_over` understands them, then the variables of
+/// this process; gives besides the settings what is to be said of the keys.
+pub fn load_with_env_file<T: DeserializeOwned>(
+    path: &Path,
+    env_file: &Path,
+    (program, prefix): (&str, &str),
+    take_over: TakeOver,
+) -> Result<(T, Vec<Remark>), ConfigError> {
+    let (text, env_file) = (read(path)?, EnvFile::read(env_file)?);
+    let source = Source { path, text: &text, program, prefix };
+    parse_with_env_file(source, env_file, take_over, variables())
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |error| ConfigError::Unreadable { path: path.to_owned(), error };
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
+/// The variables of this process. One that is no UTF-8 is none of ours.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// As `load`, with the text and the variables given.
@@ -82,11 +128,7 @@ pub fn parse<T: DeserializeOwned>(
     prefix: &str,
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
-    let invalid = |error: toml::de::Error| ConfigError::Invalid {
-        path: path.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
-    };
-    let table: Table = toml::from_str(text).map_err(invalid)?;
+    let table: Table = toml::from_str(text).map_err(|error| invalid(path, &error))?;
     let overrides = overrides_of(prefix, variables);
     match deserialize_with(&table, &overrides)? {
         Ok(settings) => Ok(settings),
@@ -94,11 +136,38 @@ pub fn parse<T: DeserializeOwned>(
         // supplied what the text lacks.
         Err(error) => match toml::from_str::<T>(text) {
             Err(in_text) if overrides.is_empty() || in_text.message().contains("unknown") => {
-                Err(invalid(in_text))
+                Err(invalid(path, &in_text))
             }
-            _ => Err(invalid(error)),
+            _ => Err(invalid(path, &error)),
         },
     }
+}
+
+/// As `load_with_env_file`, with the texts and the variables given.
+pub fn parse_with_env_file<T: DeserializeOwned>(
+    source: Source<'_>,
+    env_file: EnvFile,
+    take_over: TakeOver,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<(T, Vec<Remark>), ConfigError> {
+    let Source { path, text, program, prefix } = source;
+    let table: Table = toml::from_str(text).map_err(|error| invalid(path, &error))?;
+    let mut drop_in = DropIn::new(env_file, table);
+    take_over(&mut drop_in)?;
+    let taken = drop_in.finish(program, prefix);
+    let overrides = overrides_of(prefix, taken.variables.into_iter().chain(variables));
+    match deserialize_with(&taken.settings, &overrides)? {
+        Ok(settings) => Ok((settings, taken.remarks)),
+        Err(error) => match toml::from_str::<T>(text) {
+            Err(in_text) if in_text.message().contains("unknown") => Err(invalid(path, &in_text)),
+            _ => Err(invalid(path, &error)),
+        },
+    }
+}
+
+fn invalid(path: &Path, error: &toml::de::Error) -> ConfigError {
+    let message = error.to_string().trim_end().to_owned();
+    ConfigError::Invalid { path: path.to_owned(), message }
 }
 
 /// The variables of `prefix`: full name, path to the setting, value. Sorted, so that the outcome
@@ -167,89 +236,4 @@ fn read_value(text: &str) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-
-    use super::*;
-
-    #[derive(Debug, Deserialize, PartialEq)]
-    #[serde(deny_unknown_fields)]
-    struct Settings {
-        node: Node,
-        #[serde(default)]
-        peer: Vec<Node>,
-    }
-
-    #[derive(Debug, Deserialize, PartialEq)]
-    #[serde(deny_unknown_fields)]
-    struct Node {
-        url: String,
-        poll_ms: u32,
-    }
-
-    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
-        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        parse(Path::new("x.toml"), text, "PROGRAM", variables)
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_by_name_and_line() {
-        let error = read("[node]\nurl = \"a\"\npol_ms = 1\n", &[]).unwrap_err().to_string();
-        assert!(error.contains("pol_ms"), "{error}");
-        assert!(error.contains("line 3"), "{error}");
-    }
-
-    #[test]
-    fn an_unknown_key_keeps_its_line_when_a_variable_is_set() {
-        let text = "[node]\nurl = \"a\"\npoll_ms = 1\nother = 1\n";
-        let error = read(text, &[("PROGRAM__NODE__URL", "b")]).unwrap_err().to_string();
-        assert!(error.contains("line 4"), "{error}");
-    }
-
-    #[test]
-    fn a_variable_overrides_and_completes_the_file() {
-        let settings = read(
-            "[node]\nurl = \"a\"\n",
-            &[
-                ("PROGRAM__NODE__URL", "http://b:1"),
-                ("PROGRAM__NODE__POLL_MS", "7"),
-                ("OTHER__NODE__URL", "c"),
-            ],
-        );
-        let node = Node { url: "http://b:1".into(), poll_ms: 7 };
-        assert_eq!(settings.unwrap(), Settings { node, peer: vec![] });
-    }
-
-    #[test]
-    fn an_address_is_host_and_port_and_no_url() {
-        let split = |address| host_and_port("upstream.address", address).ok();
-        assert_eq!(split("pool.example:34254"), Some(("pool.example".to_owned(), 34_254)));
-        assert_eq!(split("[::1]:34254"), Some(("[::1]".to_owned(), 34_254)));
-        assert_eq!(split("stratum2+tcp://pool.example:34254"), None);
-        assert_eq!(split("stratum2+tcp://pool.example:34254/KEY"), None);
-        assert_eq!(split("pool.example"), None);
-    }
-
-    #[test]
-    fn a_text_of_digits_is_still_a_text() {
-        let settings = read(
-            "[node]\nurl = \"a\"\n",
-            &[("PROGRAM__NODE__URL", "123"), ("PROGRAM__NODE__POLL_MS", "7")],
-        );
-        assert_eq!(settings.unwrap().node, Node { url: "123".into(), poll_ms: 7 });
-    }
-
-    #[test]
-    fn a_variable_reaches_into_a_repeated_section() {
-        let text = "[node]\nurl = \"a\"\npoll_ms = 1\n[[peer]]\nurl = \"a\"\npoll_ms = 1\n";
-        let settings = read(text, &[("PROGRAM__PEER__0__URL", "b")]).unwrap();
-        assert_eq!(settings.peer[0].url, "b");
-    }
-
-    #[test]
-    fn a_variable_for_an_unknown_key_is_refused_by_name() {
-        let text = "[node]\nurl = \"a\"\npoll_ms = 1\n";
-        let error = read(text, &[("PROGRAM__NODE__PORT", "1")]).unwrap_err().to_string();
-        assert!(error.contains("port"), "{error}");
-    }
-}
+mod tests;

@@ -9,6 +9,8 @@ pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod driver;
+pub mod drop_in;
+pub mod env_file;
 pub mod health;
 pub mod listen;
 pub mod metrics;

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{self, ConfigError};
+use crate::drop_in::{DropIn, Remark};
 use crate::{authority, telemetry};
 
 /// Bad usage or config (sysexits' EX_USAGE).
@@ -68,6 +69,9 @@ pub trait Server: Sized {
     /// Subcommands that it has besides those of every server; `NoMore` if it has none.
     type More: Subcommand;
 
+    /// Makes settings of the keys in a `.env` file of the Python servers.
+    fn take_over(keys: &mut DropIn) -> Result<(), ConfigError>;
+
     /// Checks what the types cannot: the settings together, and files that must be there.
     fn check(config: &Self::Config) -> Result<(), ConfigError>;
 
@@ -95,17 +99,9 @@ struct Arguments<M: Subcommand> {
 #[derive(Debug, Subcommand)]
 enum Command<M: Subcommand> {
     /// Run the server.
-    Run {
-        /// The settings, a TOML file.
-        #[arg(long, short)]
-        config: PathBuf,
-    },
+    Run(Sources),
     /// Read the settings, say what is wrong with them, and bind nothing.
-    CheckConfig {
-        /// The settings, a TOML file.
-        #[arg(long, short)]
-        config: PathBuf,
-    },
+    CheckConfig(Sources),
     /// Make an authority key: FILE (secret) and FILE.pub; prints the public key.
     Keygen {
         /// The file to make; it must not exist.
@@ -114,6 +110,32 @@ enum Command<M: Subcommand> {
     },
     #[command(flatten)]
     More(M),
+}
+
+/// Where a server's settings come from.
+#[derive(Debug, Clone, Args)]
+pub struct Sources {
+    /// The settings, a TOML file.
+    #[arg(long, short)]
+    config: PathBuf,
+    /// The .env file of a Python Stratum server that this program takes over from.
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+}
+
+impl Sources {
+    /// The settings, checked, and what is to be said of the `.env` file.
+    pub fn read<S: Server>(&self) -> Result<(S::Config, Vec<Remark>), ConfigError> {
+        let (settings, remarks) = match &self.env_file {
+            None => (config::load(&self.config, S::PREFIX)?, Vec::new()),
+            Some(env_file) => {
+                let names = (S::NAME, S::PREFIX);
+                config::load_with_env_file(&self.config, env_file, names, S::take_over)?
+            }
+        };
+        S::check(&settings)?;
+        Ok((settings, remarks))
+    }
 }
 
 /// The whole `main` of a server.
@@ -160,15 +182,25 @@ fn execute<S: Server>(command: Command<S::More>) -> Result<(), Failure> {
             say(authority::generate(&out)?);
             Ok(())
         }
-        Command::CheckConfig { config } => {
-            S::check(&config::load(&config, S::PREFIX)?)?;
-            say(format_args!("{} is fine", config.display()));
+        Command::CheckConfig(sources) => {
+            for remark in sources.read::<S>()?.1 {
+                match remark {
+                    Remark::Note(text) => say(format_args!("note: {text}")),
+                    Remark::Warning(text) => say(format_args!("warning: {text}")),
+                }
+            }
+            say(format_args!("{} is fine", sources.config.display()));
             Ok(())
         }
-        Command::Run { config } => {
+        Command::Run(sources) => {
             telemetry::start();
-            let settings = config::load(&config, S::PREFIX)?;
-            S::check(&settings)?;
+            let (settings, remarks) = sources.read::<S>()?;
+            for remark in remarks {
+                match remark {
+                    Remark::Note(text) => info!("{text}"),
+                    Remark::Warning(text) => warn!("{text}"),
+                }
+            }
             block_on(S::NAME, |shutdown| S::run(settings, shutdown))
         }
         Command::More(more) => S::more(more),
