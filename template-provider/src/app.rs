@@ -39,6 +39,7 @@ use crate::templates::store::{Offer, Store};
 use crate::vault::Vault;
 use client::Client;
 use command::Command;
+use publisher::Publisher;
 use submission::Submissions;
 
 /// Clients at a time; further ones wait. A pool needs one, a farm of job declarators many.
@@ -154,9 +155,13 @@ impl Server for TemplateProvider {
             submissions: submissions.clone(),
             shutdown: shutdown.clone(),
         };
-        let extensions = Extensions::from([]);
-        let publish =
-            publisher::publish(to_judge, store, offers, config.node.fee_delta_sats, extensions);
+        let publisher = Publisher {
+            store,
+            offers,
+            fee_delta_sats: config.node.fee_delta_sats,
+            extensions: Extensions::from([]),
+            news: Arc::default(),
+        };
         let accept = listen::accept(listener, CLIENTS_MAX, shutdown.clone(), |stream, peer| {
             serve(hub.clone(), stream, peer)
         });
@@ -164,7 +169,7 @@ impl Server for TemplateProvider {
             // Clients are served even while the node is away, and leave before it is let go.
             () = accept => {}
             () = node::watch::watch(node, presence, offered) => {}
-            () = publish => {}
+            () = publisher.run(to_judge) => {}
         }
         submissions.drain().await;
         Ok(())

@@ -58,6 +58,19 @@ impl Output {
     pub fn valueless(script: impl Into<Bytes>) -> Self {
         Self { value: 0, script: script.into() }
     }
+
+    /// Bytes that it takes in a transaction.
+    pub fn serialised_length(&self) -> u64 {
+        serialised_length(&self.script)
+    }
+}
+
+/// Bytes that an output with this script takes in a transaction: value, length of the script,
+/// script.
+pub fn serialised_length(script: &[u8]) -> u64 {
+    let script = u64::try_from(script.len()).unwrap_or(u64::MAX);
+    let length = u64::try_from(bitcoin::VarInt(script).size()).unwrap_or(u64::MAX);
+    script.saturating_add(length).saturating_add(8)
 }
 
 /// The limits of a block.

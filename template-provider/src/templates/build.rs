@@ -2,14 +2,21 @@
 
 use std::sync::Arc;
 
+use bitcoin::TxOut;
+use bitcoin::consensus::deserialize_partial;
 use bytes::{Bytes, BytesMut};
 use mining::merkle;
-use tracing::debug;
+use tracing::{debug, error};
 
-use super::coinbase::{bip34_prefix, serialise_output, witness_commitment};
-use super::trim::{self, Room};
+use super::coinbase::{bip34_prefix, is_witness_commitment, serialise_output, witness_commitment};
+use super::trim::{self, Load, Room};
 use crate::block_template::{BlockTemplate, Output, Transaction, fees};
-use crate::extension::{Extension, Facts, Parcel};
+use crate::dependencies::Parents;
+use crate::extension::{Addition, Extension, Facts, Parcel};
+
+/// How often a template is trimmed until the extensions' outputs fit: signature operations that
+/// stand in them by chance are known only once they are made, and hardly differ the second time.
+const TRIMS_MAX: u32 = 3;
 
 /// Why no template can be made of what the node offers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,34 +95,64 @@ pub fn build(offer: &BlockTemplate, extensions: &Extensions) -> Result<Contents,
     Ok(contents)
 }
 
-/// Leaves out as much as a client and the extensions need room for.
+/// Leaves out as much as a client and the extensions need room for. `parents` are those of the
+/// offer's transactions.
 pub fn build_with_room(
     offer: &BlockTemplate,
+    parents: &[Parents],
     extensions: &Extensions,
     room: Room,
 ) -> Result<Contents, BuildError> {
-    let kept = trim::trim(offer, whole_room(offer, extensions, room))?;
+    // What the extensions add is known only after trimming, for it may depend on the fees: so much
+    // is kept free for them as they may need at most.
+    let most = extensions.iter().map(|extension| extension.output_bytes_max());
+    let most = Load::of_bytes(most.fold(0, u32::saturating_add));
+    let mut own = Load::of_outputs(given(offer)).plus(most);
+    for _ in 0..TRIMS_MAX {
+        let kept = trim::trim(offer, parents, room.load().plus(own))?;
+        let value = value_of(offer, &kept)?;
+        let contents = contents(offer, extensions, kept, value)?;
+        let taken = contents.own_load();
+        if taken.is_within(own) {
+            return Ok(contents);
+        }
+        own = own.plus(taken.above(own));
+    }
+    Err(BuildError::Outputs)
+}
+
+/// What a coinbase may spend if only `kept` stay.
+fn value_of(offer: &BlockTemplate, kept: &[Arc<Transaction>]) -> Result<u64, BuildError> {
+    if kept.len() == offer.transactions.len() {
+        return Ok(offer.coinbase_value);
+    }
     // What the node does not state counts as nothing in `fees`, so it must be known here.
     if offer.transactions.iter().any(|transaction| transaction.fee.is_none()) {
         return Err(BuildError::UnknownFees);
     }
-    let left_out = offer.fees().saturating_sub(fees(&kept));
-    let value = offer.coinbase_value.checked_sub(left_out).ok_or(BuildError::FeesAboveValue)?;
-    contents(offer, extensions, kept, value)
+    let left_out = offer.fees().saturating_sub(fees(kept));
+    offer.coinbase_value.checked_sub(left_out).ok_or(BuildError::FeesAboveValue)
 }
 
-/// True if all that the node offers can stay beside the outputs of a client and the extensions.
-pub fn fits(offer: &BlockTemplate, extensions: &Extensions, room: Room) -> bool {
-    trim::fits(offer, whole_room(offer, extensions, room))
+/// What is left of a block for a client's outputs beside `whole`, which is all of the offer; `None`
+/// if that is less than nothing.
+pub fn spare(offer: &BlockTemplate, whole: &Contents) -> Option<Load> {
+    trim::spare(offer)?.checked_minus(whole.own_load())
 }
 
-/// What is needed besides the transactions: for the client, the node's own outputs (which the node
-/// did not count, for it does not know what stands beside them) and those of the extensions.
-fn whole_room(offer: &BlockTemplate, extensions: &Extensions, room: Room) -> Room {
-    let given = u32::try_from(serialised(&offer.given_outputs).len()).unwrap_or(u32::MAX);
-    let most = extensions.iter().map(|extension| extension.output_bytes_max());
-    let extra = most.fold(given, u32::saturating_add);
-    Room { output_bytes: room.output_bytes.saturating_add(extra), ..room }
+impl Contents {
+    /// What its own outputs take of a block, but for the commitment, for which there is always
+    /// room.
+    fn own_load(&self) -> Load {
+        let (mut load, mut rest) = (Load::default(), &self.coinbase_outputs[..]);
+        while let Ok((output, length)) = deserialize_partial::<TxOut>(rest) {
+            if !is_witness_commitment(output.script_pubkey.as_bytes()) {
+                load = load.plus(Load::of_output(&output.script_pubkey));
+            }
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        load
+    }
 }
 
 fn contents(
@@ -161,7 +198,7 @@ fn add(
     value: u64,
     fees: u64,
 ) -> Result<Added, BuildError> {
-    let outputs = offer.given_outputs.clone();
+    let outputs = given(offer).cloned().collect();
     let mut added = Added { outputs, value_left: value, parcels: Vec::new() };
     for extension in extensions.iter() {
         let name = extension.name();
@@ -172,7 +209,7 @@ fn add(
             fees,
             present: &added.outputs,
         };
-        match extension.outputs(facts) {
+        match checked_outputs(extension.as_ref(), facts) {
             Ok(addition) => {
                 added.outputs.extend(addition.outputs);
                 added.value_left = addition.value_left;
@@ -187,8 +224,36 @@ fn add(
     Ok(added)
 }
 
+/// The outputs that the node wants. Not commitments to witnesses: the one that counts is ours.
+fn given(offer: &BlockTemplate) -> impl Iterator<Item = &Output> {
+    offer.given_outputs.iter().filter(|output| !is_witness_commitment(&output.script))
+}
+
+/// What the extension adds, if it keeps to what it may take: blocks with more would be refused.
+fn checked_outputs(extension: &dyn Extension, facts: Facts<'_>) -> Result<Addition, String> {
+    let (name, value, bytes_max) = (extension.name(), facts.value, extension.output_bytes_max());
+    let addition = extension.outputs(facts)?;
+    let bytes = addition.outputs.iter().map(Output::serialised_length);
+    let values = addition.outputs.iter().map(|output| output.value);
+    let spent = values.fold(addition.value_left, u64::saturating_add);
+    let broken = match (bytes.fold(0, u64::saturating_add), spent) {
+        (bytes, _) if bytes > bytes_max.into() => {
+            format!("its outputs take {bytes} bytes, and it reserves {bytes_max}")
+        }
+        (_, spent) if spent > value => {
+            format!("it spends or leaves {spent} satoshis, and there are {value}")
+        }
+        _ => return Ok(addition),
+    };
+    error!(name, reason = %broken, "extension broke its promise: its outputs are left out");
+    Err(broken)
+}
+
 fn serialised(outputs: &[Output]) -> Bytes {
     let mut bytes = BytesMut::new();
     outputs.iter().for_each(|output| serialise_output(output, &mut bytes));
     bytes.freeze()
 }
+
+#[cfg(test)]
+mod tests;

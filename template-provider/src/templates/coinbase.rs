@@ -62,6 +62,11 @@ pub fn witness_commitment(wtxids: &[[u8; 32]]) -> Bytes {
     script.freeze()
 }
 
+/// True for a scriptPubKey in which BIP141 sees a commitment to witnesses.
+pub fn is_witness_commitment(script: &[u8]) -> bool {
+    script.len() >= 38 && script.starts_with(&WITNESS_COMMITMENT_START)
+}
+
 /// An output as it stands in a transaction: value, length of the script, script.
 pub fn serialise_output(output: &Output, into: &mut BytesMut) {
     let length = u64::try_from(output.script.len()).unwrap_or(u64::MAX);

@@ -1,5 +1,5 @@
-//! What is worth sending: a new tip always, the same tip only for more money, another difficulty or
-//! other messages of the node.
+//! What is worth sending: a new tip always, the same tip only for more money, another difficulty,
+//! other messages of the node, or its own template after a stopgap.
 
 use std::time::Instant;
 
@@ -20,6 +20,8 @@ pub enum Freshness {
     /// It builds on another block, or on the same one with another difficulty: everybody needs it
     /// at once, and the old work is no longer worth anything.
     NewTip,
+    /// It is the first of the node's own on a tip for which there was only a stopgap.
+    Fuller,
     /// It pays enough more than the last.
     PaysMore,
     /// It pays no less, and the node wants other messages in the coinbase: a sidechain's bid was
@@ -48,6 +50,15 @@ pub fn judge(
             true => Freshness::Outdated,
             false => Freshness::NewTip,
         };
+    }
+    // The node's own is there already, or another stopgap is.
+    if new.is_stopgap {
+        return Freshness::NoGain;
+    }
+    // Miners roll nTime from where the stopgap said, which only SetNewPrevHash can correct.
+    if template.is_stopgap {
+        let stands = new.nbits == template.nbits && new.mintime <= template.header_timestamp();
+        return if stands { Freshness::Fuller } else { Freshness::NewTip };
     }
     // Chains with blocks of minimum difficulty (testnet4) change nBits without a new block, when
     // nTime is 20 minutes past the last. Only SetNewPrevHash carries nBits, so that this is a new
@@ -134,6 +145,54 @@ mod tests {
         let present = Some(Present { template: &last, tip_seen_at: now });
         let overtaken = BlockTemplate { curtime: last.curtime - 1, ..on(1, 20_000) };
         assert_eq!(judge(present, &overtaken, now, 1000), Freshness::Outdated);
+    }
+
+    fn stopgap(tip: u8, value: u64) -> BlockTemplate {
+        BlockTemplate { is_stopgap: true, ..on(tip, value) }
+    }
+
+    #[test]
+    fn the_nodes_own_template_follows_a_stopgap_whatever_it_pays() {
+        let now = Instant::now();
+        let last = stopgap(1, 10_000);
+        let present = Some(Present { template: &last, tip_seen_at: now });
+        for value in [9_000, 10_000, 10_001, 20_000] {
+            assert_eq!(judge(present, &on(1, value), now, 1000), Freshness::Fuller, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_stopgap_that_was_wrong_about_the_header_is_followed_by_a_new_tip() {
+        let now = Instant::now();
+        let last = stopgap(1, 10_000);
+        let present = Some(Present { template: &last, tip_seen_at: now });
+        let harder = BlockTemplate { nbits: 0x1d00_ffff, ..on(1, 10_000) };
+        assert_eq!(judge(present, &harder, now, 1000), Freshness::NewTip);
+        let mintime = last.header_timestamp() + 1;
+        let later = BlockTemplate { mintime, ..on(1, 10_000) };
+        assert_eq!(judge(present, &later, now, 1000), Freshness::NewTip);
+    }
+
+    #[test]
+    fn a_stopgap_never_replaces_a_template_of_its_tip() {
+        let now = Instant::now();
+        for last in [on(1, 10_000), stopgap(1, 10_000)] {
+            let present = Some(Present { template: &last, tip_seen_at: now });
+            for nbits in [last.nbits, 0x1d00_ffff] {
+                let late = BlockTemplate { nbits, ..stopgap(1, 50_000) };
+                assert_eq!(judge(present, &late, now, 1000), Freshness::NoGain);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stopgap_of_another_tip_is_a_new_tip_unless_it_was_overtaken() {
+        let start = Instant::now();
+        let later = start + Duration::from_millis(1);
+        let last = on(2, 10_000);
+        let present = Some(Present { template: &last, tip_seen_at: later });
+        assert_eq!(judge(present, &stopgap(1, 1), start, 1000), Freshness::Outdated);
+        assert_eq!(judge(present, &stopgap(3, 1), later, 1000), Freshness::NewTip);
     }
 
     #[test]

@@ -1,13 +1,16 @@
-//! Room for a client's coinbase outputs, in weight and in signature operations (spec 7.1).
+//! Room for coinbase outputs beside the transactions of a template, in weight and in signature
+//! operations (spec 7.1).
 //!
 //! Transactions are left out from the end of the block, where nodes put what pays least, and only
 //! such that nothing that stays spends from them.
 
 use std::sync::Arc;
 
+use bitcoin::Script;
+
 use super::build::BuildError;
-use crate::block_template::{BlockTemplate, Transaction};
-use crate::dependencies::{Parents, parents};
+use crate::block_template::{BlockTemplate, Limits, Output, Transaction, serialised_length};
+use crate::dependencies::Parents;
 
 /// Weight that a block takes besides its transactions and the client's outputs: header 320, count
 /// of transactions 12, the coinbase's fixed fields 236, a scriptSig of 100 bytes 400, count of
@@ -28,19 +31,58 @@ pub struct Room {
     pub output_sigops: u16,
 }
 
-/// What a set of transactions takes of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Load {
-    weight: u64,
-    sigops: u64,
+impl Room {
+    /// What outputs that use it fully take of a block.
+    pub fn load(self) -> Load {
+        Load {
+            weight: u64::from(self.output_bytes) * BYTE_WEIGHT,
+            sigops: u64::from(self.output_sigops) * SIGOP_COST,
+        }
+    }
+}
+
+/// What a part of a block takes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Weight units.
+    pub weight: u64,
+    /// Signature operation cost.
+    pub sigops: u64,
 }
 
 impl Load {
+    /// Of outputs of the coinbase.
+    pub fn of_outputs<'a>(outputs: impl Iterator<Item = &'a Output>) -> Self {
+        let loads = outputs.map(|output| Self::of_output(Script::from_bytes(&output.script)));
+        loads.fold(Self::default(), Self::plus)
+    }
+
+    /// Of an output of the coinbase with this script. Signature operations count wherever they
+    /// stand in it, even after OP_RETURN, where nobody can ever run them.
+    pub fn of_output(script: &Script) -> Self {
+        let operations = u64::try_from(script.count_sigops_legacy()).unwrap_or(u64::MAX);
+        Self {
+            weight: serialised_length(script.as_bytes()).saturating_mul(BYTE_WEIGHT),
+            sigops: operations.saturating_mul(SIGOP_COST),
+        }
+    }
+
+    /// Of bytes that are no witness and hold no signature operation.
+    pub fn of_bytes(bytes: u32) -> Self {
+        Self { weight: u64::from(bytes) * BYTE_WEIGHT, sigops: 0 }
+    }
+
     fn of(transaction: &Transaction) -> Self {
         Self { weight: transaction.weight, sigops: transaction.sigops.unwrap_or(0) }
     }
 
-    fn plus(self, other: Self) -> Self {
+    /// True if it is no more than `limit` in both.
+    pub fn is_within(self, limit: Self) -> bool {
+        self.above(limit).is_nothing()
+    }
+
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
         Self {
             weight: self.weight.saturating_add(other.weight),
             sigops: self.sigops.saturating_add(other.sigops),
@@ -54,8 +96,13 @@ impl Load {
         }
     }
 
+    /// What is left of it without `other`; `None` if that is more.
+    pub fn checked_minus(self, other: Self) -> Option<Self> {
+        other.is_within(self).then(|| self.minus(other))
+    }
+
     /// What is missing to `limit`; both are 0 if all fits.
-    fn above(self, limit: Self) -> Self {
+    pub fn above(self, limit: Self) -> Self {
         self.minus(limit)
     }
 
@@ -69,20 +116,25 @@ impl Load {
     }
 }
 
-/// True if all that the node offers can stay.
-pub fn fits(offer: &BlockTemplate, room: Room) -> bool {
-    limit(offer, room).is_some_and(|limit| total(offer).above(limit).is_nothing())
+/// What all that the node offers leaves of a block for outputs (besides the commitment); `None` if
+/// it leaves less than nothing.
+pub fn spare(offer: &BlockTemplate) -> Option<Load> {
+    limit(offer, Load::default())?.checked_minus(total(offer))
 }
 
-/// The transactions that stay.
-pub fn trim(offer: &BlockTemplate, room: Room) -> Result<Vec<Arc<Transaction>>, BuildError> {
-    let limit = limit(offer, room).ok_or(BuildError::NoRoom)?;
+/// The transactions that stay beside outputs that take `outputs`. `parents` are those of the
+/// offer's transactions.
+pub fn trim(
+    offer: &BlockTemplate,
+    parents: &[Parents],
+    outputs: Load,
+) -> Result<Vec<Arc<Transaction>>, BuildError> {
+    let limit = limit(offer, outputs).ok_or(BuildError::NoRoom)?;
     let load = total(offer);
-    if load.above(limit).is_nothing() {
+    if load.is_within(limit) {
         return Ok(offer.transactions.clone());
     }
-    let mut cut = Cut { parents: parents(&offer.transactions), load, limit, left_out: Vec::new() };
-    cut.left_out.resize(offer.transactions.len(), false);
+    let mut cut = Cut { parents, load, limit, left_out: vec![false; offer.transactions.len()] };
     // First what helps; if that is not enough, parents of what was kept are free to go as well.
     cut.pass(&offer.transactions, |excess, load| excess.is_eased_by(load));
     cut.pass(&offer.transactions, |_, _| true);
@@ -90,25 +142,22 @@ pub fn trim(offer: &BlockTemplate, room: Room) -> Result<Vec<Arc<Transaction>>, 
     Ok(kept.map(|(transaction, _)| Arc::clone(transaction)).collect())
 }
 
-/// What the transactions may take; `None` if the client leaves them nothing, not even a block
+/// What the transactions may take; `None` if the outputs leave them nothing, not even a block
 /// without transactions.
-fn limit(offer: &BlockTemplate, room: Room) -> Option<Load> {
-    let outputs = u64::from(room.output_bytes) * BYTE_WEIGHT;
-    let sigops = u64::from(room.output_sigops) * SIGOP_COST;
-    Some(Load {
-        weight: offer.limits.weight.checked_sub(RESERVED_WEIGHT)?.checked_sub(outputs)?,
-        sigops: offer.limits.sigops.checked_sub(sigops)?,
-    })
+fn limit(offer: &BlockTemplate, outputs: Load) -> Option<Load> {
+    let Limits { weight, sigops } = offer.limits;
+    let reserved = Load { weight: RESERVED_WEIGHT, sigops: 0 };
+    Load { weight, sigops }.checked_minus(reserved.plus(outputs))
 }
 
 fn total(offer: &BlockTemplate) -> Load {
-    let nothing = Load { weight: 0, sigops: 0 };
-    offer.transactions.iter().fold(nothing, |sum, transaction| sum.plus(Load::of(transaction)))
+    let loads = offer.transactions.iter().map(|transaction| Load::of(transaction));
+    loads.fold(Load::default(), Load::plus)
 }
 
 /// The state of leaving transactions out.
-struct Cut {
-    parents: Vec<Parents>,
+struct Cut<'a> {
+    parents: &'a [Parents],
     /// What stays takes so much.
     load: Load,
     limit: Load,
@@ -116,7 +165,7 @@ struct Cut {
     left_out: Vec<bool>,
 }
 
-impl Cut {
+impl Cut<'_> {
     /// Goes once from the last transaction to the first. Parents come before children in a block,
     /// so that at each step everything that could need the transaction has been decided on.
     fn pass(&mut self, all: &[Arc<Transaction>], is_wanted: impl Fn(Load, Load) -> bool) {

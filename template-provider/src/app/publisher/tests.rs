@@ -10,6 +10,8 @@ use service::health::Health;
 use tokio::time::{Instant as TokioInstant, timeout};
 
 use super::*;
+use crate::block_template::Output;
+use crate::extension::{AcceptedBlock, Addition, Delivery, Extension, Facts, Hook, Parcel};
 use crate::node;
 use crate::node::presence::Presence;
 use crate::node::stub::{Reply, Request, StubNode, result};
@@ -30,8 +32,16 @@ fn publishing() -> (mpsc::Sender<Offered>, Offers, Arc<Store>) {
     let (queue, offered) = mpsc::channel(1);
     let offers = watch::Sender::new(None);
     let (seen, store) = (offers.subscribe(), Arc::new(Store::new(1)));
-    tokio::spawn(publish(offered, Arc::clone(&store), offers, 1000, Extensions::from([])));
+    tokio::spawn(publisher(Arc::clone(&store), offers, Extensions::from([])).run(offered));
     (queue, seen, store)
+}
+
+fn publisher(
+    store: Arc<Store>,
+    offers: watch::Sender<Option<Arc<Offer>>>,
+    extensions: Extensions,
+) -> Publisher {
+    Publisher { store, offers, fee_delta_sats: 1000, extensions, news: Arc::default() }
 }
 
 /// Publishes it; the offer that everybody gets.
@@ -114,6 +124,115 @@ async fn a_long_poll_from_before_a_change_of_difficulty_still_brings_the_next_ti
     assert!(hard.tip < easy.tip && easy.tip < next.tip);
 }
 
+/// What a sidechain says, which the extension below puts into coinbases.
+type Said = Arc<Mutex<Option<u8>>>;
+
+/// Adds what was said last; says that it is mandatory.
+#[derive(Debug)]
+struct Saying {
+    said: Said,
+    is_mandatory: bool,
+}
+
+impl Extension for Saying {
+    fn name(&self) -> &'static str {
+        "saying"
+    }
+
+    fn is_mandatory(&self) -> bool {
+        self.is_mandatory
+    }
+
+    fn output_bytes_max(&self) -> u32 {
+        11
+    }
+
+    fn outputs(&self, facts: Facts<'_>) -> Result<Addition, String> {
+        let said = self.said.lock().unwrap().ok_or("nothing was said")?;
+        let outputs = vec![Output::valueless(vec![0x6a, said])];
+        Ok(Addition { outputs, ..Addition::nothing(&facts) })
+    }
+
+    fn on_accepted<'a>(&'a self, _: &'a AcceptedBlock, _: &'a Parcel) -> Hook<'a, Delivery> {
+        Box::pin(async { Delivery::Done })
+    }
+}
+
+/// A publisher whose coinbases hold what is said, and how it is told of that.
+fn publishing_what_is_said(
+    is_mandatory: bool,
+) -> (mpsc::Sender<Offered>, Offers, Said, Arc<Notify>) {
+    let (queue, offered) = mpsc::channel(1);
+    let offers = watch::Sender::new(None);
+    let (seen, said) = (offers.subscribe(), Said::default());
+    let saying: Arc<dyn Extension> = Arc::new(Saying { said: Arc::clone(&said), is_mandatory });
+    let publisher = publisher(Arc::new(Store::new(1)), offers, Extensions::from([saying]));
+    let news = Arc::clone(&publisher.news);
+    tokio::spawn(publisher.run(offered));
+    (queue, seen, said, news)
+}
+
+async fn next(offers: &mut Offers) -> Arc<Offer> {
+    timeout(SOON, offers.changed()).await.unwrap().unwrap();
+    offers.borrow_and_update().clone().unwrap()
+}
+
+#[tokio::test]
+async fn what_an_extension_learns_later_is_published_under_the_same_tip() {
+    let (queue, mut offers, said, news) = publishing_what_is_said(false);
+    let before = published(&queue, &mut offers, with(EASY, 1000, 5000)).await;
+    assert_eq!(before.whole.coinbase_outputs_count, 1);
+    for byte in [1, 2] {
+        *said.lock().unwrap() = Some(byte);
+        news.notify_one();
+        let after = next(&mut offers).await;
+        assert_eq!((after.tip, &after.block), (before.tip, &before.block));
+        assert_eq!(after.whole.coinbase_outputs_count, 2);
+        assert_eq!(after.whole.coinbase_outputs[10], byte);
+    }
+}
+
+#[tokio::test]
+async fn news_that_change_nothing_make_no_new_job() {
+    let (queue, mut offers, said, news) = publishing_what_is_said(false);
+    *said.lock().unwrap() = Some(1);
+    let before = published(&queue, &mut offers, with(EASY, 1000, 5000)).await;
+    news.notify_one();
+    // In one thread the publisher runs before the next template is there, and takes this first.
+    tokio::task::yield_now().await;
+    let after = published(&queue, &mut offers, with(EASY, 1000, 9000)).await;
+    assert_eq!((after.number, after.block.coinbase_value), (before.number + 1, 9000));
+}
+
+#[tokio::test]
+async fn a_template_waits_for_a_mandatory_extension_and_goes_out_with_it() {
+    let (queue, mut offers, said, news) = publishing_what_is_said(true);
+    let now = TokioInstant::now();
+    let template = with(EASY, 1000, 5000);
+    queue.send(Offered { template, asked_at: now, answered_at: now }).await.unwrap();
+    // Room in the queue again: it was taken.
+    queue.reserve().await.unwrap();
+    assert!(offers.borrow().is_none());
+    *said.lock().unwrap() = Some(1);
+    news.notify_one();
+    let first = next(&mut offers).await;
+    assert_eq!((first.tip, first.whole.coinbase_outputs_count), (1, 2));
+}
+
+#[tokio::test]
+async fn a_stopgap_is_followed_by_the_nodes_own_template_and_never_follows_it() {
+    let (queue, mut offers, _store) = publishing();
+    let stopgap = || BlockTemplate { is_stopgap: true, ..with(EASY, 1000, 5000) };
+    let first = published(&queue, &mut offers, stopgap()).await;
+    let full = published(&queue, &mut offers, with(EASY, 1000, 5000)).await;
+    assert_eq!((full.tip, full.block.is_stopgap), (first.tip, false));
+    let now = TokioInstant::now();
+    let late = Offered { template: stopgap(), asked_at: now, answered_at: now };
+    queue.send(late).await.unwrap();
+    let paying = published(&queue, &mut offers, with(EASY, 1000, 9000)).await;
+    assert_eq!((paying.number, paying.tip), (full.number + 1, full.tip));
+}
+
 /// A node of which only the long poll tells the tip.
 #[derive(Default)]
 struct Chain {
@@ -150,12 +269,12 @@ async fn every_tip_that_only_the_long_poll_brings_is_published() {
     let (offered, to_judge) = mpsc::channel(4);
     let offers = watch::Sender::new(None);
     let mut seen = offers.subscribe();
-    let publish = publish(to_judge, Arc::new(Store::new(1)), offers, 1000, Extensions::from([]));
+    let publisher = publisher(Arc::new(Store::new(1)), offers, Extensions::from([]));
     // In one task, as the program runs them.
     tokio::spawn(async move {
         tokio::select! {
             () = node::watch::watch(node, presence, offered) => {}
-            () = publish => {}
+            () = publisher.run(to_judge) => {}
         }
     });
     for tip in 0..4 {

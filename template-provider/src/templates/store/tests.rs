@@ -6,9 +6,10 @@ use crate::templates::samples::{none, offer, transaction};
 
 fn published(number: u64, tip: u64) -> Offer {
     let all = [transaction(1, &[], 7, 3_000_000, 0), transaction(2, &[], 5, 900_000, 0)];
-    let block = offer(&all);
+    let block = Arc::new(offer(&all));
     let whole = Arc::new(build::build(&block, &none()).unwrap());
-    Offer { number, tip, block, extensions: none(), whole, published_at: Instant::now() }
+    let place = Place { number, tip, published_at: Instant::now() };
+    Offer::new(place, block, none(), whole)
 }
 
 /// A room for which the published transactions must be trimmed: beyond 98,832 weight units.
@@ -198,8 +199,8 @@ fn a_client_that_cannot_be_served_is_told_so() {
 
 #[test]
 fn the_samples_need_trimming_for_the_wide_room_alone() {
-    let block = published(1, 1).block;
-    assert_eq!(block.limits, Limits { weight: 4_000_000, sigops: 80_000 });
-    assert!(build::fits(&block, &none(), NARROW));
-    assert!(!build::fits(&block, &none(), WIDE));
+    let offer = published(1, 1);
+    assert_eq!(offer.block.limits, Limits { weight: 4_000_000, sigops: 80_000 });
+    assert!(offer.fits(NARROW));
+    assert!(!offer.fits(WIDE));
 }

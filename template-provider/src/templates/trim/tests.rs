@@ -9,8 +9,21 @@ use bitcoin::consensus::deserialize;
 use bitcoin::hashes::Hash;
 
 use crate::block_template::Limits;
-use crate::templates::build::build_with_room;
+use crate::dependencies::parents;
+use crate::templates::build;
 use crate::templates::samples::{none, offer, transaction};
+
+fn fits(offer: &BlockTemplate, room: Room) -> bool {
+    spare(offer).is_some_and(|spare| room.load().is_within(spare))
+}
+
+fn trim(offer: &BlockTemplate, room: Room) -> Result<Vec<Arc<Transaction>>, BuildError> {
+    super::trim(offer, &parents(&offer.transactions), room.load())
+}
+
+fn build_with_room(offer: &BlockTemplate, room: Room) -> Result<build::Contents, BuildError> {
+    build::build_with_room(offer, &parents(&offer.transactions), &none(), room)
+}
 
 /// A block that has 1,000 weight units and 100 units of sigops for transactions if the client
 /// reserves nothing.
@@ -105,8 +118,8 @@ fn a_client_that_wants_more_than_a_block_gets_none() {
 #[test]
 fn fees_path_and_commitment_are_those_of_what_stays() {
     let all = [transaction(1, &[], 7, 600, 0), transaction(2, &[], 5, 400, 0)];
-    let trimmed = build_with_room(&small(&all), &none(), bytes(1)).unwrap();
-    let alone = super::super::build::build(&small(&all[..1]), &none()).unwrap();
+    let trimmed = build_with_room(&small(&all), bytes(1)).unwrap();
+    let alone = build::build(&small(&all[..1]), &none()).unwrap();
     assert_eq!(trimmed, alone);
     assert_eq!(trimmed.value_remaining, 2_500_000_007);
     assert_eq!(trimmed.fees, 7);
@@ -116,7 +129,7 @@ fn fees_path_and_commitment_are_those_of_what_stays() {
 fn a_template_with_unknown_fees_is_not_trimmed() {
     let unknown = Arc::new(Transaction { fee: None, ..(*transaction(1, &[], 0, 1, 0)).clone() });
     let heavy = transaction(2, &[], 5, 1000, 0);
-    let trimmed = build_with_room(&small(&[unknown, heavy]), &none(), bytes(1));
+    let trimmed = build_with_room(&small(&[unknown, heavy]), bytes(1));
     assert_eq!(trimmed, Err(BuildError::UnknownFees));
 }
 
