@@ -1,16 +1,22 @@
-//! Brings a found block to the node, and asks until the node has said what it is worth.
+//! Brings a found block to all nodes at the same moment, and asks until they have said what it is
+//! worth.
 //!
 //! A block is money: nothing but a clear answer ends the asking. What a node that is behind says of
-//! a block is not clear: it may say otherwise once it has caught up. It knows no disk and no
-//! template.
+//! a block is not clear: it may say otherwise once it has caught up. One node that has the block in
+//! its chain is enough; one that refuses it is not, while others have not answered. It knows no
+//! disk and no template.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use service::backoff::Backoff;
-use tokio::time::{Instant, sleep};
-use tracing::{error, warn};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
 
 use super::Node;
 use super::rpc::{DESERIALIZATION, ErrorKind, NOT_FOUND, Rpc, RpcError};
@@ -57,18 +63,70 @@ struct BlockHeader {
     confirmations: i64,
 }
 
-/// Submits the block `hash` (display order), given as hex, until there is a verdict.
-pub async fn submit(node: &Node, hash: &str, block_hex: &str) -> Verdict {
+/// Submits the block `hash` (display order), given as hex, to all nodes in parallel, each over a
+/// connection of its own, until there is a verdict. The first node is the one that templates come
+/// from: it is asked to build on the block.
+pub async fn submit(nodes: &[Node], hash: &str, block_hex: &str) -> Verdict {
     let pace = Pace {
         unreached: Backoff::new(Duration::from_millis(100), ATTEMPTS_EVERY_MAX),
         unsettled: Backoff::new(Duration::from_millis(100), UNSETTLED_EVERY_MAX),
         unsettled_max: UNSETTLED_MAX,
     };
-    node.tell_enforcer(hash, block_hex);
-    submit_at(pace, node, hash, block_hex).await
+    nodes.iter().for_each(|node| node.tell_enforcer(hash, block_hex));
+    submit_at(&pace, nodes, hash, block_hex).await
 }
 
-/// How often a block is brought to the node.
+/// What all nodes together say: accepted as soon as one has it in its chain; refused when all have
+/// refused it. Once one has, those that cannot be reached are waited for as long as for an answer
+/// that is not final: they may be gone for good, and the block is kept on disk in any case.
+async fn submit_at(pace: &Pace, nodes: &[Node], hash: &str, block_hex: &str) -> Verdict {
+    let (verdicts, mut given) = mpsc::channel(nodes.len().max(1));
+    let accepted = CancellationToken::new();
+    let block: Arc<Block> = Arc::new(Block { hash: hash.to_owned(), hex: block_hex.to_owned() });
+    for (index, node) in nodes.iter().enumerate() {
+        let courier = Courier {
+            node: node.name,
+            is_first: index == 0,
+            rpc: node.connection(),
+            block: Arc::clone(&block),
+            accepted: accepted.clone(),
+        };
+        // A task of its own: after a verdict it ends the call that it has begun, so that this node
+        // has the block as well.
+        tokio::spawn(courier.carry(pace.clone(), verdicts.clone()));
+    }
+    drop(verdicts);
+    let mut refused = None;
+    let mut give_up_at = None;
+    loop {
+        let verdict = match give_up_at {
+            None => given.recv().await,
+            Some(at) => timeout_at(at, given.recv()).await.unwrap_or(None),
+        };
+        match verdict {
+            Some(Verdict::Accepted) => {
+                accepted.cancel();
+                return Verdict::Accepted;
+            }
+            Some(Verdict::Refused(reason)) => {
+                refused.get_or_insert(reason);
+                give_up_at.get_or_insert_with(|| Instant::now() + pace.unsettled_max);
+            }
+            None => {
+                return Verdict::Refused(refused.unwrap_or_else(|| "no node took it".to_owned()));
+            }
+        }
+    }
+}
+
+struct Block {
+    /// Display order.
+    hash: String,
+    hex: String,
+}
+
+/// How often a block is brought to a node.
+#[derive(Clone)]
 struct Pace {
     /// While there is no answer.
     unreached: Backoff,
@@ -89,35 +147,81 @@ impl Unsettled {
         Self { since: Instant::now(), told_at: None }
     }
 
-    fn tell(&mut self, hash: &str, reason: &str) {
+    fn tell(&mut self, node: &str, hash: &str, reason: &str) {
         if self.told_at.is_none_or(|told_at| told_at.elapsed() >= UNSETTLED_TOLD_EVERY) {
-            warn!(%hash, %reason, "block not delivered yet");
+            warn!(%node, %hash, %reason, "block not delivered yet");
             self.told_at = Some(Instant::now());
         }
     }
 }
 
-async fn submit_at(mut pace: Pace, node: &Node, hash: &str, block_hex: &str) -> Verdict {
-    let mut rpc = node.connection();
-    let mut unsettled = None;
-    loop {
-        match attempt(&mut rpc, hash, block_hex).await {
-            Ok(Step::Done(verdict)) => return verdict,
-            Ok(Step::Unsettled(reason)) => {
-                let unsettled = unsettled.get_or_insert_with(Unsettled::now);
-                if unsettled.since.elapsed() >= pace.unsettled_max {
-                    return Verdict::Refused(reason);
-                }
-                unsettled.tell(hash, &reason);
-                sleep(pace.unsettled.next_delay()).await;
-                continue;
-            }
-            Err(error) if error.kind() == ErrorKind::Persistent => {
-                error!(%hash, %error, "block not delivered yet");
-            }
-            Err(error) => warn!(%hash, %error, "block not delivered yet"),
+/// Carries one block to one node.
+struct Courier {
+    /// What it is called.
+    node: &'static str,
+    is_first: bool,
+    rpc: Rpc,
+    block: Arc<Block>,
+    /// Some node has the block in its chain.
+    accepted: CancellationToken,
+}
+
+impl Courier {
+    async fn carry(mut self, pace: Pace, verdicts: mpsc::Sender<Verdict>) {
+        let verdict = self.ask(pace, &verdicts).await;
+        let is_in = verdict == Some(Verdict::Accepted) || self.accepted.is_cancelled();
+        if let Some(verdict) = verdict {
+            // Nobody listens any more once there is a verdict.
+            drop(verdicts.try_send(verdict));
         }
-        sleep(pace.unreached.next_delay()).await;
+        if self.is_first && is_in {
+            self.prefer().await;
+        }
+    }
+
+    /// Asks until this node has judged the block, or nobody wants to know any more.
+    async fn ask(&mut self, mut pace: Pace, verdicts: &mpsc::Sender<Verdict>) -> Option<Verdict> {
+        let mut unsettled = None;
+        let (node, hash) = (self.node, self.block.hash.clone());
+        while !verdicts.is_closed() {
+            let wait = match attempt(&mut self.rpc, &hash, &self.block.hex).await {
+                Ok(Step::Done(verdict)) => return Some(verdict),
+                Ok(Step::Unsettled(reason)) => {
+                    let unsettled = unsettled.get_or_insert_with(Unsettled::now);
+                    if unsettled.since.elapsed() >= pace.unsettled_max {
+                        return Some(Verdict::Refused(reason));
+                    }
+                    unsettled.tell(node, &hash, &reason);
+                    pace.unsettled.next_delay()
+                }
+                Err(error) => {
+                    match error.kind() {
+                        ErrorKind::Persistent => {
+                            error!(%node, %hash, %error, "block not delivered yet");
+                        }
+                        ErrorKind::Transient => {
+                            warn!(%node, %hash, %error, "block not delivered yet");
+                        }
+                    }
+                    pace.unreached.next_delay()
+                }
+            };
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = verdicts.closed() => {}
+            }
+        }
+        None
+    }
+
+    /// Asks the node to build on the block, should another one of its height have come first. It
+    /// may not know the call, or not have the block yet.
+    async fn prefer(&mut self) {
+        let params = json!([self.block.hash]);
+        let answer = self.rpc.call::<IgnoredAny>("preciousblock", params, LOOKUP_ANSWER_MAX).await;
+        if let Err(error) = answer {
+            info!(node = %self.node, hash = %self.block.hash, %error, "block not preferred");
+        }
     }
 }
 

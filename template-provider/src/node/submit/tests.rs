@@ -18,10 +18,38 @@ async fn verdict_within(
     let stub = StubNode::start(replies).await;
     let hurried = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
     let pace = Pace { unreached: hurried.clone(), unsettled: hurried, unsettled_max };
-    let verdict = submit_at(pace, &stub.node(""), HASH, "0123").await;
-    let calls = stub.requests().into_iter();
+    let verdict = submit_at(&pace, &[stub.node("")], HASH, "0123").await;
+    (verdict, calls(&stub))
+}
+
+/// What was asked before the verdict.
+fn calls(stub: &StubNode) -> Vec<String> {
+    let calls = stub.requests().into_iter().filter(|call| call.method != "preciousblock");
     let calls = calls.map(|call| format!("{} {}", call.method, call.params[0].as_str().unwrap()));
-    (verdict, calls.collect())
+    calls.collect()
+}
+
+/// What two nodes together say of a block.
+async fn verdict_of(
+    unsettled_max: Duration,
+    first: impl IntoIterator<Item = Reply>,
+    second: impl IntoIterator<Item = Reply>,
+) -> (Verdict, [StubNode; 2]) {
+    let stubs = [StubNode::start(first).await, StubNode::start(second).await];
+    let nodes = stubs.each_ref().map(|stub| stub.node(""));
+    let hurried = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
+    let pace = Pace { unreached: hurried.clone(), unsettled: hurried, unsettled_max };
+    (submit_at(&pace, &nodes, HASH, "0123").await, stubs)
+}
+
+async fn wait_for_call(stub: &StubNode, method: &str) {
+    let called = || stub.requests().iter().any(|call| call.method == method);
+    let waiting = async {
+        while !called() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect(method);
 }
 
 #[tokio::test]
@@ -111,4 +139,49 @@ async fn a_node_that_cannot_answer_yet_is_asked_until_it_can() {
     assert_eq!(verdict, Verdict::Accepted);
     assert!(calls.iter().all(|call| call == "submitblock 0123"), "{calls:?}");
     assert_eq!(calls.len(), 6);
+}
+
+#[tokio::test]
+async fn one_node_that_has_the_block_is_enough() {
+    for other in [Reply::Hang, Reply::Drop, result(&json!("bad-cb-amount"))] {
+        let (verdict, _) = verdict_of(UNSETTLED_MAX, [other], [result(&Value::Null)]).await;
+        assert_eq!(verdict, Verdict::Accepted);
+    }
+}
+
+#[tokio::test]
+async fn one_nodes_refusal_is_none_while_another_may_take_the_block() {
+    let refusing = [result(&json!("bad-cb-amount"))];
+    let late = vec![error(-28, "Loading block index..."); 100];
+    let late = late.into_iter().chain([result(&Value::Null)]);
+    let (verdict, [refusing, late]) = verdict_of(UNSETTLED_MAX, refusing, late).await;
+    assert_eq!(verdict, Verdict::Accepted);
+    assert_eq!((calls(&refusing).len(), calls(&late).len()), (1, 101));
+}
+
+#[tokio::test]
+async fn a_block_that_all_nodes_refuse_is_refused() {
+    let refusing = || [result(&json!("bad-cb-amount"))];
+    let (verdict, _) = verdict_of(UNSETTLED_MAX, refusing(), refusing()).await;
+    assert_eq!(verdict, Verdict::Refused("bad-cb-amount".into()));
+}
+
+#[tokio::test]
+async fn a_node_that_stays_away_does_not_keep_a_refused_block_open_forever() {
+    let refusing = [result(&json!("bad-cb-amount"))];
+    let (verdict, _) = verdict_of(Duration::from_millis(20), refusing, [Reply::Drop]).await;
+    assert_eq!(verdict, Verdict::Refused("bad-cb-amount".into()));
+}
+
+#[tokio::test]
+async fn the_first_node_is_asked_to_build_on_the_block_even_if_another_one_took_it() {
+    let header = json!({ "hash": HASH, "confirmations": -1 });
+    let first = [result(&json!("inconclusive")), result(&header)];
+    let first = first.iter().cycle().take(1000).cloned();
+    let (verdict, [first, second]) = verdict_of(UNSETTLED_MAX, first, [result(&Value::Null)]).await;
+    assert_eq!(verdict, Verdict::Accepted);
+    wait_for_call(&first, "preciousblock").await;
+    let preferred = first.requests().into_iter().find(|call| call.method == "preciousblock");
+    assert_eq!(preferred.unwrap().params, json!([HASH]));
+    assert!(second.requests().iter().all(|call| call.method != "preciousblock"));
 }
