@@ -10,7 +10,7 @@ mod submission;
 mod take_over;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -25,14 +25,17 @@ use service::program::{Failure, Server, say};
 use service::{clock, driver};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 use wire::sv2::noise::ServerIdentity;
 
 use crate::node::enforcer::{Enforcer, EnforcerConfig};
 use crate::node::presence::{NEIGHBOUR, Presence};
 use crate::node::{self, BackupNodeConfig, Node, NodeConfig};
+use crate::outbox::store::Store as Outbox;
+use crate::outbox::{self, OutboxConfig};
 use crate::server::session::Session;
 use crate::templates::build::Extensions;
 use crate::templates::store::{Offer, Store};
@@ -66,6 +69,9 @@ pub struct Config {
     /// Where found blocks are kept.
     #[serde(default)]
     pub vault: VaultConfig,
+    /// What is delivered once a block is in the chain.
+    #[serde(default)]
+    pub outbox: OutboxConfig,
     /// Where `/health` answers.
     #[serde(default)]
     pub health: HealthConfig,
@@ -103,6 +109,11 @@ impl Config {
         let beside = || self.authority.secret_key_file.with_file_name("blocks");
         self.vault.blocks_dir.clone().unwrap_or_else(beside)
     }
+
+    fn outbox_dir(&self) -> PathBuf {
+        let beside = || self.authority.secret_key_file.with_file_name("outbox");
+        self.outbox.dir.clone().unwrap_or_else(beside)
+    }
 }
 
 /// The program, for its `main`.
@@ -128,10 +139,10 @@ impl Server for TemplateProvider {
         let nodes = nodes_of(&config)?;
         let node = nodes.first().cloned().context("there is no node")?;
         let secret = config.authority.open()?;
-        let vault = Vault::open(&config.blocks_dir()).map_err(|error| {
-            let remedy = format!("{}: {error}; name a writable one", config.blocks_dir().display());
-            ConfigError::unusable("vault.blocks_dir", remedy)
-        })?;
+        let vault = Vault::open(&config.blocks_dir())
+            .map_err(|error| not_writable("vault.blocks_dir", &config.blocks_dir(), &error))?;
+        let outbox = Outbox::open(&config.outbox_dir())
+            .map_err(|error| not_writable("outbox.dir", &config.outbox_dir(), &error))?;
         let address = &config.listen.address;
         let listener = listen::bind(address).await;
         let listener =
@@ -143,8 +154,11 @@ impl Server for TemplateProvider {
 
         let presence = Arc::new(Presence::new(node.address(), health));
         let store = Arc::new(Store::new(clock::unix_now_seconds()));
-        let submissions = Submissions::new(Arc::clone(&nodes), vault);
+        let submissions = Submissions::new(Arc::clone(&nodes), vault, outbox.clone());
         submissions.resume().await;
+        if let Some(file) = config.outbox.import_file {
+            import(&outbox, file).await;
+        }
         let (offered, to_judge) = mpsc::channel(OFFERED_MAX);
         let offers = watch::Sender::new(None);
         let hub = Hub {
@@ -155,11 +169,13 @@ impl Server for TemplateProvider {
             submissions: submissions.clone(),
             shutdown: shutdown.clone(),
         };
+        let extensions = Extensions::from([]);
+        let deliver = outbox::worker::deliver(outbox, Arc::clone(&extensions));
         let publisher = Publisher {
             store,
             offers,
             fee_delta_sats: config.node.fee_delta_sats,
-            extensions: Extensions::from([]),
+            extensions,
             news: Arc::default(),
         };
         let accept = listen::accept(listener, CLIENTS_MAX, shutdown.clone(), |stream, peer| {
@@ -170,6 +186,7 @@ impl Server for TemplateProvider {
             () = accept => {}
             () = node::watch::watch(node, presence, offered) => {}
             () = publisher.run(to_judge) => {}
+            () = deliver => {}
         }
         submissions.drain().await;
         Ok(())
@@ -199,6 +216,31 @@ struct Hub {
     shutdown: CancellationToken,
 }
 
+fn not_writable(field: &str, directory: &Path, error: &std::io::Error) -> ConfigError {
+    let remedy = format!("{}: {error}; name a writable one", directory.display());
+    ConfigError::unusable(field, remedy)
+}
+
+/// Takes over what another server left to be delivered. What cannot be taken over is told, and no
+/// reason to mine no blocks.
+async fn import(outbox: &Outbox, file: PathBuf) {
+    if !file.exists() {
+        return debug!(file = %file.display(), "nothing to import");
+    }
+    let (outbox, path) = (outbox.clone(), file.clone());
+    let imported = spawn_blocking(move || outbox::import::import(&outbox, &path)).await;
+    match imported.map_err(std::io::Error::other).flatten() {
+        Ok(imported) => {
+            let renamed_to = imported.renamed_to.display();
+            info!(parcels = imported.parcels, %renamed_to, "parcels of another server imported");
+            for reason in &imported.unread {
+                error!(%renamed_to, %reason, "entry not imported");
+            }
+        }
+        Err(error) => error!(file = %file.display(), %error, "parcels not imported"),
+    }
+}
+
 fn announce(listener: &TcpListener, secret: &AuthoritySecret) -> Result<(), Failure> {
     let bound = listener.local_addr().context("the listener has no address")?;
     let url = Sv2Url {
@@ -225,8 +267,6 @@ async fn serve(hub: Hub, stream: TcpStream, peer: SocketAddr) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     const EXAMPLE: &str = include_str!("../../config/template-provider.toml");
@@ -289,6 +329,9 @@ mod tests {
         assert_eq!(whole.authority.public_key_file, short.authority.public_key_file);
         assert_eq!(whole.blocks_dir(), short.blocks_dir());
         assert!(whole.vault.blocks_dir.is_some(), "every key is in the example");
+        assert_eq!(whole.outbox_dir(), short.outbox_dir());
+        assert!(whole.outbox.dir.is_some(), "every key is in the example");
+        assert!(whole.outbox.import_file.is_some() && short.outbox.import_file.is_none());
         let optional = |config: &Config| {
             let NodeConfig { cookie_file, user, password, password_file, zmq_hashblock, .. } =
                 &config.node;
@@ -306,7 +349,8 @@ mod tests {
         let login = ["cookie_file", "user", "password", "password_file"];
         let backup = ["rpc_url", "user", "password_file", "zmq_hashblock"];
         let enforcer = ["rpc_url", "coinbase_recipient"];
-        let told = [&login[..], &["zmq_hashblock"], &backup, &enforcer, &["address"]].concat();
+        let own = ["import_file", "address"];
+        let told = [&login[..], &["zmq_hashblock"], &backup, &enforcer, &own].concat();
         assert_eq!(keys_without_default(), told);
     }
 

@@ -1,22 +1,31 @@
-//! Found blocks on disk, from the moment they are found until the node has judged them.
+//! Found blocks on disk, from the moment they are found until the nodes have judged them, each with
+//! the parcels that must be delivered once it is in the chain.
 //!
-//! One file a block, `HASH.hex`, made whole or not at all. One file that cannot be used never hides
-//! the others. It knows no node: who reads the vault brings its blocks there. All calls block, so
-//! they run off the async threads.
+//! One file a block, `HASH.hex`, made whole or not at all: a line of JSON (height and parcels),
+//! then the block as hex, last, so that a block that is there whole has its parcels too. Files of
+//! earlier versions are the hex alone. One file that cannot be used never hides the others. It
+//! knows no node and delivers nothing: who reads the vault does. All calls block, so they run off
+//! the async threads.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use bitcoin::consensus::deserialize;
 use bitcoin::hashes::Hash;
 use bitcoin::hex::FromHex;
 use mining::{hash, target::Target};
+use serde::{Deserialize, Serialize};
 use tracing::{error, info};
+
+use crate::durable::{self, PARTIAL};
+use crate::extension::Parcel;
 
 const PENDING: &str = "hex";
 const REFUSED: &str = "refused";
-const PARTIAL: &str = "partial";
+/// A record whose parcels cannot be read, kept for people beside the block, which is submitted.
+const DAMAGED: &str = "damaged";
 
 /// The directory of found blocks.
 #[derive(Debug, Clone)]
@@ -24,47 +33,94 @@ pub struct Vault {
     directory: PathBuf,
 }
 
-/// A block that was found before and is not judged yet.
+/// A block that was found and is not judged yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingBlock {
+pub struct Record {
     /// Its hash, in display order.
     pub hash: String,
+    /// Its height; unknown for files of earlier versions.
+    pub height: Option<u32>,
     /// The block, as hex.
     pub block_hex: String,
+    /// What to deliver once it is in the chain.
+    pub parcels: Vec<Parcel>,
+}
+
+/// What stands in a file before the block.
+#[derive(Serialize, Deserialize, Default)]
+struct Attached {
+    height: Option<u32>,
+    parcels: Vec<Parcel>,
+}
+
+/// What is known of a kept block, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its hash, in display order, as its file is called.
+    pub hash: String,
+    /// Whether it waits for a verdict or was refused.
+    pub state: State,
+    /// Its height, if it can be read.
+    pub height: Option<u32>,
+    /// Parcels that go out once it is in the chain.
+    pub parcels: usize,
+    /// Time since it was written.
+    pub age: Duration,
+    /// Bytes of its file.
+    pub bytes: u64,
+}
+
+/// How far a kept block is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// No node has judged it yet.
+    Pending,
+    /// The nodes refused it.
+    Refused,
 }
 
 impl Vault {
     /// Makes the directory if it is not there.
     pub fn open(directory: &Path) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
+        durable::make_directory(directory)?;
         Ok(Self { directory: directory.to_owned() })
     }
 
-    /// Writes a block so that it survives a loss of power.
-    pub fn keep(&self, hash: &str, block_hex: &str) -> io::Result<()> {
-        let partial = self.path(hash, PARTIAL);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&partial)?;
-        file.write_all(block_hex.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(partial, self.path(hash, PENDING))?;
-        self.sync()
+    /// Writes a block and its parcels so that they survive a loss of power.
+    pub fn keep(&self, record: &Record) -> io::Result<()> {
+        let attached = Attached { height: record.height, parcels: record.parcels.clone() };
+        let line = serde_json::to_string(&attached)?;
+        let parts = [line.as_bytes(), b"\n", record.block_hex.as_bytes(), b"\n"];
+        durable::write(&self.path(&record.hash, PENDING), &parts)
     }
 
-    /// The node has the block in its chain: nothing more to keep.
+    /// A node has the block in its chain and its parcels are kept elsewhere: nothing more to keep.
     pub fn settle_accepted(&self, hash: &str) -> io::Result<()> {
-        fs::remove_file(self.path(hash, PENDING))?;
-        self.sync()
+        durable::remove(&self.path(hash, PENDING))
     }
 
-    /// The node refused the block: it is kept for people, but not submitted again.
+    /// The nodes refused the block: it is kept for people, but not submitted again by itself.
     pub fn settle_refused(&self, hash: &str) -> io::Result<()> {
-        fs::rename(self.path(hash, PENDING), self.path(hash, REFUSED))?;
-        self.sync()
+        durable::rename(&self.path(hash, PENDING), &self.path(hash, REFUSED))
+    }
+
+    /// Makes a refused block pending again. One that is pending already stays so.
+    pub fn reopen(&self, hash: &str) -> io::Result<()> {
+        let (pending, refused) = (self.path(hash, PENDING), self.path(hash, REFUSED));
+        match durable::rename(&refused, &pending) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && pending.exists() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// One block that is not judged yet.
+    pub fn read(&self, hash: &str) -> io::Result<Record> {
+        self.read_record(&self.path(hash, PENDING))
     }
 
     /// The blocks that are not judged yet, for a program that starts: those whose writing was cut
     /// short after the last byte are among them.
-    pub fn pending(&self) -> io::Result<Vec<PendingBlock>> {
+    pub fn pending(&self) -> io::Result<Vec<Record>> {
         let mut blocks = Vec::new();
         for path in self.files(PARTIAL)? {
             match self.adopt(&path) {
@@ -73,7 +129,7 @@ impl Vault {
             }
         }
         for path in self.files(PENDING)? {
-            match read_pending(&path) {
+            match self.read_record(&path) {
                 Ok(block) => blocks.push(block),
                 Err(error) => {
                     error!(file = %path.display(), %error, "block of an earlier run not read");
@@ -81,6 +137,29 @@ impl Vault {
             }
         }
         Ok(blocks)
+    }
+
+    /// All that is kept, in the order of the hashes.
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for (ending, state) in [(PENDING, State::Pending), (REFUSED, State::Refused)] {
+            for path in self.files(ending)? {
+                let Ok(metadata) = fs::metadata(&path) else { continue };
+                let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                let (attached, bytes) = read_file(&path)
+                    .map_or_else(|_| Default::default(), |file| (file.attached, file.bytes));
+                entries.push(Entry {
+                    hash: name(&path).unwrap_or_default().to_owned(),
+                    state,
+                    height: attached.height.or_else(|| coinbase_height(&bytes)),
+                    parcels: attached.parcels.len(),
+                    age: written.elapsed().unwrap_or_default(),
+                    bytes: metadata.len(),
+                });
+            }
+        }
+        entries.sort_by(|a, b| a.hash.cmp(&b.hash));
+        Ok(entries)
     }
 
     fn files(&self, extension: &str) -> io::Result<Vec<PathBuf>> {
@@ -96,38 +175,61 @@ impl Vault {
 
     /// Takes what was written whole and not renamed, whatever it is called.
     fn adopt(&self, partial: &Path) -> io::Result<()> {
-        let (_, bytes) = read_hex(partial)?;
-        let hash = whole_block_hash(&bytes).ok_or_else(|| invalid("it is no whole block"))?;
+        let file = read_file(partial)?;
+        let hash = whole_block_hash(&file.bytes).ok_or_else(|| invalid("it is no whole block"))?;
         File::open(partial)?.sync_all()?;
-        fs::rename(partial, self.path(&hash, PENDING))?;
-        self.sync()
+        durable::rename(partial, &self.path(&hash, PENDING))
+    }
+
+    fn read_record(&self, path: &Path) -> io::Result<Record> {
+        let hash = name(path).ok_or_else(|| invalid("its name is no hash"))?.to_owned();
+        let FileRead { attached: Attached { height, parcels }, is_damaged, block_hex, .. } =
+            read_file(path)?;
+        if is_damaged {
+            let copy = self.path(&hash, DAMAGED);
+            error!(copy = %copy.display(), "parcels of a found block cannot be read: see its copy");
+            fs::copy(path, copy)?;
+        }
+        Ok(Record { hash, height, block_hex, parcels })
     }
 
     fn path(&self, hash: &str, extension: &str) -> PathBuf {
         self.directory.join(format!("{hash}.{extension}"))
     }
-
-    /// A rename is durable only once its directory is.
-    fn sync(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all()
-    }
 }
 
-/// What a file holds, as hex. What the hex means is the node's to judge.
-fn read_hex(path: &Path) -> io::Result<(String, Vec<u8>)> {
+/// A file of the vault, read.
+struct FileRead {
+    attached: Attached,
+    /// True if something stands before the block that cannot be read.
+    is_damaged: bool,
+    block_hex: String,
+    bytes: Vec<u8>,
+}
+
+/// What the hex means is the node's to judge.
+fn read_file(path: &Path) -> io::Result<FileRead> {
     let text = fs::read_to_string(path)?;
-    let block_hex = text.trim_end();
+    let (attached, block_hex) = match text.trim_end().rsplit_once('\n') {
+        Some((line, block_hex)) => (serde_json::from_str(line).ok(), block_hex),
+        None => (Some(Attached::default()), text.trim_end()),
+    };
     let bytes = Vec::from_hex(block_hex).map_err(|_| invalid("it is not hex"))?;
-    match bytes.is_empty() {
-        true => Err(invalid("it is empty")),
-        false => Ok((block_hex.to_owned(), bytes)),
+    if bytes.is_empty() {
+        return Err(invalid("it is empty"));
     }
+    let is_damaged = attached.is_none();
+    let (attached, block_hex) = (attached.unwrap_or_default(), block_hex.to_owned());
+    Ok(FileRead { attached, is_damaged, block_hex, bytes })
 }
 
-fn read_pending(path: &Path) -> io::Result<PendingBlock> {
-    let hash = path.file_stem().and_then(|stem| stem.to_str());
-    let hash = hash.ok_or_else(|| invalid("its name is no hash"))?.to_owned();
-    Ok(PendingBlock { hash, block_hex: read_hex(path)?.0 })
+fn name(path: &Path) -> Option<&str> {
+    path.file_stem()?.to_str()
+}
+
+fn coinbase_height(bytes: &[u8]) -> Option<u32> {
+    let block: bitcoin::Block = deserialize(bytes).ok()?;
+    block.bip34_block_height().ok()?.try_into().ok()
 }
 
 /// The hash of a whole block that meets its own nBits, in display order. A part of one never is
@@ -144,93 +246,4 @@ fn invalid(reason: &'static str) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_is_pending_until_it_is_judged() {
-        let directory = tempfile::tempdir().unwrap();
-        let vault = Vault::open(&directory.path().join("blocks")).unwrap();
-        vault.keep("aa", "00").unwrap();
-        vault.keep("bb", "11").unwrap();
-        let mut pending = vault.pending().unwrap();
-        pending.sort_by(|a, b| a.hash.cmp(&b.hash));
-        let block = |hash: &str, hex: &str| PendingBlock {
-            hash: hash.to_owned(),
-            block_hex: hex.to_owned(),
-        };
-        assert_eq!(pending, [block("aa", "00"), block("bb", "11")]);
-        vault.settle_accepted("aa").unwrap();
-        vault.settle_refused("bb").unwrap();
-        assert_eq!(vault.pending().unwrap(), []);
-        let refused = directory.path().join("blocks/bb.refused");
-        assert_eq!(fs::read_to_string(refused).unwrap(), "11");
-    }
-
-    #[test]
-    fn a_block_that_was_not_written_whole_is_not_pending() {
-        let directory = tempfile::tempdir().unwrap();
-        let vault = Vault::open(directory.path()).unwrap();
-        fs::write(directory.path().join("aa.partial"), "0").unwrap();
-        assert_eq!(vault.pending().unwrap(), []);
-    }
-
-    /// The genesis block of regtest.
-    fn whole_block() -> (String, String) {
-        let block = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
-        (block.block_hash().to_string(), bitcoin::consensus::encode::serialize_hex(&block))
-    }
-
-    #[test]
-    fn a_block_that_was_written_whole_and_not_renamed_is_pending() {
-        let directory = tempfile::tempdir().unwrap();
-        let vault = Vault::open(directory.path()).unwrap();
-        let (hash, block_hex) = whole_block();
-        fs::write(directory.path().join(format!("{hash}.partial")), &block_hex).unwrap();
-        assert_eq!(vault.pending().unwrap(), [PendingBlock { hash: hash.clone(), block_hex }]);
-        vault.settle_accepted(&hash).unwrap();
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn no_part_of_a_block_and_no_unmined_one_is_pending() {
-        let directory = tempfile::tempdir().unwrap();
-        let vault = Vault::open(directory.path()).unwrap();
-        let (hash, whole) = whole_block();
-        let partial = directory.path().join(format!("{hash}.partial"));
-        // The nonce is the last field of a header of 80 bytes: another one is not mined.
-        let unmined =
-            (0..).map(|nonce: u8| format!("{}{nonce:02x}{}", &whole[..152], &whole[154..]));
-        let bytes = |hex: &String| Vec::from_hex(hex).unwrap();
-        let unmined = unmined.into_iter().find(|hex| whole_block_hash(&bytes(hex)).is_none());
-        let longer = format!("{whole}00");
-        for content in [&whole[..whole.len() - 2], &whole[..160], &longer, &unmined.unwrap()] {
-            fs::write(&partial, content).unwrap();
-            assert_eq!(vault.pending().unwrap(), []);
-        }
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_used_hides_no_other() {
-        let directory = tempfile::tempdir().unwrap();
-        let vault = Vault::open(directory.path()).unwrap();
-        let in_it = |name: &str| directory.path().join(name);
-        fs::create_dir(in_it("directory.hex")).unwrap();
-        fs::create_dir(in_it("directory.partial")).unwrap();
-        fs::write(in_it("bytes.hex"), [0xff; 9]).unwrap();
-        fs::write(in_it("odd.hex"), "123").unwrap();
-        fs::write(in_it("empty.hex"), "").unwrap();
-        vault.keep("aa", "00").unwrap();
-        let block = PendingBlock { hash: "aa".into(), block_hex: "00".into() };
-        assert_eq!(vault.pending().unwrap(), [block]);
-    }
-
-    #[test]
-    fn keeping_a_block_twice_is_harmless() {
-        let directory = tempfile::tempdir().unwrap();
-        let vault = Vault::open(directory.path()).unwrap();
-        vault.keep("aa", "00").unwrap();
-        vault.keep("aa", "00").unwrap();
-        assert_eq!(vault.pending().unwrap().len(), 1);
-    }
-}
+mod tests;

@@ -114,7 +114,7 @@ impl Client {
             coinbase_tx: submitted.coinbase_tx.into_bytes(),
         };
         match assemble(&template.contents, &solution) {
-            Ok(block) => self.hub.submissions.submit(&block),
+            Ok(block) => self.hub.submissions.submit(block),
             Err(error) => self.refuse_solution(template_id, &error.to_string()),
         }
     }

@@ -1,52 +1,68 @@
-//! A found block goes to the node and to disk at the same moment, and neither waits for the other.
+//! A found block goes to the nodes and to disk at the same moment, and neither waits for the other;
+//! unless parcels hang on it: then it is on disk first, if the disk is not slow.
+//!
+//! The vault's record is the log from which everything is done again after a crash: the parcels are
+//! in the outbox before the record goes, and only of a block that is in the chain.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bitcoin::hex::DisplayHex;
 use mining::hash;
+use service::backoff::Backoff;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
+use crate::extension::AcceptedBlock;
 use crate::node::Node;
 use crate::node::submit::{Verdict, submit};
+use crate::outbox::store::{Pending, Store as Outbox};
 use crate::templates::assemble::FoundBlock;
-use crate::vault::{PendingBlock, Vault};
+use crate::vault::{Record, Vault};
 
-/// Blocks that may wait for the node's verdict at a time. On a real chain there is one; past the
+/// Blocks that may wait for the nodes' verdict at a time. On a real chain there is one; past the
 /// limit (a regtest miner at full speed with the node away) a block is only kept on disk, and
 /// submitted at the next start.
 const IN_FLIGHT_MAX: usize = 256;
 /// How long the program waits for verdicts when it ends; what has none is on disk.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How long a block with parcels waits for its record: some writes of a busy disk, and little
+/// beside what another miner needs to find a block. A block without its record is worth more than
+/// a record without its block: past it the block goes out, and the record is still tried for.
+const RECORD_MAX: Duration = Duration::from_millis(250);
+/// Waits between attempts to write to a disk that does not take it.
+const DISK_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Brings blocks to the node. Cheap to clone; all clones are one.
+/// Brings blocks to the nodes. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub(super) struct Submissions {
     nodes: Arc<[Node]>,
     vault: Vault,
+    outbox: Outbox,
     tasks: TaskTracker,
     /// Hashes without a verdict, so that two clients who send one block do not submit it twice.
     in_flight: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Submissions {
-    pub(super) fn new(nodes: Arc<[Node]>, vault: Vault) -> Self {
-        Self { nodes, vault, tasks: TaskTracker::new(), in_flight: Arc::default() }
+    pub(super) fn new(nodes: Arc<[Node]>, vault: Vault, outbox: Outbox) -> Self {
+        Self { nodes, vault, outbox, tasks: TaskTracker::new(), in_flight: Arc::default() }
     }
 
-    /// Submits what an earlier run of the program found and could not bring to the node.
+    /// Submits what an earlier run of the program found and could not bring to its end.
     pub(super) async fn resume(&self) {
         let vault = self.vault.clone();
-        let pending = spawn_blocking(move || vault.pending()).await;
-        match pending.map_err(std::io::Error::other).flatten() {
+        match on_disk(move || vault.pending()).await {
             Ok(blocks) => {
-                for PendingBlock { hash, block_hex } in blocks {
-                    info!(%hash, "block of an earlier run found on disk");
-                    self.start(hash, None, block_hex);
+                for record in blocks {
+                    info!(hash = %record.hash, "block of an earlier run found on disk");
+                    self.start(record);
                 }
             }
             Err(error) => error!(%error, "blocks of an earlier run cannot be read"),
@@ -54,66 +70,94 @@ impl Submissions {
     }
 
     /// Submits a block; returns at once.
-    pub(super) fn submit(&self, block: &FoundBlock) {
-        let block_hex = block.bytes.to_lower_hex_string();
-        self.start(hash::display(&block.hash), Some(block.height), block_hex);
+    pub(super) fn submit(&self, block: FoundBlock) {
+        self.start(Record {
+            hash: hash::display(&block.hash),
+            height: Some(block.height),
+            block_hex: block.bytes.to_lower_hex_string(),
+            parcels: block.parcels,
+        });
     }
 
-    fn start(&self, hash: String, height: Option<u32>, block_hex: String) {
+    fn start(&self, record: Record) {
         let (is_new, is_full) = {
             let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
             let is_full = in_flight.len() >= IN_FLIGHT_MAX;
-            (!is_full && in_flight.insert(hash.clone()), is_full)
+            (!is_full && in_flight.insert(record.hash.clone()), is_full)
         };
-        let this = self.clone();
+        let (this, record) = (self.clone(), Arc::new(record));
         if is_full {
+            let hash = &record.hash;
             error!(%hash, "too many blocks wait for the node: kept on disk until the next start");
-            self.tasks.spawn(async move { this.keep(hash, block_hex.into()).await });
+            self.tasks.spawn(async move { this.writer(&record).write().await });
         } else if is_new {
-            self.tasks.spawn(async move { this.bring(hash, height, block_hex).await });
+            self.tasks.spawn(async move { this.bring(record).await });
         }
     }
 
-    async fn bring(self, hash: String, height: Option<u32>, block_hex: String) {
-        let block_hex: Arc<str> = block_hex.into();
-        let kept = self.tasks.spawn({
-            let (this, hash, block_hex) = (self.clone(), hash.clone(), Arc::clone(&block_hex));
-            async move { this.keep(hash, block_hex).await }
-        });
-        let Some(node) = self.nodes.first() else { return };
-        let verdict = submit(node, &hash, &block_hex).await;
+    async fn bring(self, record: Arc<Record>) {
+        let Record { hash, height, block_hex, parcels } = &*record;
+        let writer = self.writer(&record);
+        let (is_judged, mut is_written) = (writer.is_judged.clone(), writer.is_written.subscribe());
+        let written = self.tasks.spawn(writer.write());
+        if !parcels.is_empty() {
+            let waited = timeout(RECORD_MAX, is_written.wait_for(|is_written| *is_written)).await;
+            if waited.is_err() {
+                error!(%hash, "block with parcels submitted before it is on disk: slow disk");
+            }
+        }
+        let verdict = submit(&self.nodes, hash, block_hex).await;
         match &verdict {
-            Verdict::Accepted => info!(%hash, height, "block accepted"),
+            Verdict::Accepted => {
+                info!(%hash, height, "block accepted");
+                self.promote(&record).await;
+            }
             Verdict::Refused(reason) => error!(%hash, height, %reason, "block refused"),
         }
+        is_judged.cancel();
         // The verdict may come before the disk: only what is written can be settled.
-        if kept.await.unwrap_or(false) {
-            self.settle(&hash, verdict).await;
+        if written.await.unwrap_or(false) {
+            self.settle(hash, verdict).await;
         }
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
     }
 
-    /// True if the block is on disk.
-    async fn keep(self, hash: String, block_hex: Arc<str>) -> bool {
-        let (vault, name) = (self.vault, hash.clone());
-        let kept = spawn_blocking(move || vault.keep(&name, &block_hex)).await;
-        match kept.map_err(std::io::Error::other).flatten() {
-            Ok(()) => true,
-            Err(error) => {
-                error!(%hash, %error, "found block not written to disk");
-                false
+    /// Puts the parcels of an accepted block into the outbox. Until that is done the block's record
+    /// stays, and they are in memory: so it is tried for as long as the program lives.
+    async fn promote(&self, record: &Record) {
+        let block =
+            AcceptedBlock { hash: record.hash.clone(), height: record.height.unwrap_or_default() };
+        for parcel in &record.parcels {
+            let pending = Pending::new(block.clone(), parcel.clone());
+            let mut backoff = Backoff::new(DISK_RETRY.0, DISK_RETRY.1);
+            loop {
+                let (outbox, pending) = (self.outbox.clone(), pending.clone());
+                let Err(error) = on_disk(move || outbox.put(&pending)).await else { break };
+                let (hash, key) = (&record.hash, &parcel.key);
+                error!(%hash, %key, %error, "parcel of an accepted block not in the outbox yet");
+                sleep(backoff.next_delay()).await;
             }
+            info!(hash = %record.hash, key = %parcel.key, "parcel put into the outbox");
         }
     }
 
     async fn settle(&self, hash: &str, verdict: Verdict) {
         let (vault, name) = (self.vault.clone(), hash.to_owned());
-        let settled = spawn_blocking(move || match verdict {
+        let settled = on_disk(move || match verdict {
             Verdict::Accepted => vault.settle_accepted(&name),
             Verdict::Refused(_) => vault.settle_refused(&name),
         });
-        if let Err(error) = settled.await.map_err(std::io::Error::other).flatten() {
+        if let Err(error) = settled.await {
             error!(%hash, %error, "block not settled on disk: it is submitted again at next start");
+        }
+    }
+
+    fn writer(&self, record: &Arc<Record>) -> Writer {
+        Writer {
+            vault: self.vault.clone(),
+            record: Arc::clone(record),
+            is_judged: CancellationToken::new(),
+            is_written: watch::Sender::new(false),
         }
     }
 
@@ -124,4 +168,37 @@ impl Submissions {
             error!("blocks without a verdict of the node are submitted again at the next start");
         }
     }
+}
+
+/// Writes one record, until the disk takes it or the block is judged and needs none.
+struct Writer {
+    vault: Vault,
+    record: Arc<Record>,
+    is_judged: CancellationToken,
+    is_written: watch::Sender<bool>,
+}
+
+impl Writer {
+    /// True if the block is on disk.
+    async fn write(self) -> bool {
+        let mut backoff = Backoff::new(DISK_RETRY.0, DISK_RETRY.1);
+        loop {
+            let (vault, record) = (self.vault.clone(), Arc::clone(&self.record));
+            let Err(error) = on_disk(move || vault.keep(&record)).await else {
+                self.is_written.send_replace(true);
+                return true;
+            };
+            error!(hash = %self.record.hash, %error, "found block not written to disk");
+            tokio::select! {
+                () = sleep(backoff.next_delay()) => {}
+                () = self.is_judged.cancelled() => return false,
+            }
+        }
+    }
+}
+
+async fn on_disk<T: Send + 'static>(
+    call: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(call).await.map_err(io::Error::other).flatten()
 }
