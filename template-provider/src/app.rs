@@ -5,6 +5,7 @@
 
 mod client;
 pub mod command;
+mod extensions;
 mod publisher;
 mod submission;
 mod take_over;
@@ -31,13 +32,13 @@ use tracing::{debug, error, info};
 use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 use wire::sv2::noise::ServerIdentity;
 
+use crate::coinbase::shielded::settings::ShieldedConfig;
 use crate::node::enforcer::{Enforcer, EnforcerConfig};
 use crate::node::presence::{NEIGHBOUR, Presence};
 use crate::node::{self, BackupNodeConfig, Node, NodeConfig};
 use crate::outbox::store::Store as Outbox;
 use crate::outbox::{self, OutboxConfig};
 use crate::server::session::Session;
-use crate::templates::build::Extensions;
 use crate::templates::store::{Offer, Store};
 use crate::vault::Vault;
 use client::Client;
@@ -66,6 +67,8 @@ pub struct Config {
     pub backup_nodes: Vec<BackupNodeConfig>,
     /// The enforcer in front of the node, if its chain is a drivechain's.
     pub enforcer: Option<EnforcerConfig>,
+    /// The note that the reward goes into, on a chain with shielded coinbases.
+    pub shielded: Option<ShieldedConfig>,
     /// Where found blocks are kept.
     #[serde(default)]
     pub vault: VaultConfig,
@@ -114,6 +117,11 @@ impl Config {
         let beside = || self.authority.secret_key_file.with_file_name("outbox");
         self.outbox.dir.clone().unwrap_or_else(beside)
     }
+
+    fn notes_secret_file(&self, shielded: &ShieldedConfig) -> PathBuf {
+        let beside = || self.authority.secret_key_file.with_file_name("notes.secret");
+        shielded.secret_file.clone().unwrap_or_else(beside)
+    }
 }
 
 /// The program, for its `main`.
@@ -132,6 +140,7 @@ impl Server for TemplateProvider {
     }
 
     fn check(config: &Config) -> Result<(), ConfigError> {
+        extensions::check(config)?;
         nodes_of(config).map(drop)
     }
 
@@ -143,6 +152,7 @@ impl Server for TemplateProvider {
             .map_err(|error| not_writable("vault.blocks_dir", &config.blocks_dir(), &error))?;
         let outbox = Outbox::open(&config.outbox_dir())
             .map_err(|error| not_writable("outbox.dir", &config.outbox_dir(), &error))?;
+        let extensions = extensions::open(&config)?;
         let address = &config.listen.address;
         let listener = listen::bind(address).await;
         let listener =
@@ -156,7 +166,7 @@ impl Server for TemplateProvider {
         let store = Arc::new(Store::new(clock::unix_now_seconds()));
         let submissions = Submissions::new(Arc::clone(&nodes), vault, outbox.clone());
         submissions.resume().await;
-        if let Some(file) = config.outbox.import_file {
+        if let Some(file) = config.outbox.import_file.clone() {
             import(&outbox, file).await;
         }
         let (offered, to_judge) = mpsc::channel(OFFERED_MAX);
@@ -169,7 +179,6 @@ impl Server for TemplateProvider {
             submissions: submissions.clone(),
             shutdown: shutdown.clone(),
         };
-        let extensions = Extensions::from([]);
         let deliver = outbox::worker::deliver(outbox, Arc::clone(&extensions));
         let publisher = Publisher {
             store,
@@ -187,6 +196,7 @@ impl Server for TemplateProvider {
             () = node::watch::watch(node, presence, offered) => {}
             () = publisher.run(to_judge) => {}
             () = deliver => {}
+            failure = extensions::wrong_chain(&config, &nodes) => return Err(failure),
         }
         submissions.drain().await;
         Ok(())
@@ -349,8 +359,10 @@ mod tests {
         let login = ["cookie_file", "user", "password", "password_file"];
         let backup = ["rpc_url", "user", "password_file", "zmq_hashblock"];
         let enforcer = ["rpc_url", "coinbase_recipient"];
+        let shielded =
+            ["pubkey", "pubkey_file", "note_hash", "known_answer", "sidecar_url", "notes_file"];
         let own = ["import_file", "address"];
-        let told = [&login[..], &["zmq_hashblock"], &backup, &enforcer, &own].concat();
+        let told = [&login[..], &["zmq_hashblock"], &backup, &enforcer, &shielded, &own].concat();
         assert_eq!(keys_without_default(), told);
     }
 
@@ -363,6 +375,23 @@ mod tests {
         let least: EnforcerConfig = toml::from_str("rpc_url = \"http://a:1\"").unwrap();
         assert_eq!(written.poll_ms, least.poll_ms);
         assert!(written.coinbase_recipient.is_some() && least.coinbase_recipient.is_none());
+    }
+
+    #[test]
+    fn the_shielded_keys_stand_with_their_defaults() {
+        let (short, mut whole) = (parse(EXAMPLE), parse(&all_keys_in_force()));
+        assert!(short.shielded.is_none());
+        let (config, mut written) = (short, whole.shielded.take().unwrap());
+        assert!(written.pubkey_file.take().is_some() && written.notes_file.is_some());
+        written.settings().unwrap();
+        let least: ShieldedConfig = toml::from_str("sidecar_url = \"http://a:1\"").unwrap();
+        assert_eq!(config.notes_secret_file(&written), config.notes_secret_file(&least));
+        assert!(written.secret_file.is_some(), "every key is in the example");
+        let defaults = |shielded: &ShieldedConfig| {
+            let ShieldedConfig { test_network, note_value, output_value, .. } = *shielded;
+            (test_network, note_value, output_value, shielded.sidecar_done_statuses.clone())
+        };
+        assert_eq!(defaults(&written), defaults(&least));
     }
 
     #[test]
