@@ -33,6 +33,7 @@ use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 use wire::sv2::noise::ServerIdentity;
 
 use crate::coinbase::shielded::settings::ShieldedConfig;
+use crate::node::chain;
 use crate::node::enforcer::{Enforcer, EnforcerConfig};
 use crate::node::presence::{NEIGHBOUR, Presence};
 use crate::node::{self, BackupNodeConfig, Node, NodeConfig};
@@ -197,6 +198,7 @@ impl Server for TemplateProvider {
             () = publisher.run(to_judge) => {}
             () = deliver => {}
             failure = extensions::wrong_chain(&config, &nodes) => return Err(failure),
+            wrong = wrong_network(&config.node, &nodes) => return Err(Failure::Usage(wrong)),
         }
         submissions.drain().await;
         Ok(())
@@ -213,6 +215,15 @@ fn nodes_of(config: &Config) -> Result<Arc<[Node]>, ConfigError> {
     let enforcer = config.enforcer.as_ref().map(Enforcer::from_config).transpose()?;
     let nodes = Node::all(&config.node, &config.backup_nodes)?;
     Ok(nodes.iter().map(|node| node.clone().behind(enforcer.clone())).collect())
+}
+
+/// Ends with a sentence if the preferred node is on another network than the settings say. One
+/// behind it that is, is never in use: it has less work behind it.
+async fn wrong_network(config: &NodeConfig, nodes: &[Node]) -> String {
+    match config.network.zip(nodes.first()) {
+        Some((network, node)) => chain::contradiction(node, network).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What every client's task needs.
@@ -356,7 +367,8 @@ mod tests {
         };
         assert_eq!(optional(&whole), ([true; 3], true, true, 1, true));
         assert_eq!(optional(&short), ([false; 3], false, false, 0, false));
-        let login = ["cookie_file", "user", "password", "password_file"];
+        assert!(whole.node.network.is_some() && short.node.network.is_none());
+        let login = ["network", "cookie_file", "user", "password", "password_file"];
         let backup = ["rpc_url", "user", "password_file", "zmq_hashblock"];
         let enforcer = ["rpc_url", "coinbase_recipient"];
         let shielded =

@@ -8,6 +8,7 @@
 
 pub mod answer;
 pub mod auth;
+pub mod chain;
 pub mod coinbasetxn;
 pub mod enforcer;
 pub mod presence;
@@ -52,6 +53,8 @@ pub struct NodeConfig {
     pub password: Option<SecretString>,
     /// A file that holds the password, in place of `password`.
     pub password_file: Option<PathBuf>,
+    /// The network that the node must be on; not checked where it is not named.
+    pub network: Option<chain::Network>,
     /// `tcp://HOST:PORT`, where the node publishes `hashblock` over ZMQ.
     pub zmq_hashblock: Option<String>,
     /// How often the node is asked for its tip, in milliseconds.
