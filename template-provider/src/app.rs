@@ -35,8 +35,8 @@ use wire::sv2::noise::ServerIdentity;
 use crate::coinbase::shielded::settings::ShieldedConfig;
 use crate::node::chain;
 use crate::node::enforcer::{Enforcer, EnforcerConfig};
-use crate::node::presence::{NEIGHBOUR, Presence};
-use crate::node::{self, BackupNodeConfig, Node, NodeConfig};
+use crate::node::presence::NEIGHBOUR;
+use crate::node::{BackupNodeConfig, Node, NodeConfig, roster};
 use crate::outbox::store::Store as Outbox;
 use crate::outbox::{self, OutboxConfig};
 use crate::server::session::Session;
@@ -147,7 +147,6 @@ impl Server for TemplateProvider {
 
     async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
         let nodes = nodes_of(&config)?;
-        let node = nodes.first().cloned().context("there is no node")?;
         let secret = config.authority.open()?;
         let vault = Vault::open(&config.blocks_dir())
             .map_err(|error| not_writable("vault.blocks_dir", &config.blocks_dir(), &error))?;
@@ -163,7 +162,6 @@ impl Server for TemplateProvider {
         announce(&listener, &secret)?;
         health.clone().start("health.address", &config.health, &shutdown).await?;
 
-        let presence = Arc::new(Presence::new(node.address(), health));
         let store = Arc::new(Store::new(clock::unix_now_seconds()));
         let submissions = Submissions::new(Arc::clone(&nodes), vault, outbox.clone());
         submissions.resume().await;
@@ -194,7 +192,7 @@ impl Server for TemplateProvider {
         tokio::select! {
             // Clients are served even while the node is away, and leave before it is let go.
             () = accept => {}
-            () = node::watch::watch(node, presence, offered) => {}
+            () = roster::watch(&nodes, &health, &metrics, offered) => {}
             () = publisher.run(to_judge) => {}
             () = deliver => {}
             failure = extensions::wrong_chain(&config, &nodes) => return Err(failure),

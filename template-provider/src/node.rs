@@ -9,16 +9,21 @@
 pub mod answer;
 pub mod auth;
 pub mod chain;
+pub mod choice;
 pub mod coinbasetxn;
 pub mod enforcer;
 pub mod presence;
 pub mod proposal;
+pub mod roster;
 pub mod rpc;
+mod sentry;
 #[cfg(test)]
 pub(crate) mod stub;
 pub mod submit;
 pub mod template_source;
+pub mod tip;
 pub mod watch;
+pub mod zmq;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +37,7 @@ use crate::http::Endpoint;
 use auth::Credentials;
 use enforcer::Enforcer;
 use rpc::Rpc;
+use zmq::ZmqAddress;
 
 /// Nodes that can be named: each costs a connection and a question a quarter second.
 pub const NODES_MAX: usize = NAMES.len();
@@ -124,6 +130,8 @@ pub struct Node {
     credentials: Credentials,
     /// Who gives templates in its place.
     enforcer: Option<Enforcer>,
+    /// Where it publishes new blocks, if it does.
+    zmq_hashblock: Option<ZmqAddress>,
     /// Time between two questions for the tip.
     pub tip_poll: Duration,
     /// Time between two questions for a template.
@@ -164,11 +172,15 @@ impl Node {
         if config.template_refresh_seconds == 0 {
             return Err(too_small("template_refresh_seconds"));
         }
+        let zmq_hashblock = config.zmq_hashblock.as_deref();
+        let zmq_hashblock = zmq_hashblock
+            .map(|address| ZmqAddress::parse(&format!("{table}.zmq_hashblock"), address));
         Ok(Self {
             name,
             endpoint,
             credentials: Credentials::from_config(table, config)?,
             enforcer: None,
+            zmq_hashblock: zmq_hashblock.transpose()?,
             tip_poll: Duration::from_millis(config.tip_poll_ms),
             template_refresh: Duration::from_secs(config.template_refresh_seconds),
         })

@@ -41,6 +41,9 @@ pub struct Health {
 struct Neighbour {
     up: bool,
     detail: String,
+    /// Whether it is missed while it is gone.
+    #[serde(skip)]
+    is_needed: bool,
 }
 
 #[derive(Serialize)]
@@ -52,7 +55,8 @@ struct Answer {
 impl Health {
     /// Every neighbour starts as missing.
     pub fn new(neighbours: &[&'static str]) -> Self {
-        let missing = Neighbour { up: false, detail: "not reached yet".to_owned() };
+        let missing =
+            Neighbour { up: false, detail: "not reached yet".to_owned(), is_needed: true };
         let all = neighbours.iter().map(|name| (*name, missing.clone())).collect();
         Self { neighbours: Arc::new(watch::Sender::new(all)), metrics: None }
     }
@@ -64,24 +68,27 @@ impl Health {
 
     /// Notes that `name` is there.
     pub fn found(&self, name: &'static str, detail: impl Into<String>) {
-        self.set(name, true, detail.into());
+        self.set(name, Neighbour { up: true, detail: detail.into(), is_needed: true });
     }
 
     /// Notes that `name` is gone.
     pub fn lost(&self, name: &'static str, detail: impl Into<String>) {
-        self.set(name, false, detail.into());
+        self.set(name, Neighbour { up: false, detail: detail.into(), is_needed: true });
     }
 
-    fn set(&self, name: &'static str, up: bool, detail: String) {
-        self.neighbours.send_if_modified(|all| {
-            let new = Neighbour { up, detail };
-            all.insert(name, new.clone()) != Some(new)
-        });
+    /// Notes that `name` is gone, while another neighbour does its work: shown, and no reason to
+    /// answer 503.
+    pub fn lost_spare(&self, name: &'static str, detail: impl Into<String>) {
+        self.set(name, Neighbour { up: false, detail: detail.into(), is_needed: false });
+    }
+
+    fn set(&self, name: &'static str, new: Neighbour) {
+        self.neighbours.send_if_modified(|all| all.insert(name, new.clone()) != Some(new));
     }
 
     fn answer(&self) -> (StatusCode, Json<Answer>) {
         let neighbours = self.neighbours.borrow().clone();
-        let well = neighbours.values().all(|neighbour| neighbour.up);
+        let well = neighbours.values().all(|neighbour| neighbour.up || !neighbour.is_needed);
         let (code, status) = match well {
             true => (StatusCode::OK, "ok"),
             false => (StatusCode::SERVICE_UNAVAILABLE, "neighbour missing"),
@@ -120,5 +127,26 @@ impl Health {
             routes = routes.route("/metrics", get(answer));
         }
         axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spare_neighbour_may_be_missing() {
+        let health = Health::new(&["node"]);
+        assert_eq!(health.answer().0, StatusCode::SERVICE_UNAVAILABLE, "nothing is known yet");
+        health.found("node", "here");
+        health.lost_spare("node 2", "gone");
+        let (code, Json(answer)) = health.answer();
+        assert_eq!(code, StatusCode::OK);
+        let shown = serde_json::to_value(answer).unwrap();
+        assert_eq!(shown["neighbours"]["node 2"]["up"], false);
+        assert_eq!(shown["neighbours"]["node 2"]["detail"], "gone");
+        // It became the one that matters.
+        health.lost("node 2", "gone");
+        assert_eq!(health.answer().0, StatusCode::SERVICE_UNAVAILABLE);
     }
 }

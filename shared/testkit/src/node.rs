@@ -34,6 +34,7 @@ pub struct Node {
     program: PathBuf,
     directory: TempDir,
     rpc_port: u16,
+    zmq_port: u16,
     process: Option<Process>,
 }
 
@@ -44,6 +45,7 @@ impl Node {
             program: program()?,
             directory: tempfile::Builder::new().prefix("adit-node-").tempdir()?,
             rpc_port: free_port()?,
+            zmq_port: free_port()?,
             process: None,
         };
         node.launch()?;
@@ -62,6 +64,11 @@ impl Node {
     /// Where programs reach it.
     pub fn rpc_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.rpc_port)
+    }
+
+    /// Where it publishes the hashes of new tips over ZMQ.
+    pub fn zmq_hashblock(&self) -> String {
+        format!("tcp://127.0.0.1:{}", self.zmq_port)
     }
 
     /// The file with its user and password.
@@ -149,6 +156,7 @@ impl Node {
         command
             .arg(format!("-datadir={}", self.directory.path().display()))
             .arg(format!("-rpcport={}", self.rpc_port))
+            .arg(format!("-zmqpubhashblock={}", self.zmq_hashblock()))
             .args(["-regtest", "-server", "-listen=0", "-dnsseed=0", "-discover=0"])
             .args(["-natpmp=0", "-fallbackfee=0.0001", "-dbcache=16", "-par=1"])
             .args(["-printtoconsole=0", "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"])

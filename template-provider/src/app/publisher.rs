@@ -70,7 +70,7 @@ impl Publisher {
     }
 
     fn take(&self, state: &mut State, offered: Offered) {
-        let Offered { template, asked_at, answered_at } = offered;
+        let Offered { template, asked_at, answered_at, .. } = offered;
         let last = self.offers.borrow().clone();
         let verdict = self.judge(state, last.as_deref(), &template, asked_at.into_std());
         let cause = match verdict {

@@ -1,31 +1,27 @@
-//! Watches one node: who first sees that the tip or the mempool changed makes a new template.
+//! Watches the active node: who first sees that the tip or the mempool changed makes a new
+//! template.
 //!
-//! Three loops, each with a connection of its own, so that none delays another: a poll of the tip
-//! (cheap and fast, and the node's heartbeat), a long poll (wakes by itself), and a fetcher, which
-//! asks when the poll saw a new tip and otherwise from time to time. All of them give what they got
-//! to one queue with the moments at which they asked and were answered; who reads it can tell what
-//! is outdated. Never gives up: a node that is gone is tried for ever.
+//! Two loops, each with a connection of its own, so that none delays the other: a long poll (wakes
+//! by itself), and a fetcher, which asks when the node's sentry saw a new tip and otherwise from
+//! time to time. Both give what they got to one queue with the moments at which they asked and were
+//! answered; who reads it can tell what is outdated. Never gives up: a node that is gone is tried
+//! for as long as it is the active one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
 use service::backoff::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::Node;
-use super::answer::{self, Reader, UnusableTemplate};
-use super::presence::Presence;
-use super::rpc::{Rpc, RpcError};
-use super::template_source::{NoTemplate, TemplateSource};
+use super::answer::Reader;
+use super::sentry::{AskError, Post};
+use super::template_source::TemplateSource;
+use super::tip::Signal::{LongPoll, Refresh};
+use super::tip::{SeenTip, Signal};
 use crate::block_template::BlockTemplate;
 
-/// How long the node may think about its tip.
-const TIP_ANSWER_MAX: Duration = Duration::from_secs(10);
-/// A node that is gone is looked for at least so often: miners wait for it.
-const RETURN_LOOKED_FOR_EVERY_MAX: Duration = Duration::from_secs(1);
 /// A long poll that has not woken so long after the tip poll saw a new tip is dead.
 const LONG_POLL_BEHIND_MAX: Duration = Duration::from_secs(10);
 /// A long poll that is answered faster than this, with the same name of the state, did not wait.
@@ -46,83 +42,29 @@ pub struct Offered {
     pub asked_at: Instant,
     /// When the answer was there: what is asked for from now on is newer.
     pub answered_at: Instant,
+    /// When its tip was first heard of, by any signal; `None` for the first tip of a node.
+    pub tip_heard_at: Option<Instant>,
 }
 
-/// What the tip poll saw.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct SeenTip {
-    /// In internal byte order; `None` until the node answered.
-    hash: Option<[u8; 32]>,
-    /// How often the node came back.
-    returns: u64,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum FetchError {
-    #[error(transparent)]
-    Rpc(#[from] RpcError),
-    #[error(transparent)]
-    NoTemplate(#[from] NoTemplate),
-    #[error("the node's template cannot be mined: {0}")]
-    Unusable(#[from] UnusableTemplate),
-}
-
-/// Watches `node` for ever; ends when nobody takes templates any more.
-pub async fn watch(node: Node, presence: Arc<Presence>, offered: mpsc::Sender<Offered>) {
-    let seen = watch::Sender::new(SeenTip::default());
-    let source = Source { reader: Arc::default(), offered };
+/// Watches the active node for ever; ends when nobody takes templates any more.
+pub(super) async fn watch_active(post: &Post, source: &Source) {
     tokio::select! {
-        () = poll_tip(&node, &presence, &seen) => {}
-        () = fetch(&node, &presence, seen.subscribe(), &source) => {}
-        () = long_poll(&node, seen.subscribe(), &source) => {}
+        () = fetch(post, source) => {}
+        () = long_poll(post, source) => {}
     }
 }
 
-async fn poll_tip(node: &Node, presence: &Presence, seen: &watch::Sender<SeenTip>) {
-    let mut rpc = node.connection();
-    let mut backoff = Backoff::new(node.tip_poll, RETURN_LOOKED_FOR_EVERY_MAX);
-    let mut is_back = false;
-    loop {
-        match best_block_hash(&mut rpc).await {
-            Ok(hash) => {
-                presence.tip_asked(Ok(()));
-                backoff.reset();
-                seen.send_if_modified(|seen| {
-                    let before = seen.clone();
-                    seen.hash = Some(hash);
-                    seen.returns += u64::from(std::mem::take(&mut is_back));
-                    *seen != before
-                });
-                sleep(node.tip_poll).await;
-            }
-            Err(error) => {
-                presence.tip_asked(Err(error.to_string()));
-                is_back = true;
-                sleep(backoff.next_delay()).await;
-            }
-        }
-    }
-}
-
-async fn best_block_hash(rpc: &mut Rpc) -> Result<[u8; 32], FetchError> {
-    let hex: String = rpc.ask("getbestblockhash", json!([]), TIP_ANSWER_MAX).await?;
-    Ok(answer::hash(&hex, "getbestblockhash")?)
-}
-
-async fn fetch(
-    node: &Node,
-    presence: &Presence,
-    mut seen: watch::Receiver<SeenTip>,
-    source: &Source,
-) {
+async fn fetch(post: &Post, source: &Source) {
+    let node = &post.node;
+    let mut seen = post.sight.subscribe();
     let mut templates = TemplateSource::of(node);
     let mut backoff = Backoff::for_neighbours();
     let mut behind_wait = BEHIND_WAIT_MIN;
     loop {
         let tip = seen.borrow_and_update().hash;
-        let wait = match source.ask(&mut templates, None).await {
+        let wait = match source.ask(post, &mut templates, Refresh, None).await {
             Ok(fetched) => {
-                presence.template_asked(Ok(()));
+                post.template_asked(Ok(()));
                 backoff.reset();
                 let is_behind = tip.is_some_and(|tip| tip != fetched.prev_hash);
                 if fetched.give().await.is_err() {
@@ -138,8 +80,13 @@ async fn fetch(
             }
             Err(error) => {
                 debug!(%error, "no template");
-                presence.template_asked(Err(error.to_string()));
-                backoff.next_delay()
+                post.template_asked(Err(error.to_string()));
+                let pause = error.pause(&mut backoff);
+                if error.is_forbidden() {
+                    sleep(pause).await;
+                    continue;
+                }
+                pause
             }
         };
         tokio::select! {
@@ -149,10 +96,12 @@ async fn fetch(
     }
 }
 
-async fn long_poll(node: &Node, mut seen: watch::Receiver<SeenTip>, source: &Source) {
+async fn long_poll(post: &Post, source: &Source) {
+    let node = &post.node;
     if !node.may_long_poll() {
         return std::future::pending().await;
     }
+    let mut seen = post.sight.subscribe();
     let mut templates = TemplateSource::of(node);
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     // The name of the last known state, and its tip.
@@ -162,7 +111,7 @@ async fn long_poll(node: &Node, mut seen: watch::Receiver<SeenTip>, source: &Sou
         let before = state.as_ref().map(|(id, _)| id.clone());
         let behind = state.as_ref().map(|(_, tip)| *tip);
         let fetched = tokio::select! {
-            fetched = source.ask(&mut templates, before.as_deref()) => fetched,
+            fetched = source.ask(post, &mut templates, LongPoll, before.as_deref()) => fetched,
             () = falls_behind(&mut seen, behind) => {
                 debug!("long poll did not wake for a new tip; asking anew");
                 state = None;
@@ -193,10 +142,15 @@ async fn long_poll(node: &Node, mut seen: watch::Receiver<SeenTip>, source: &Sou
             Err(error) => {
                 debug!(%error, "long poll failed");
                 state = None;
+                let pause = error.pause(&mut backoff);
+                if error.is_forbidden() {
+                    sleep(pause).await;
+                    continue;
+                }
                 // A node that is back, or has a new tip, is worth another try at once.
                 tokio::select! {
                     changed = seen.changed() => if changed.is_err() { return },
-                    () = sleep(backoff.next_delay()) => {}
+                    () = sleep(pause) => {}
                 }
             }
         }
@@ -223,9 +177,9 @@ async fn falls_behind(seen: &mut watch::Receiver<SeenTip>, tip: Option<[u8; 32]>
     }
 }
 
-/// Makes templates of answers, for all loops.
-struct Source {
-    reader: Arc<Mutex<Reader>>,
+/// Makes templates of answers, for all loops and all nodes.
+pub(super) struct Source {
+    reader: Mutex<Reader>,
     offered: mpsc::Sender<Offered>,
 }
 
@@ -238,11 +192,18 @@ struct Fetched<'a> {
 }
 
 impl Source {
+    /// Gives all templates to `offered`.
+    pub(super) fn new(offered: mpsc::Sender<Offered>) -> Self {
+        Self { reader: Mutex::default(), offered }
+    }
+
     async fn ask(
         &self,
+        post: &Post,
         templates: &mut TemplateSource,
+        signal: Signal,
         longpollid: Option<&str>,
-    ) -> Result<Fetched<'_>, FetchError> {
+    ) -> Result<Fetched<'_>, AskError> {
         let asked_at = Instant::now();
         let mut answer = templates.ask(longpollid).await?;
         let answered_at = Instant::now();
@@ -250,8 +211,9 @@ impl Source {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let template = reader.read(answer)?;
         let prev_hash = template.prev_hash;
+        let tip_heard_at = post.sight.first_heard(prev_hash, signal);
         Ok(Fetched {
-            offered: Offered { template, asked_at, answered_at },
+            offered: Offered { template, asked_at, answered_at, tip_heard_at },
             prev_hash,
             longpollid,
             queue: &self.offered,

@@ -7,13 +7,13 @@ use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash;
 use serde_json::json;
 use service::health::Health;
+use service::metrics::Metrics;
 use tokio::time::{Instant as TokioInstant, timeout};
 
 use super::*;
 use crate::block_template::Output;
 use crate::extension::{AcceptedBlock, Addition, Delivery, Extension, Facts, Hook, Parcel};
 use crate::node;
-use crate::node::presence::Presence;
 use crate::node::stub::{Reply, Request, StubNode, result};
 use crate::templates::assemble::{NotABlock, Solution, assemble};
 use crate::templates::build::Contents;
@@ -51,7 +51,10 @@ async fn published(
     template: BlockTemplate,
 ) -> Arc<Offer> {
     let now = TokioInstant::now();
-    queue.send(Offered { template, asked_at: now, answered_at: now }).await.unwrap();
+    queue
+        .send(Offered { template, asked_at: now, answered_at: now, tip_heard_at: None })
+        .await
+        .unwrap();
     offers.changed().await.unwrap();
     offers.borrow_and_update().clone().unwrap()
 }
@@ -117,7 +120,7 @@ async fn a_long_poll_from_before_a_change_of_difficulty_still_brings_the_next_ti
     let easy = published(&queue, &mut offers, with(EASY, 2201, 5000)).await;
     let template = BlockTemplate { prev_hash: [9; 32], ..with(HARD, 2300, 5000) };
     let answered_at = TokioInstant::now();
-    queue.send(Offered { template, asked_at, answered_at }).await.unwrap();
+    queue.send(Offered { template, asked_at, answered_at, tip_heard_at: None }).await.unwrap();
     timeout(SOON, offers.changed()).await.unwrap().unwrap();
     let next = offers.borrow_and_update().clone().unwrap();
     assert_eq!(next.block.prev_hash, [9; 32]);
@@ -209,7 +212,10 @@ async fn a_template_waits_for_a_mandatory_extension_and_goes_out_with_it() {
     let (queue, mut offers, said, news) = publishing_what_is_said(true);
     let now = TokioInstant::now();
     let template = with(EASY, 1000, 5000);
-    queue.send(Offered { template, asked_at: now, answered_at: now }).await.unwrap();
+    queue
+        .send(Offered { template, asked_at: now, answered_at: now, tip_heard_at: None })
+        .await
+        .unwrap();
     // Room in the queue again: it was taken.
     queue.reserve().await.unwrap();
     assert!(offers.borrow().is_none());
@@ -227,7 +233,7 @@ async fn a_stopgap_is_followed_by_the_nodes_own_template_and_never_follows_it() 
     let full = published(&queue, &mut offers, with(EASY, 1000, 5000)).await;
     assert_eq!((full.tip, full.block.is_stopgap), (first.tip, false));
     let now = TokioInstant::now();
-    let late = Offered { template: stopgap(), asked_at: now, answered_at: now };
+    let late = Offered { template: stopgap(), asked_at: now, answered_at: now, tip_heard_at: None };
     queue.send(late).await.unwrap();
     let paying = published(&queue, &mut offers, with(EASY, 1000, 9000)).await;
     assert_eq!((paying.number, paying.tip), (full.number + 1, full.tip));
@@ -264,8 +270,8 @@ async fn every_tip_that_only_the_long_poll_brings_is_published() {
     let chain = Arc::new(Mutex::new(Chain::default()));
     let shared = Arc::clone(&chain);
     let stub = StubNode::scripted(move |request| answer(&mut shared.lock().unwrap(), request));
-    let node = stub.await.node("tip_poll_ms = 5\ntemplate_refresh_seconds = 3600");
-    let presence = Arc::new(Presence::new("stub", Health::new(&["node"])));
+    let nodes = [stub.await.node("tip_poll_ms = 5\ntemplate_refresh_seconds = 3600")];
+    let (health, metrics) = (Health::new(&["node"]), Metrics::new("x"));
     let (offered, to_judge) = mpsc::channel(4);
     let offers = watch::Sender::new(None);
     let mut seen = offers.subscribe();
@@ -273,7 +279,7 @@ async fn every_tip_that_only_the_long_poll_brings_is_published() {
     // In one task, as the program runs them.
     tokio::spawn(async move {
         tokio::select! {
-            () = node::watch::watch(node, presence, offered) => {}
+            () = node::roster::watch(&nodes, &health, &metrics, offered) => {}
             () = publisher.run(to_judge) => {}
         }
     });

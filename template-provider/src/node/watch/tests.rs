@@ -1,11 +1,16 @@
 //! Who sees a change first, against a stub of which each test decides what it hides.
 
+use std::sync::Arc;
+
+use serde_json::json;
 use service::health::Health;
+use service::metrics::Metrics;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
 use crate::node::stub::{Reply, Request, StubNode, error, result};
+use crate::node::{Node, roster};
 
 /// How long a test waits for what must happen.
 const SOON: Duration = Duration::from_secs(10);
@@ -62,9 +67,14 @@ async fn watched(chain: Chain) -> (Shared, mpsc::Receiver<Offered>, JoinHandle<(
     let shared = Arc::clone(&chain);
     let stub = StubNode::scripted(move |request| answer(&mut shared.lock().unwrap(), request));
     let node = stub.await.node("tip_poll_ms = 5\ntemplate_refresh_seconds = 3600");
-    let presence = Arc::new(Presence::new("stub", Health::new(&["node"])));
     let (offered, templates) = mpsc::channel(64);
-    (chain, templates, tokio::spawn(watch(node, presence, offered)))
+    (chain, templates, tokio::spawn(watch(node, offered)))
+}
+
+/// Watches `node`, the only one.
+async fn watch(node: Node, offered: mpsc::Sender<Offered>) {
+    let (health, metrics) = (Health::new(&["node"]), Metrics::new("x"));
+    roster::watch(&[node], &health, &metrics, offered).await;
 }
 
 /// The tip of the next template: the first byte of its hash as nodes print it.
@@ -164,10 +174,8 @@ async fn a_node_that_refuses_templates_is_missing_until_it_gives_one() {
         _ => answer(&mut chain, request),
     });
     let node = stub.await.node("tip_poll_ms = 5");
-    let health = Health::new(&["node"]);
-    let presence = Arc::new(Presence::new("stub", health));
     let (offered, mut templates) = mpsc::channel(64);
-    let _watch = tokio::spawn(watch(node, presence, offered));
+    let _watch = tokio::spawn(watch(node, offered));
     let nothing = timeout(Duration::from_millis(100), templates.recv()).await;
     assert!(nothing.is_err());
     *refuses.lock().unwrap() = false;
