@@ -40,6 +40,17 @@ pub struct Plan {
     pub min_difficulty: f64,
     /// What the programs log: a `RUST_LOG` filter.
     pub log_filter: String,
+    /// Where the reward goes if the coinbases are shielded; else to `World::payout_address`.
+    pub shielded: Option<Shielded>,
+}
+
+/// A coinbase that pays into a note.
+#[derive(Debug, Clone)]
+pub struct Shielded {
+    /// Public key of the note's owner, 64 hex digits.
+    pub owner: String,
+    /// Where notes of accepted blocks are sent, `http://HOST:PORT`.
+    pub sidecar_url: String,
 }
 
 impl Plan {
@@ -53,7 +64,14 @@ impl Plan {
             shares_per_minute: 90.0,
             min_difficulty: 0.000_05,
             log_filter: "debug".to_owned(),
+            shielded: None,
         })
+    }
+
+    /// The same with shielded coinbases.
+    #[must_use]
+    pub fn with_shielded_coinbases(self, shielded: Shielded) -> Self {
+        Self { shielded: Some(shielded), ..self }
     }
 
     /// The same with a translator.
@@ -158,7 +176,7 @@ impl World {
         };
         let template_provider = start(
             "template-provider",
-            template_provider_settings(&node, folder.path()),
+            template_provider_settings(&plan, &node, folder.path()),
             "templates at ",
             "TEMPLATE_PROVIDER__LISTEN__ADDRESS",
         )?;
@@ -261,19 +279,29 @@ fn server_launch(plan: &Plan, folder: &Path, name: &str, settings: &Table) -> Re
     })
 }
 
-fn template_provider_settings(node: &Node, folder: &Path) -> Table {
+fn template_provider_settings(plan: &Plan, node: &Node, folder: &Path) -> Table {
     let key_file = display(&folder.join("template-provider.key"));
     let (rpc_url, cookie_file) = (node.rpc_url(), display(&node.cookie_file()));
-    toml! {
+    let mut settings = toml! {
         [listen]
         address = "127.0.0.1:0"
         [authority]
         secret_key_file = key_file
         [node]
         rpc_url = rpc_url
+        network = "regtest"
         cookie_file = cookie_file
         template_refresh_seconds = 1
+    };
+    if let Some(Shielded { owner, sidecar_url }) = plan.shielded.clone() {
+        settings.extend(toml! {
+            [shielded]
+            pubkey = owner
+            sidecar_url = sidecar_url
+            test_network = true
+        });
     }
+    settings
 }
 
 fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &Path) -> Table {
@@ -282,7 +310,15 @@ fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &
     let (address, key) = (provider.address(), provider.key());
     let listen = format!("{}:0", plan.listen_host);
     let (shares_per_minute, min_difficulty) = (plan.shares_per_minute, plan.min_difficulty);
-    toml! {
+    let mut payout = match plan.shielded {
+        Some(_) => toml! { by_template = true },
+        None => toml! { address = payout_address },
+    };
+    payout.extend(toml! {
+        network = "regtest"
+        coinbase_tag = COINBASE_TAG
+    });
+    let mut settings = toml! {
         [listen]
         address = listen
         [authority]
@@ -290,16 +326,14 @@ fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &
         [[template_provider]]
         address = address
         authority_key = key
-        [payout]
-        network = "regtest"
-        address = payout_address
-        coinbase_tag = COINBASE_TAG
         [vardiff]
         shares_per_minute = shares_per_minute
         min_difficulty = min_difficulty
         [shares]
         ledger_file = ledger_file
-    }
+    };
+    settings.insert("payout".to_owned(), payout.into());
+    settings
 }
 
 fn translator_settings(plan: &Plan, pool: &Server) -> Table {

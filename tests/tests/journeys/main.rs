@@ -5,6 +5,7 @@
 
 mod blocks;
 mod losses;
+mod shielded;
 mod templates;
 mod tips;
 

@@ -89,6 +89,7 @@ impl Show {
             shares_per_minute: SHARES_PER_MINUTE,
             min_difficulty: MIN_DIFFICULTY,
             log_filter: LOG_FILTER.to_owned(),
+            shielded: None,
         };
         let world = plan.start()?;
         introduce(&world)?;
