@@ -67,7 +67,8 @@ fn take_note(mut stream: TcpStream) -> anyhow::Result<Vec<u8>> {
     reader.read_exact(&mut body)?;
     let note: Value = serde_json::from_slice(&body)?;
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
-    Ok(serde_json::from_value(note["commitment"].clone())?)
+    let commitment = note.get("commitment").context("the note has no commitment")?;
+    Ok(serde_json::from_value(commitment.clone())?)
 }
 
 fn mine_into_a_note(route: Route) -> anyhow::Result<()> {
