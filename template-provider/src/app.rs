@@ -7,6 +7,7 @@ mod client;
 pub mod command;
 mod extensions;
 mod publisher;
+mod rooms;
 mod submission;
 mod take_over;
 
@@ -45,6 +46,7 @@ use crate::vault::Vault;
 use client::Client;
 use command::Command;
 use publisher::Publisher;
+use rooms::Rooms;
 use submission::Submissions;
 
 /// Clients at a time; further ones wait. A pool needs one, a farm of job declarators many.
@@ -153,6 +155,8 @@ impl Server for TemplateProvider {
         let outbox = Outbox::open(&config.outbox_dir())
             .map_err(|error| not_writable("outbox.dir", &config.outbox_dir(), &error))?;
         let extensions = extensions::open(&config)?;
+        let rooms = Rooms::beside(&extensions);
+        let nodes = rooms.tell(&nodes);
         let address = &config.listen.address;
         let listener = listen::bind(address).await;
         let listener =
@@ -176,6 +180,7 @@ impl Server for TemplateProvider {
             store: Arc::clone(&store),
             offers: offers.subscribe(),
             submissions: submissions.clone(),
+            rooms,
             shutdown: shutdown.clone(),
         };
         let deliver = outbox::worker::deliver(outbox, Arc::clone(&extensions));
@@ -232,6 +237,7 @@ struct Hub {
     store: Arc<Store>,
     offers: watch::Receiver<Option<Arc<Offer>>>,
     submissions: Submissions,
+    rooms: Rooms,
     shutdown: CancellationToken,
 }
 
@@ -279,8 +285,10 @@ async fn serve(hub: Hub, stream: TcpStream, peer: SocketAddr) {
     let seed = clock::fresh_seed();
     let mut session = Session::new(identity, clock::now(), seed, clock::unix_now_seconds());
     debug!(%peer, "client connected");
+    let rooms = hub.rooms.clone();
     let mut client = Client::new(peer, hub);
     let ended = driver::drive(&mut session, &mut client, stream).await;
+    rooms.remove(peer);
     info!(%peer, reason = %ended, "client gone");
 }
 

@@ -14,6 +14,7 @@ pub mod coinbasetxn;
 pub mod enforcer;
 pub mod presence;
 pub mod proposal;
+pub mod reserve;
 pub mod roster;
 pub mod rpc;
 mod sentry;
@@ -36,6 +37,7 @@ use service::config::ConfigError;
 use crate::http::Endpoint;
 use auth::Credentials;
 use enforcer::Enforcer;
+use reserve::Reserved;
 use rpc::Rpc;
 use zmq::ZmqAddress;
 
@@ -132,6 +134,8 @@ pub struct Node {
     enforcer: Option<Enforcer>,
     /// Where it publishes new blocks, if it does.
     zmq_hashblock: Option<ZmqAddress>,
+    /// What its templates must leave room for.
+    reserved: Option<Reserved>,
     /// Time between two questions for the tip.
     pub tip_poll: Duration,
     /// Time between two questions for a template.
@@ -181,6 +185,7 @@ impl Node {
             credentials: Credentials::from_config(table, config)?,
             enforcer: None,
             zmq_hashblock: zmq_hashblock.transpose()?,
+            reserved: None,
             tip_poll: Duration::from_millis(config.tip_poll_ms),
             template_refresh: Duration::from_secs(config.template_refresh_seconds),
         })
@@ -191,6 +196,11 @@ impl Node {
     pub fn behind(self, enforcer: Option<Enforcer>) -> Self {
         let poll = enforcer.as_ref().map(Enforcer::poll);
         Self { template_refresh: poll.unwrap_or(self.template_refresh), enforcer, ..self }
+    }
+
+    /// The same node, which is told what its templates must leave room for.
+    pub fn reserving(self, reserved: Reserved) -> Self {
+        Self { reserved: Some(reserved), ..self }
     }
 
     /// Gives a block to the enforcer as well, if there is one; returns at once.

@@ -164,7 +164,9 @@ impl Host<Session> for Client {
             Event::SetUp { client } => info!(peer = %self.peer, %client, "client set up"),
             Event::ConstraintsSet(constraints) => {
                 debug!(peer = %self.peer, ?constraints, "constraints set");
-                self.room = Some(room(&constraints));
+                let room = room(&constraints);
+                self.room = Some(room);
+                self.hub.rooms.set(self.peer, room);
                 self.offer();
             }
             Event::TemplateSent { template_id, future } => self.note_sent(template_id, future),

@@ -276,3 +276,37 @@ fn a_block_ahead_of_the_nodes_clock_is_delivered_when_the_clock_is_set() {
     assert_eq!(accepted.text("hash"), node.tip().unwrap());
     provider.wait_until_kept((0, 0));
 }
+
+/// Mines a block without transactions, whatever the mempool holds.
+fn mine_empty(node: &Node) {
+    let address = node.new_address().unwrap();
+    node.rpc("generateblock", &json!([address, []])).unwrap();
+}
+
+#[test]
+fn a_node_that_can_be_told_leaves_the_room_that_clients_need() {
+    let mut node = Node::start_funded().unwrap();
+    node.stop().unwrap();
+    // A mempool soon holds more than such a block.
+    let directory = node.cookie_file().parent().unwrap().parent().unwrap().to_owned();
+    std::fs::write(directory.join("bitcoin.conf"), "[regtest]\nblockmaxweight=12000\n").unwrap();
+    node.restart().unwrap();
+    for _ in 0..24 {
+        node.pay_itself(20).unwrap();
+    }
+    let provider = Provider::start(&node);
+    let mut small = Client::connect(&provider.url, PAYOUT);
+    small.next_tip();
+    // What waits in the node was asked for before the client came, so only the second tip tells.
+    let second_tip = |client: &mut Client| {
+        mine_empty(&node);
+        client.next_tip();
+        mine_empty(&node);
+        client.next_tip().0.coinbase_tx_value_remaining
+    };
+    let alone = second_tip(&mut small);
+    // 1,168 + 4 * 1,500 weight units are reserved in place of the least of 2,000.
+    let mut wide = Client::connect(&provider.url, (1500, 0));
+    wide.next_tip();
+    assert!(second_tip(&mut small) < alone);
+}
