@@ -72,7 +72,10 @@ pub async fn submit(nodes: &[Node], hash: &str, block_hex: &str) -> Verdict {
         unsettled: Backoff::new(Duration::from_millis(100), UNSETTLED_EVERY_MAX),
         unsettled_max: UNSETTLED_MAX,
     };
-    nodes.iter().for_each(|node| node.tell_enforcer(hash, block_hex));
+    // All stand behind the same enforcer, if there is one.
+    if let Some(node) = nodes.first() {
+        node.tell_enforcer(hash, block_hex);
+    }
     submit_at(&pace, nodes, hash, block_hex).await
 }
 
