@@ -33,6 +33,7 @@ use tracing::{debug, error, info};
 use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 use wire::sv2::noise::ServerIdentity;
 
+use crate::coinbase::bmm::config::SlotConfig;
 use crate::coinbase::shielded::settings::ShieldedConfig;
 use crate::node::chain;
 use crate::node::enforcer::{Enforcer, EnforcerConfig};
@@ -72,6 +73,9 @@ pub struct Config {
     pub enforcer: Option<EnforcerConfig>,
     /// The note that the reward goes into, on a chain with shielded coinbases.
     pub shielded: Option<ShieldedConfig>,
+    /// Sidechains whose blocks are merge mined, one table a slot.
+    #[serde(default)]
+    pub bmm: Vec<SlotConfig>,
     /// Where found blocks are kept.
     #[serde(default)]
     pub vault: VaultConfig,
@@ -154,7 +158,8 @@ impl Server for TemplateProvider {
             .map_err(|error| not_writable("vault.blocks_dir", &config.blocks_dir(), &error))?;
         let outbox = Outbox::open(&config.outbox_dir())
             .map_err(|error| not_writable("outbox.dir", &config.outbox_dir(), &error))?;
-        let extensions = extensions::open(&config)?;
+        let news = Arc::default();
+        let extensions = extensions::open(&config, &news)?;
         let rooms = Rooms::beside(&extensions);
         let nodes = rooms.tell(&nodes);
         let address = &config.listen.address;
@@ -189,7 +194,7 @@ impl Server for TemplateProvider {
             offers,
             fee_delta_sats: config.node.fee_delta_sats,
             extensions,
-            news: Arc::default(),
+            news,
         };
         let accept = listen::accept(listener, CLIENTS_MAX, shutdown.clone(), |stream, peer| {
             serve(hub.clone(), stream, peer)
@@ -373,14 +378,17 @@ mod tests {
         };
         assert_eq!(optional(&whole), ([true; 3], true, true, 1, true));
         assert_eq!(optional(&short), ([false; 3], false, false, 0, false));
+        assert_eq!((whole.bmm.len(), short.bmm.len()), (1, 0));
         assert!(whole.node.network.is_some() && short.node.network.is_none());
         let login = ["network", "cookie_file", "user", "password", "password_file"];
         let backup = ["rpc_url", "user", "password_file", "zmq_hashblock"];
         let enforcer = ["rpc_url", "coinbase_recipient"];
         let shielded =
             ["pubkey", "pubkey_file", "note_hash", "known_answer", "sidecar_url", "notes_file"];
+        let bmm = ["slot", "source", "url", "user", "password", "password_file", "path", "command"];
         let own = ["import_file", "address"];
-        let told = [&login[..], &["zmq_hashblock"], &backup, &enforcer, &shielded, &own].concat();
+        let told =
+            [&login[..], &["zmq_hashblock"], &backup, &enforcer, &shielded, &bmm, &own].concat();
         assert_eq!(keys_without_default(), told);
     }
 
@@ -410,6 +418,20 @@ mod tests {
             (test_network, note_value, output_value, shielded.sidecar_done_statuses.clone())
         };
         assert_eq!(defaults(&written), defaults(&least));
+    }
+
+    #[test]
+    fn the_slot_of_the_example_has_the_defaults() {
+        let whole = parse(&all_keys_in_force());
+        let short = "[[bmm]]\nslot = 9\nsource = \"thunder\"\nurl = \"http://127.0.0.1:6009\"\n";
+        let short = parse(&format!("{EXAMPLE}\n{short}"));
+        let (whole, short) = (&whole.bmm[0], &short.bmm[0]);
+        assert_eq!(whole.source, short.source);
+        assert_eq!((whole.encoding, whole.byte_order), (short.encoding, short.byte_order));
+        assert_eq!((whole.poll_ms, whole.deadline_ms), (short.poll_ms, short.deadline_ms));
+        assert_eq!((whole.slot, whole.required), (short.slot, short.required));
+        let checked = crate::coinbase::bmm::config::check(std::slice::from_ref(short)).unwrap();
+        assert_eq!(whole.self_bmm, Some(checked[0].self_bmm));
     }
 
     #[test]

@@ -2,4 +2,5 @@
 //!
 //! The extensions know neither templates nor the node's room; `extension` is their word for both.
 
+pub mod bmm;
 pub mod shielded;

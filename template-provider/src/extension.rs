@@ -87,6 +87,10 @@ pub trait Extension: Debug + Send + Sync {
     /// The most bytes that its outputs take, serialised (value, length, script).
     fn output_bytes_max(&self) -> u32;
 
+    /// Another block is to be built upon, whose hash this is. Told before the first template on it
+    /// is made; returns at once.
+    fn tip_moved(&self, _prev_hash: [u8; 32]) {}
+
     /// The first hook: the outputs for one template. Runs while miners wait, so it uses what is
     /// known now and waits for nothing; without what it needs it adds nothing, or, if it is
     /// mandatory, says why there can be no template.

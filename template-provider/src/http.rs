@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -46,7 +46,8 @@ impl Endpoint {
             return Err(format!("the port is missing (a node's is 8332 on mainnet); {form}"));
         }
         let authority = authority.as_str().to_owned();
-        Ok(Self { authority, path: uri.path().to_owned() })
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        Ok(Self { authority, path })
     }
 
     /// The same server at `path` below this one's; `path` begins with a slash.
@@ -113,15 +114,34 @@ impl HttpConnection {
         body: Bytes,
         deadline: Duration,
     ) -> Result<HttpAnswer, HttpError> {
+        self.request(Method::POST, authorization, body, deadline).await
+    }
+
+    /// Gets what is there. As for `post`, a dead connection is replaced.
+    pub async fn get(
+        &mut self,
+        authorization: Option<&str>,
+        deadline: Duration,
+    ) -> Result<HttpAnswer, HttpError> {
+        self.request(Method::GET, authorization, Bytes::new(), deadline).await
+    }
+
+    async fn request(
+        &mut self,
+        method: Method,
+        authorization: Option<&str>,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<HttpAnswer, HttpError> {
         let exchange = async {
             if let Some(sender) = self.take_idle().await {
-                match self.exchange(sender, authorization, body.clone()).await {
+                match self.exchange(sender, &method, authorization, body.clone()).await {
                     Err(HttpError::Broken(_)) => {}
                     other => return other,
                 }
             }
             let sender = self.connect().await?;
-            self.exchange(sender, authorization, body).await
+            self.exchange(sender, &method, authorization, body).await
         };
         timeout(deadline, exchange).await.map_err(|_| HttpError::TimedOut(deadline))?
     }
@@ -148,12 +168,15 @@ impl HttpConnection {
     async fn exchange(
         &mut self,
         mut sender: SendRequest<Full<Bytes>>,
+        method: &Method,
         authorization: Option<&str>,
         body: Bytes,
     ) -> Result<HttpAnswer, HttpError> {
-        let mut request = Request::post(&self.endpoint.path)
-            .header(HOST, &self.endpoint.authority)
-            .header(CONTENT_TYPE, "application/json");
+        let request = Request::builder().method(method).uri(&self.endpoint.path);
+        let mut request = request.header(HOST, &self.endpoint.authority);
+        if method == Method::POST {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }

@@ -7,9 +7,11 @@ use serde::Deserialize;
 use serde_json::json;
 use service::config::ConfigError;
 use service::program::Failure;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::Config;
+use crate::coinbase::bmm::{self, Bmm};
 use crate::coinbase::shielded::extension::Shielded;
 use crate::coinbase::shielded::secret::NoteSecret;
 use crate::coinbase::shielded::settings::ShieldedConfig;
@@ -26,16 +28,22 @@ const MAIN_CHAIN: &str = "main";
 
 /// Checks their settings; makes no file and reaches for nothing.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    bmm::config::check(&config.bmm)?;
     config.shielded.as_ref().map(ShieldedConfig::settings).transpose().map(drop)
 }
 
-/// Makes them.
-pub(super) fn open(config: &Config) -> Result<Extensions, ConfigError> {
+/// Makes them, in the order of their outputs. They tell `news` when they have something new for the
+/// present tip.
+pub(super) fn open(config: &Config, news: &Arc<Notify>) -> Result<Extensions, ConfigError> {
     let mut extensions: Vec<Arc<dyn Extension>> = Vec::new();
     if let Some(shielded) = &config.shielded {
         let settings = shielded.settings()?;
         let secret = NoteSecret::open_or_create(&config.notes_secret_file(shielded))?;
         extensions.push(Arc::new(Shielded::new(settings, secret)));
+    }
+    if !config.bmm.is_empty() {
+        let slots = bmm::config::check(&config.bmm)?;
+        extensions.push(Arc::new(Bmm::start(&slots, news)));
     }
     Ok(extensions.into())
 }

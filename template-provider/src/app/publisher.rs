@@ -117,6 +117,7 @@ impl Publisher {
     /// Publishes `latest`, unless nothing can be mined on it, or news made nothing else of it.
     fn publish(&self, state: &mut State, latest: &Latest, cause: Cause, last: Option<&Offer>) {
         let block = &latest.block;
+        self.extensions.iter().for_each(|extension| extension.tip_moved(block.prev_hash));
         let whole = match build::build(block, &self.extensions) {
             Ok(whole) => Arc::new(whole),
             Err(error) => {
