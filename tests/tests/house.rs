@@ -106,9 +106,7 @@ fn every_example_of_settings_is_read_by_its_program() {
         let output = Command::new(programs.path(name).expect("the program is built"))
             .args(["check-config", "--config", &example.path])
             .current_dir(root())
-            // Whom to pay is nothing that an example can know.
-            .env("POOL_SV2__PAYOUT__NETWORK", "regtest")
-            .env("POOL_SV2__PAYOUT__ADDRESS", "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080")
+            .envs(what_no_example_can_know(&example.text))
             .output()
             .expect("the program starts");
         let complaint = String::from_utf8_lossy(&output.stderr);
@@ -116,4 +114,21 @@ fn every_example_of_settings_is_read_by_its_program() {
         checked += 1;
     }
     assert!(checked >= PROGRAMS.len(), "only {checked} examples were found");
+}
+
+/// Whom to pay, as environment variables for a program that reads `example`.
+fn what_no_example_can_know(example: &str) -> Vec<(&'static str, &'static str)> {
+    let sets = |line: &str| example.lines().any(|one| one == line);
+    let mut variables = Vec::new();
+    if sets("[shielded]") {
+        let owner = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20";
+        variables.push(("TEMPLATE_PROVIDER__SHIELDED__PUBKEY", owner));
+        variables.push(("TEMPLATE_PROVIDER__SHIELDED__TEST_NETWORK", "true"));
+    }
+    if !sets("by_template = true") {
+        let address = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+        variables.push(("POOL_SV2__PAYOUT__NETWORK", "regtest"));
+        variables.push(("POOL_SV2__PAYOUT__ADDRESS", address));
+    }
+    variables
 }
