@@ -43,19 +43,27 @@ fn refusal(env_file: &str) -> String {
 }
 
 #[test]
-fn a_drivechain_file_names_node_and_network() {
-    let env_file = DRIVECHAIN.replace("ENABLE_SIDECHAIN=1", "ENABLE_SIDECHAIN=0");
-    let (config, remarks) = read(&env_file).unwrap();
+fn a_drivechain_file_names_node_network_and_slot() {
+    let (config, remarks) = read(DRIVECHAIN).unwrap();
     assert_eq!(config.node.rpc_url, "http://127.0.0.1:18443");
     assert_eq!(config.node.user.as_deref(), Some("rpcuser"));
     assert_eq!(config.node.password.unwrap().expose_secret(), "rpcpassword");
     assert_eq!(config.node.network, Some(Network::Regtest));
     assert_eq!(config.node.template_refresh_seconds, 10);
+    let [slot] = &config.bmm[..] else { panic!("{:?}", config.bmm) };
+    assert_eq!((slot.slot, slot.url.as_deref()), (7, Some("http://127.0.0.1:18554")));
+    assert_eq!(slot.user.as_deref(), Some("scrpcuser"));
     assert!(config.shielded.is_none());
     let expected = ".env: for other programs: MINER_PKH_HEX (pool-sv2); \
                     POOL_DIFFICULTY (pool-sv2, translator-v1); \
                     STRATUM_HOST, STRATUM_PORT (translator-v1)";
     assert_eq!(remarks, [Remark::Note(expected.to_owned())]);
+}
+
+#[test]
+fn without_a_sidechain_there_is_no_slot() {
+    let env_file = DRIVECHAIN.replace("ENABLE_SIDECHAIN=1", "ENABLE_SIDECHAIN=0");
+    assert!(read(&env_file).unwrap().0.bmm.is_empty());
 }
 
 #[test]
