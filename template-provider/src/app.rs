@@ -5,14 +5,16 @@
 
 mod client;
 pub mod command;
+mod disk;
 mod extensions;
 mod publisher;
 mod rooms;
+mod spooling;
 mod submission;
 mod take_over;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -27,9 +29,8 @@ use service::program::{Failure, Server, say};
 use service::{clock, driver};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 use wire::sv2::noise::ServerIdentity;
 
@@ -39,15 +40,15 @@ use crate::node::chain;
 use crate::node::enforcer::{Enforcer, EnforcerConfig};
 use crate::node::presence::NEIGHBOUR;
 use crate::node::{BackupNodeConfig, Node, NodeConfig, roster};
-use crate::outbox::store::Store as Outbox;
 use crate::outbox::{self, OutboxConfig};
 use crate::server::session::Session;
 use crate::templates::store::{Offer, Store};
-use crate::vault::Vault;
 use client::Client;
 use command::Command;
+use disk::Disk;
 use publisher::Publisher;
 use rooms::Rooms;
+use spooling::Spooling;
 use submission::Submissions;
 
 /// Clients at a time; further ones wait. A pool needs one, a farm of job declarators many.
@@ -112,12 +113,19 @@ fn default_address() -> String {
 pub struct VaultConfig {
     /// The directory; absent: `blocks` beside the authority's secret key.
     pub blocks_dir: Option<PathBuf>,
+    /// The directory of what clients mine on; absent: `templates` beside that of the blocks.
+    pub templates_dir: Option<PathBuf>,
 }
 
 impl Config {
     fn blocks_dir(&self) -> PathBuf {
         let beside = || self.authority.secret_key_file.with_file_name("blocks");
         self.vault.blocks_dir.clone().unwrap_or_else(beside)
+    }
+
+    fn templates_dir(&self) -> PathBuf {
+        let beside = || self.blocks_dir().with_file_name("templates");
+        self.vault.templates_dir.clone().unwrap_or_else(beside)
     }
 
     fn outbox_dir(&self) -> PathBuf {
@@ -154,10 +162,7 @@ impl Server for TemplateProvider {
     async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
         let nodes = nodes_of(&config)?;
         let secret = config.authority.open()?;
-        let vault = Vault::open(&config.blocks_dir())
-            .map_err(|error| not_writable("vault.blocks_dir", &config.blocks_dir(), &error))?;
-        let outbox = Outbox::open(&config.outbox_dir())
-            .map_err(|error| not_writable("outbox.dir", &config.outbox_dir(), &error))?;
+        let Disk { vault, outbox, spooling } = Disk::open(&config)?;
         let news = Arc::default();
         let extensions = extensions::open(&config, &news)?;
         let rooms = Rooms::beside(&extensions);
@@ -174,11 +179,10 @@ impl Server for TemplateProvider {
         let store = Arc::new(Store::new(clock::unix_now_seconds()));
         let submissions = Submissions::new(Arc::clone(&nodes), vault, outbox.clone());
         submissions.resume().await;
-        if let Some(file) = config.outbox.import_file.clone() {
-            import(&outbox, file).await;
-        }
+        disk::import(&outbox, config.outbox.import_file.as_deref()).await;
         let (offered, to_judge) = mpsc::channel(OFFERED_MAX);
         let offers = watch::Sender::new(None);
+        let spool = spooling.clone().run(offers.subscribe());
         let hub = Hub {
             secret,
             certificate_validity_seconds: config.authority.certificate_validity_seconds,
@@ -186,6 +190,7 @@ impl Server for TemplateProvider {
             offers: offers.subscribe(),
             submissions: submissions.clone(),
             rooms,
+            spooling: spooling.clone(),
             shutdown: shutdown.clone(),
         };
         let deliver = outbox::worker::deliver(outbox, Arc::clone(&extensions));
@@ -207,6 +212,7 @@ impl Server for TemplateProvider {
             () = deliver => {}
             failure = extensions::wrong_chain(&config, &nodes) => return Err(failure),
             wrong = wrong_network(&config.node, &nodes) => return Err(Failure::Usage(wrong)),
+            () = spool => {}
         }
         submissions.drain().await;
         Ok(())
@@ -243,32 +249,8 @@ struct Hub {
     offers: watch::Receiver<Option<Arc<Offer>>>,
     submissions: Submissions,
     rooms: Rooms,
+    spooling: Spooling,
     shutdown: CancellationToken,
-}
-
-fn not_writable(field: &str, directory: &Path, error: &std::io::Error) -> ConfigError {
-    let remedy = format!("{}: {error}; name a writable one", directory.display());
-    ConfigError::unusable(field, remedy)
-}
-
-/// Takes over what another server left to be delivered. What cannot be taken over is told, and no
-/// reason to mine no blocks.
-async fn import(outbox: &Outbox, file: PathBuf) {
-    if !file.exists() {
-        return debug!(file = %file.display(), "nothing to import");
-    }
-    let (outbox, path) = (outbox.clone(), file.clone());
-    let imported = spawn_blocking(move || outbox::import::import(&outbox, &path)).await;
-    match imported.map_err(std::io::Error::other).flatten() {
-        Ok(imported) => {
-            let renamed_to = imported.renamed_to.display();
-            info!(parcels = imported.parcels, %renamed_to, "parcels of another server imported");
-            for reason in &imported.unread {
-                error!(%renamed_to, %reason, "entry not imported");
-            }
-        }
-        Err(error) => error!(file = %file.display(), %error, "parcels not imported"),
-    }
 }
 
 fn announce(listener: &TcpListener, secret: &AuthoritySecret) -> Result<(), Failure> {
@@ -299,6 +281,8 @@ async fn serve(hub: Hub, stream: TcpStream, peer: SocketAddr) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     const EXAMPLE: &str = include_str!("../../config/template-provider.toml");
@@ -361,6 +345,8 @@ mod tests {
         assert_eq!(whole.authority.public_key_file, short.authority.public_key_file);
         assert_eq!(whole.blocks_dir(), short.blocks_dir());
         assert!(whole.vault.blocks_dir.is_some(), "every key is in the example");
+        assert_eq!(whole.templates_dir(), short.templates_dir());
+        assert!(whole.vault.templates_dir.is_some(), "every key is in the example");
         assert_eq!(whole.outbox_dir(), short.outbox_dir());
         assert!(whole.outbox.dir.is_some(), "every key is in the example");
         assert!(whole.outbox.import_file.is_some() && short.outbox.import_file.is_none());

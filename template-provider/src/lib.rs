@@ -15,5 +15,6 @@ pub mod http;
 pub mod node;
 pub mod outbox;
 pub mod server;
+pub mod spool;
 pub mod templates;
 pub mod vault;

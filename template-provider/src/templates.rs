@@ -9,6 +9,7 @@ pub mod assemble;
 pub mod build;
 pub mod coinbase;
 pub mod freshness;
+pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod store;

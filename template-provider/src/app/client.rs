@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mining::target::Target;
@@ -62,6 +63,7 @@ impl Client {
             Ok(template) => match messages(&template, offer.tip, offer.header_timestamp(now)) {
                 Some(command) => {
                     self.last_id = template.id;
+                    self.hub.spooling.keep(&template, offer.tip);
                     self.commands.push_back(command);
                     self.hold(template);
                 }
@@ -101,11 +103,18 @@ impl Client {
         self.commands.push_back(Command::RefuseTransactionData(refusal));
     }
 
-    fn take_solution(&mut self, submitted: SubmitSolution) {
+    async fn take_solution(&mut self, submitted: SubmitSolution) {
         let template_id = submitted.template_id;
-        let template = match self.hub.store.find(clock::now(), template_id) {
-            Ok(template) => template,
-            Err(missing) => return self.refuse_solution(template_id, &format!("{missing:?}")),
+        let found = self.hub.store.find(clock::now(), template_id);
+        let contents = match found {
+            Ok(template) => template.contents,
+            Err(missing) => match self.hub.spooling.find(template_id).await {
+                Some(contents) => {
+                    info!(template = template_id, "template found on disk");
+                    Arc::new(contents)
+                }
+                None => return self.refuse_solution(template_id, &format!("{missing:?}")),
+            },
         };
         let solution = Solution {
             version: submitted.version,
@@ -113,7 +122,7 @@ impl Client {
             header_nonce: submitted.header_nonce,
             coinbase_tx: submitted.coinbase_tx.into_bytes(),
         };
-        match assemble(&template.contents, &solution) {
+        match assemble(&contents, &solution) {
             Ok(block) => self.hub.submissions.submit(block),
             Err(error) => self.refuse_solution(template_id, &error.to_string()),
         }
@@ -173,7 +182,7 @@ impl Host<Session> for Client {
             Event::TransactionDataRequested { template_id } => {
                 self.give_transaction_data(template_id);
             }
-            Event::SolutionSubmitted(solution) => self.take_solution(solution),
+            Event::SolutionSubmitted(solution) => self.take_solution(solution).await,
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::extension::AcceptedBlock;
 use crate::node::Node;
@@ -79,6 +79,11 @@ impl Submissions {
         });
     }
 
+    /// Submits a block that is on disk, for somebody who waits for the verdict.
+    pub(super) async fn submit_again(&self, record: Record) -> Verdict {
+        self.clone().bring(Arc::new(record)).await
+    }
+
     fn start(&self, record: Record) {
         let (is_new, is_full) = {
             let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,11 +96,11 @@ impl Submissions {
             error!(%hash, "too many blocks wait for the node: kept on disk until the next start");
             self.tasks.spawn(async move { this.writer(&record).write().await });
         } else if is_new {
-            self.tasks.spawn(async move { this.bring(record).await });
+            self.tasks.spawn(this.bring(record));
         }
     }
 
-    async fn bring(self, record: Arc<Record>) {
+    async fn bring(self, record: Arc<Record>) -> Verdict {
         let Record { hash, height, block_hex, parcels } = &*record;
         let writer = self.writer(&record);
         let (is_judged, mut is_written) = (writer.is_judged.clone(), writer.is_written.subscribe());
@@ -117,9 +122,10 @@ impl Submissions {
         is_judged.cancel();
         // The verdict may come before the disk: only what is written can be settled.
         if written.await.unwrap_or(false) {
-            self.settle(hash, verdict).await;
+            self.settle(hash, verdict.clone()).await;
         }
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
+        verdict
     }
 
     /// Puts the parcels of an accepted block into the outbox. Until that is done the block's record
@@ -147,8 +153,11 @@ impl Submissions {
             Verdict::Accepted => vault.settle_accepted(&name),
             Verdict::Refused(_) => vault.settle_refused(&name),
         });
-        if let Err(error) = settled.await {
-            error!(%hash, %error, "block not settled on disk: it is submitted again at next start");
+        match settled.await {
+            Ok(()) => debug!(%hash, "block settled on disk"),
+            Err(error) => {
+                error!(%hash, %error, "block not settled on disk: submitted again at next start");
+            }
         }
     }
 
@@ -185,6 +194,7 @@ impl Writer {
         loop {
             let (vault, record) = (self.vault.clone(), Arc::clone(&self.record));
             let Err(error) = on_disk(move || vault.keep(&record)).await else {
+                debug!(hash = %self.record.hash, "found block written to disk");
                 self.is_written.send_replace(true);
                 return true;
             };

@@ -182,8 +182,8 @@ fn coinbase(
     script.extend([1, extranonce]);
     put_sized(&mut bytes, &script);
     bytes.extend(template.coinbase_tx_input_sequence.to_le_bytes());
-    bytes.push(u8::try_from(scripts.len()).unwrap() + 1);
-    assert_eq!(template.coinbase_tx_outputs_count, 1);
+    let outputs = scripts.len() + usize::try_from(template.coinbase_tx_outputs_count).unwrap();
+    bytes.push(u8::try_from(outputs).unwrap());
     let mut value = template.coinbase_tx_value_remaining;
     for script in scripts {
         bytes.extend(std::mem::take(&mut value).to_le_bytes());
