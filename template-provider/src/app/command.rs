@@ -1,6 +1,8 @@
 //! The program's own subcommands.
 
 pub mod note_hash;
+pub mod outbox;
+pub mod vault;
 
 use clap::Subcommand;
 use service::program::Failure;
@@ -11,6 +13,12 @@ pub enum Command {
     /// Find out how a chain with shielded coinbases hashes its notes.
     #[command(subcommand)]
     NoteHash(note_hash::NoteHashCommand),
+    /// See and resubmit found blocks that are kept on disk.
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
+    /// See and retry what must be delivered for accepted blocks.
+    #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
 }
 
 impl Command {
@@ -18,6 +26,8 @@ impl Command {
     pub(super) fn carry_out(self) -> Result<(), Failure> {
         match self {
             Self::NoteHash(command) => command.carry_out(),
+            Self::Vault(command) => command.carry_out(),
+            Self::Outbox(command) => command.carry_out(),
         }
     }
 }
