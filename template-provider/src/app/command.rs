@@ -1,6 +1,7 @@
 //! The program's own subcommands.
 
 pub mod note_hash;
+pub mod notes;
 pub mod outbox;
 pub mod vault;
 
@@ -13,6 +14,9 @@ pub enum Command {
     /// Find out how a chain with shielded coinbases hashes its notes.
     #[command(subcommand)]
     NoteHash(note_hash::NoteHashCommand),
+    /// Make the notes of shielded coinbases again.
+    #[command(subcommand)]
+    Notes(notes::NotesCommand),
     /// See and resubmit found blocks that are kept on disk.
     #[command(subcommand)]
     Vault(vault::VaultCommand),
@@ -26,6 +30,7 @@ impl Command {
     pub(super) fn carry_out(self) -> Result<(), Failure> {
         match self {
             Self::NoteHash(command) => command.carry_out(),
+            Self::Notes(command) => command.carry_out(),
             Self::Vault(command) => command.carry_out(),
             Self::Outbox(command) => command.carry_out(),
         }

@@ -1,14 +1,11 @@
 //! The extensions that the config asks for, in the order of their outputs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::json;
 use service::config::ConfigError;
 use service::program::Failure;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::task::JoinSet;
 
 use super::Config;
 use crate::coinbase::bmm::{self, Bmm};
@@ -16,13 +13,9 @@ use crate::coinbase::shielded::extension::Shielded;
 use crate::coinbase::shielded::secret::NoteSecret;
 use crate::coinbase::shielded::settings::ShieldedConfig;
 use crate::extension::Extension;
-use crate::node::Node;
+use crate::node::{Node, chain};
 use crate::templates::build::Extensions;
 
-/// How long a node may take to say which chain it is on.
-const CHAIN_MAX: Duration = Duration::from_secs(10);
-/// How long to wait before a node that did not say so is asked again.
-const CHAIN_AGAIN: Duration = Duration::from_secs(5);
 /// What nodes call a chain whose coins are worth something.
 const MAIN_CHAIN: &str = "main";
 
@@ -48,42 +41,69 @@ pub(super) fn open(config: &Config, news: &Arc<Notify>) -> Result<Extensions, Co
     Ok(extensions.into())
 }
 
-/// Waits until a node turns out to be on a chain that the settings say it is not on.
+/// Ends when a node says that it is on a chain that the settings say it is not on.
 pub(super) async fn wrong_chain(config: &Config, nodes: &[Node]) -> Failure {
-    let mut unknown = match &config.shielded {
-        Some(shielded) if shielded.test_network => nodes.to_vec(),
-        _ => Vec::new(),
-    };
-    while !unknown.is_empty() {
-        let mut silent = Vec::new();
-        for node in unknown {
-            match chain_of(&node).await {
-                Some(chain) if chain == MAIN_CHAIN => {
-                    let remedy = format!(
-                        "the node at {} is on a chain whose coins are worth something; set it to \
-                         false, and give note_hash and known_answer",
-                        node.address()
-                    );
-                    return ConfigError::unusable("shielded.test_network", remedy).into();
-                }
-                Some(_) => {}
-                None => silent.push(node),
-            }
-        }
-        unknown = silent;
-        if !unknown.is_empty() {
-            sleep(CHAIN_AGAIN).await;
+    let is_test_network = config.shielded.as_ref().is_some_and(|shielded| shielded.test_network);
+    let asked = nodes.iter().filter(|_| is_test_network).cloned();
+    // All of them: a chain with worth has more work than one without, and would be followed.
+    let mut asked: JoinSet<_> =
+        asked.map(|node| async move { (chain::name(&node).await, node) }).collect();
+    while let Some(answer) = asked.join_next().await {
+        if let Ok((Some(name), node)) = answer
+            && name == MAIN_CHAIN
+        {
+            let remedy = format!(
+                "the node at {} is on a chain whose coins are worth something; set it to false, \
+                 and give note_hash and known_answer",
+                node.address()
+            );
+            return ConfigError::unusable("shielded.test_network", remedy).into();
         }
     }
     std::future::pending().await
 }
 
-async fn chain_of(node: &Node) -> Option<String> {
-    #[derive(Deserialize)]
-    struct ChainInfo {
-        chain: String,
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use serde_json::json;
+    use service::program::Server;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::app::TemplateProvider;
+    use crate::node::stub::{Reply, StubNode, error, result};
+
+    fn config(test_network: bool) -> Config {
+        let text = format!(
+            "[authority]\nsecret_key_file = \"x\"\n[node]\nrpc_url = \"http://a:1\"\n\
+             [shielded]\nsidecar_url = \"http://a:1\"\ntest_network = {test_network}\n"
+        );
+        let nobody = std::iter::empty();
+        service::config::parse(Path::new("x"), &text, TemplateProvider::PREFIX, nobody).unwrap()
     }
 
-    let answer = node.connection().ask("getblockchaininfo", json!([]), CHAIN_MAX).await;
-    answer.ok().map(|ChainInfo { chain }| chain)
+    fn on(chain: &str) -> Reply {
+        result(&json!({ "chain": chain }))
+    }
+
+    #[tokio::test]
+    async fn a_main_chain_behind_any_node_ends_what_was_said_to_be_a_test() {
+        let first = StubNode::start([on("regtest")]).await;
+        let second = StubNode::start([error(-28, "Loading"), on("main")]).await;
+        let nodes = [first.node(""), second.node("")];
+        let Failure::Usage(said) = wrong_chain(&config(true), &nodes).await else { panic!() };
+        assert!(said.starts_with("shielded.test_network: "), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_main_chain_is_fine_where_nothing_else_was_said() {
+        let stub = StubNode::start([on("main")]).await;
+        let config = config(false);
+        let nodes = [stub.node("")];
+        let ended = timeout(Duration::from_millis(100), wrong_chain(&config, &nodes)).await;
+        assert!(ended.is_err() && stub.requests().is_empty());
+    }
 }

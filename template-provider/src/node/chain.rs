@@ -50,26 +50,31 @@ struct ChainInfo {
 /// Ends when `node` says that it is on another network than `expected`, with a sentence that says
 /// so; never, if it says the right one or cannot say.
 pub async fn contradiction(node: &Node, expected: Network) -> String {
+    match name(node).await {
+        Some(said) if !expected.names().contains(&said.as_str()) => {
+            let (address, names) = (node.address(), expected.names().join(" or "));
+            format!(
+                "node.network: the node at {address} is on {said}, not on {names}; correct \
+                 node.network (NETWORK) or node.rpc_url (RPC_PORT)"
+            )
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+/// What `node` calls the chain that it is on, once it answers; `None` if it cannot say.
+pub async fn name(node: &Node) -> Option<String> {
     let (mut rpc, mut backoff) = (node.connection(), Backoff::for_neighbours());
     loop {
-        match rpc.ask::<ChainInfo>("getblockchaininfo", json!([]), ANSWER_MAX).await {
-            Ok(said) if expected.names().contains(&said.chain.as_str()) => break,
-            Ok(said) => {
-                let (address, names) = (node.address(), expected.names().join(" or "));
-                return format!(
-                    "node.network: the node at {address} is on {}, not on {names}; correct \
-                     node.network (NETWORK) or node.rpc_url (RPC_PORT)",
-                    said.chain
-                );
-            }
+        match rpc.ask("getblockchaininfo", json!([]), ANSWER_MAX).await {
+            Ok(ChainInfo { chain }) => return Some(chain),
             Err(error) if error.code() == Some(METHOD_NOT_FOUND) => {
-                warn!("the node cannot say which network it is on: node.network is not checked");
-                break;
+                warn!(node = node.address(), "the node cannot say which chain it is on");
+                return None;
             }
             Err(_) => tokio::time::sleep(backoff.next_delay()).await,
         }
     }
-    std::future::pending().await
 }
 
 #[cfg(test)]

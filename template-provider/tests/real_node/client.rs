@@ -120,8 +120,10 @@ impl Client {
 
 /// Mines on a template; `extranonce` makes blocks of one template differ.
 pub(crate) fn mine(template: &NewTemplate, tip: &SetNewPrevHash, extranonce: u8) -> SubmitSolution {
-    // OP_TRUE takes all of it.
-    mine_outputs(template, tip, extranonce, &[vec![0x51]])
+    // OP_TRUE takes all of it; where nothing is left there is no output for it.
+    let scripts = [vec![0x51]];
+    let scripts = &scripts[usize::from(template.coinbase_tx_value_remaining == 0)..];
+    mine_outputs(template, tip, extranonce, scripts)
 }
 
 /// Mines with outputs of `bytes` in all, or of as many as a SubmitSolution holds.

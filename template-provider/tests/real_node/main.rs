@@ -9,18 +9,18 @@
 )]
 
 mod client;
+mod provider;
+mod shielded;
+mod sidecar;
 
-use std::path::Path;
 use std::time::Duration;
 
 use client::{Client, mine};
+use provider::Provider;
 use serde_json::json;
-use tempfile::TempDir;
 use testkit::block::MinedBlock;
-use testkit::log::{Event, Mark};
+use testkit::log::Event;
 use testkit::node::Node;
-use testkit::program::{Launch, Program};
-use wire::sv2::keys::Sv2Url;
 use wire::sv2::template::{
     ERROR_STALE_TEMPLATE_ID, ERROR_TEMPLATE_ID_NOT_FOUND, NewTemplate, RequestTransactionData,
     SetNewPrevHash, TemplateDistribution,
@@ -30,72 +30,6 @@ use wire::sv2::template::{
 const SOON: Duration = Duration::from_secs(20);
 /// Room for a payout, as a pool asks for it.
 const PAYOUT: (u32, u16) = (43, 4);
-
-/// A provider in front of a node, with a folder of its own.
-struct Provider {
-    program: Program,
-    url: Sv2Url,
-    directory: TempDir,
-}
-
-impl Provider {
-    fn start(node: &Node) -> Self {
-        let directory = TempDir::new().unwrap();
-        let config = directory.path().join("template-provider.toml");
-        std::fs::write(&config, settings(node, directory.path())).unwrap();
-        let mut program = Program::start(Launch {
-            name: "template-provider".into(),
-            path: env!("CARGO_BIN_EXE_template-provider").into(),
-            arguments: vec!["run".into(), "--config".into(), config.into()],
-            variables: vec![("RUST_LOG".into(), "debug".into())],
-        })
-        .unwrap();
-        let url = program.wait_said("templates at ").unwrap().parse().unwrap();
-        Self { program, url, directory }
-    }
-
-    /// Kills it and starts it again on another port.
-    fn restart(&mut self) {
-        self.program.kill();
-        self.program.restart().unwrap();
-        self.url = self.program.wait_said("templates at ").unwrap().parse().unwrap();
-    }
-
-    fn wait_for(&mut self, from: Mark, message: &str) -> Event {
-        self.program.wait_for_log(from, SOON, message, |event| event.is(message)).unwrap()
-    }
-
-    fn end(&self) -> Mark {
-        self.program.log().end()
-    }
-
-    /// How many blocks are on disk whole, `pending` or `refused`.
-    fn kept(&self) -> (usize, usize) {
-        let entries = std::fs::read_dir(self.directory.path().join("blocks")).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.fold((0, 0), |(pending, refused), name| {
-            let is = |end: &str| usize::from(name.ends_with(end));
-            (pending + is(".hex"), refused + is(".refused"))
-        })
-    }
-
-    fn wait_until_kept(&self, kept: (usize, usize)) {
-        let look = || Ok((self.kept() == kept).then_some(()));
-        testkit::wait::until(&format!("{kept:?} blocks on disk"), SOON, look).unwrap();
-    }
-}
-
-fn settings(node: &Node, directory: &Path) -> String {
-    format!(
-        "[listen]\naddress = \"127.0.0.1:0\"\n\
-         [authority]\nsecret_key_file = \"{}\"\n\
-         [node]\nrpc_url = \"{}\"\ncookie_file = \"{}\"\n\
-         template_refresh_seconds = 1\nfee_delta_sats = 1\n",
-        directory.join("authority.key").display(),
-        node.rpc_url(),
-        node.cookie_file().display(),
-    )
-}
 
 #[test]
 fn a_block_with_a_paying_transaction_is_mined_and_stands_in_the_chain() {

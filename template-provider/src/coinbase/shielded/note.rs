@@ -35,6 +35,11 @@ impl Commitment {
     }
 }
 
+/// True if a scriptPubKey is that of an output that holds a note.
+pub fn is_output_script(script: &[u8]) -> bool {
+    script.len() == OUTPUT_START.len() + 32 && script.starts_with(&OUTPUT_START)
+}
+
 impl fmt::Display for Commitment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.as_hex())
