@@ -46,7 +46,7 @@ use crate::templates::store::{Offer, Store};
 use client::Client;
 use command::Command;
 use disk::Disk;
-use publisher::Publisher;
+use publisher::{Alarm, Publisher};
 use rooms::Rooms;
 use spooling::Spooling;
 use submission::Submissions;
@@ -189,7 +189,7 @@ impl Server for TemplateProvider {
             store: Arc::clone(&store),
             offers: offers.subscribe(),
             submissions: submissions.clone(),
-            rooms,
+            rooms: rooms.clone(),
             spooling: spooling.clone(),
             shutdown: shutdown.clone(),
         };
@@ -200,6 +200,9 @@ impl Server for TemplateProvider {
             fee_delta_sats: config.node.fee_delta_sats,
             extensions,
             news,
+            nodes: Arc::clone(&nodes),
+            rooms,
+            alarm: Alarm::new(health.clone(), &metrics),
         };
         let accept = listen::accept(listener, CLIENTS_MAX, shutdown.clone(), |stream, peer| {
             serve(hub.clone(), stream, peer)

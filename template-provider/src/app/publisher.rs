@@ -1,4 +1,10 @@
 //! Judges what the node offers and publishes what is worth it to all clients at once.
+//!
+//! What it published it shows to the node afterwards, and publishes less if the node would refuse
+//! blocks of it.
+
+mod alarm;
+mod inquiry;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,11 +13,17 @@ use service::clock;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{debug, error};
 
+use super::rooms::Rooms;
 use crate::block_template::BlockTemplate;
+use crate::node::Node;
 use crate::node::watch::Offered;
-use crate::templates::build::{self, Extensions};
+use crate::templates::build::Extensions;
+use crate::templates::draft::{Draft, parts};
+use crate::templates::fallback::{Fallback, Fullness, Question, Step};
 use crate::templates::freshness::{self, Freshness, Present};
-use crate::templates::store::{Offer, Place, Store};
+use crate::templates::store::{Offer, Store};
+pub(super) use alarm::Alarm;
+use inquiry::{Answered, Heard, Inquiry};
 
 /// What the publisher works with.
 #[derive(Debug)]
@@ -27,6 +39,12 @@ pub(super) struct Publisher {
     /// Told by who has something new for an extension: the node's last template is built anew, and
     /// published under the same tip if that makes another coinbase of it.
     pub(super) news: Arc<Notify>,
+    /// Who is asked what blocks of the templates would be worth, by priority.
+    pub(super) nodes: Arc<[Node]>,
+    /// What clients reserve.
+    pub(super) rooms: Rooms,
+    /// Who is told when a node would refuse them.
+    pub(super) alarm: Alarm,
 }
 
 /// What the publisher remembers.
@@ -35,6 +53,17 @@ struct State {
     tip_seen_at: Instant,
     /// The node's last template that was not outdated, published or not.
     latest: Option<Latest>,
+    /// What is left out on the present tip; `None` before the first.
+    fallback: Option<Fallback>,
+    /// True once a template of the present tip was shown to the node, other than a stopgap.
+    is_shown: bool,
+    inquiry: Inquiry,
+}
+
+#[derive(Clone)]
+struct Latest {
+    block: Arc<BlockTemplate>,
+    answered_at: Instant,
 }
 
 /// Why a template is published.
@@ -48,16 +77,13 @@ enum Cause {
     News,
 }
 
-#[derive(Clone)]
-struct Latest {
-    block: Arc<BlockTemplate>,
-    answered_at: Instant,
-}
-
 impl Publisher {
     /// Publishes until the node's watch ends.
     pub(super) async fn run(self, mut offered: mpsc::Receiver<Offered>) {
-        let mut state = State { tip_seen_at: clock::now(), latest: None };
+        let inquiry = Inquiry::new(Arc::clone(&self.nodes));
+        let tip_seen_at = clock::now();
+        let mut state =
+            State { tip_seen_at, latest: None, fallback: None, is_shown: false, inquiry };
         loop {
             tokio::select! {
                 next = offered.recv() => match next {
@@ -65,15 +91,14 @@ impl Publisher {
                     None => return,
                 },
                 () = self.news.notified() => self.build_anew(&mut state),
+                answered = state.inquiry.answered() => self.conclude(&mut state, answered),
             }
         }
     }
 
     fn take(&self, state: &mut State, offered: Offered) {
         let Offered { template, asked_at, answered_at, .. } = offered;
-        let last = self.offers.borrow().clone();
-        let verdict = self.judge(state, last.as_deref(), &template, asked_at.into_std());
-        let cause = match verdict {
+        let cause = match self.judge(state, &template, asked_at.into_std()) {
             Freshness::Outdated => return debug!("template of a left tip discarded"),
             Freshness::NoGain if template.is_stopgap => return debug!("late stopgap discarded"),
             Freshness::NoGain => None,
@@ -86,64 +111,134 @@ impl Publisher {
         let latest = Latest { block, answered_at: answered_at.into_std() };
         state.latest = Some(latest.clone());
         if let Some(cause) = cause {
-            self.publish(state, &latest, cause, last.as_deref());
+            self.renew(state, &latest, cause);
         }
     }
 
-    fn judge(
-        &self,
-        state: &State,
-        last: Option<&Offer>,
-        template: &BlockTemplate,
-        asked_at: Instant,
-    ) -> Freshness {
+    fn judge(&self, state: &State, template: &BlockTemplate, asked_at: Instant) -> Freshness {
+        let last = self.offers.borrow().clone();
         let tip_seen_at = state.tip_seen_at;
-        let present = last.map(|last| Present { template: &last.block, tip_seen_at });
+        let present = last.as_deref().map(|last| Present { template: &last.block, tip_seen_at });
         freshness::judge(present, template, asked_at, self.fee_delta_sats)
     }
 
     /// Asks the extensions again.
     fn build_anew(&self, state: &mut State) {
         let Some(latest) = state.latest.clone() else { return };
-        let last = self.offers.borrow().clone();
         // It may never have been published, for want of what a mandatory extension has only now.
-        let cause = match self.judge(state, last.as_deref(), &latest.block, clock::now()) {
+        let cause = match self.judge(state, &latest.block, clock::now()) {
             Freshness::NewTip => Cause::NewTip,
             _ => Cause::News,
         };
-        self.publish(state, &latest, cause, last.as_deref());
+        self.renew(state, &latest, cause);
     }
 
-    /// Publishes `latest`, unless nothing can be mined on it, or news made nothing else of it.
-    fn publish(&self, state: &mut State, latest: &Latest, cause: Cause, last: Option<&Offer>) {
-        let block = &latest.block;
-        self.extensions.iter().for_each(|extension| extension.tip_moved(block.prev_hash));
-        let whole = match build::build(block, &self.extensions) {
-            Ok(whole) => Arc::new(whole),
-            Err(error) => {
-                return error!(height = block.height, %error, "template not published");
-            }
+    /// Makes what it can of `latest`.
+    fn renew(&self, state: &mut State, latest: &Latest, cause: Cause) {
+        let prev_hash = latest.block.prev_hash;
+        self.extensions.iter().for_each(|extension| extension.tip_moved(prev_hash));
+        let parts = parts(&latest.block, &self.extensions);
+        let step = match &mut state.fallback {
+            Some(fallback) if cause != Cause::NewTip => fallback.renewed(parts),
+            _ => Step::Publish(Fullness::WHOLE),
         };
-        if cause == Cause::News && last.is_some_and(|last| last.whole == whole) {
+        let Step::Publish(fullness) = step else { return self.carry_out(state, step) };
+        let Some(draft) = self.draft(latest, fullness) else { return };
+        if cause == Cause::News && self.stands(&draft) {
             return;
         }
-        let is_new_tip = cause == Cause::NewTip;
+        self.publish(state, &draft, latest.answered_at, cause == Cause::NewTip);
+        if cause == Cause::NewTip {
+            state.fallback = Some(Fallback::new_tip(parts));
+            state.is_shown = false;
+            state.inquiry.forget();
+        }
+        // What pays more was made by the node in the same way as the one that was shown.
+        let is_new = cause != Cause::Better || !state.is_shown;
+        if is_new && !latest.block.is_stopgap {
+            state.is_shown = true;
+            let question = Question { fullness, is_published: true };
+            state.inquiry.ask(question, draft, self.rooms.widest());
+        }
+    }
+
+    /// True if nothing else is published than this.
+    fn stands(&self, draft: &Draft) -> bool {
+        self.offers.borrow().as_ref().is_some_and(|last| last.whole == draft.whole)
+    }
+
+    fn draft(&self, latest: &Latest, fullness: Fullness) -> Option<Arc<Draft>> {
+        match Draft::with(&latest.block, &self.extensions, fullness) {
+            Ok(draft) => Some(Arc::new(draft)),
+            Err(error) => {
+                let height = latest.block.height;
+                error!(height, %error, fullness = fullness.described(), "template not published");
+                None
+            }
+        }
+    }
+
+    /// Draws the conclusion from what the node said.
+    fn conclude(&self, state: &mut State, answered: Answered) {
+        let Answered { question, draft, heard } = answered;
+        let Some(fallback) = &mut state.fallback else { return };
+        let step = match &heard {
+            Heard::Accepted => fallback.accepted(question),
+            Heard::Refused(_) => fallback.refused(question),
+            Heard::Nothing => Step::Rest,
+        };
+        let stands = fallback.stands();
+        // A node that could not say anything may be able to the next time.
+        state.is_shown = heard != Heard::Nothing;
+        self.alarm.heard(question, &heard, stands);
+        match step {
+            Step::Release => {
+                let answered_at = state.tip_seen_at;
+                self.publish(state, &draft, answered_at, false);
+            }
+            step => self.carry_out(state, step),
+        }
+    }
+
+    /// What does not work out counts as refused, so that this ends when there is nothing left.
+    fn carry_out(&self, state: &mut State, mut step: Step) {
+        let Some(latest) = state.latest.clone() else { return };
+        loop {
+            let (fullness, is_published) = match step {
+                Step::Publish(fullness) => (fullness, true),
+                Step::Try(fullness) => (fullness, false),
+                Step::Rest | Step::Release | Step::Helpless => return,
+            };
+            let question = Question { fullness, is_published };
+            if let Some(draft) = self.draft(&latest, fullness) {
+                if is_published || !state.inquiry.is_possible() {
+                    self.publish(state, &draft, latest.answered_at, false);
+                }
+                return state.inquiry.ask(question, draft, self.rooms.widest());
+            }
+            let Some(fallback) = &mut state.fallback else { return };
+            step = fallback.refused(question);
+        }
+    }
+
+    fn publish(&self, state: &mut State, draft: &Arc<Draft>, seen_at: Instant, is_new_tip: bool) {
         let now = clock::now();
-        let (number, tip) = last.map_or((0, 0), |last| (last.number, last.tip));
+        let last = self.offers.borrow().clone();
+        let (number, tip) = last.as_ref().map_or((0, 0), |last| (last.number, last.tip));
         let tip = tip + u64::from(is_new_tip);
         if is_new_tip {
             self.store.tip_moved(now, tip);
         }
+        let block = &draft.block;
         if last.map(|last| last.block.prev_hash) != Some(block.prev_hash) {
             // Not now: the watch may have asked on since it was answered. And not for another
             // difficulty, to which no long poll wakes.
-            state.tip_seen_at = latest.answered_at;
+            state.tip_seen_at = seen_at;
         }
-        let fees = whole.fees;
+        let fees = draft.whole.fees;
         debug!(height = block.height, fees, new_tip = is_new_tip, "template published");
-        let place = Place { number: number + 1, tip, published_at: now };
-        let extensions = Arc::clone(&self.extensions);
-        let offer = Offer::new(place, Arc::clone(block), extensions, whole);
+        let draft = Arc::clone(draft);
+        let offer = Offer { number: number + 1, tip, published_at: now, draft };
         self.offers.send_replace(Some(Arc::new(offer)));
     }
 }

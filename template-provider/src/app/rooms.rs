@@ -62,6 +62,15 @@ impl Rooms {
         });
     }
 
+    /// Enough for each client that is there, with the largest bytes and sigops of any.
+    pub(super) fn widest(&self) -> Room {
+        let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        Room {
+            output_bytes: rooms.values().map(|room| room.output_bytes).max().unwrap_or(0),
+            output_sigops: rooms.values().map(|room| room.output_sigops).max().unwrap_or(0),
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut HashMap<SocketAddr, Room>)) {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut rooms);
@@ -79,6 +88,17 @@ impl Rooms {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_widest_room_is_enough_for_each_client() {
+        let rooms = Rooms::beside(&Extensions::from([]));
+        assert_eq!(rooms.widest(), Room::default());
+        for (port, output_bytes, output_sigops) in [(1, 100, 4), (2, 43, 9)] {
+            let peer = SocketAddr::from(([127, 0, 0, 1], port));
+            rooms.set(peer, Room { output_bytes, output_sigops });
+        }
+        assert_eq!(rooms.widest(), Room { output_bytes: 100, output_sigops: 9 });
+    }
 
     #[test]
     fn the_largest_needs_of_those_who_are_there_count() {

@@ -115,7 +115,8 @@ fn holds_outputs(template: &Contents, coinbase: &bitcoin::Transaction) -> bool {
     bytes == template.coinbase_outputs
 }
 
-fn serialise(template: &Contents, header: &Header, coinbase: &[u8]) -> Bytes {
+/// The block, as it goes over the wire.
+pub(super) fn serialise(template: &Contents, header: &Header, coinbase: &[u8]) -> Bytes {
     let all = template.transactions.iter().map(|transaction| transaction.data.len());
     let mut block = BytesMut::with_capacity(80 + 9 + coinbase.len() + all.sum::<usize>());
     block.put_slice(&header.to_bytes());

@@ -121,6 +121,14 @@ pub fn build_with_room(
     Err(BuildError::Outputs)
 }
 
+/// What the node offers without its transactions: a block of the coinbase alone.
+pub fn without_transactions(offer: &BlockTemplate) -> Result<BlockTemplate, BuildError> {
+    let coinbase_value = value_of(offer, &[])?;
+    let transactions = Vec::new();
+    // The node's commitment is for its transactions.
+    Ok(BlockTemplate { coinbase_value, transactions, witness_commitment: None, ..offer.clone() })
+}
+
 /// What a coinbase may spend if only `kept` stay.
 fn value_of(offer: &BlockTemplate, kept: &[Arc<Transaction>]) -> Result<u64, BuildError> {
     if kept.len() == offer.transactions.len() {
@@ -141,17 +149,23 @@ pub fn spare(offer: &BlockTemplate, whole: &Contents) -> Option<Load> {
 }
 
 impl Contents {
-    /// What its own outputs take of a block, but for the commitment, for which there is always
-    /// room.
-    fn own_load(&self) -> Load {
-        let (mut load, mut rest) = (Load::default(), &self.coinbase_outputs[..]);
+    /// The outputs that come last in the coinbase, read back.
+    pub fn outputs(&self) -> Vec<TxOut> {
+        let (mut outputs, mut rest) = (Vec::new(), &self.coinbase_outputs[..]);
         while let Ok((output, length)) = deserialize_partial::<TxOut>(rest) {
-            if !is_witness_commitment(output.script_pubkey.as_bytes()) {
-                load = load.plus(Load::of_output(&output.script_pubkey));
-            }
+            outputs.push(output);
             rest = rest.get(length..).unwrap_or_default();
         }
-        load
+        outputs
+    }
+
+    /// What they take of a block, but for the commitment, for which there is always room.
+    fn own_load(&self) -> Load {
+        let outputs = self.outputs();
+        let scripts = outputs.iter().map(|output| &output.script_pubkey);
+        let scripts = scripts.filter(|script| !is_witness_commitment(script.as_bytes()));
+        let loads = scripts.map(|script| Load::of_output(script));
+        loads.fold(Load::default(), Load::plus)
     }
 }
 

@@ -5,13 +5,13 @@
 //! never be too early. What one client asks for never pushes out what another one mines on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::build::{self, BuildError, Contents, Extensions};
-use super::trim::{Load, Room};
-use crate::block_template::BlockTemplate;
-use crate::dependencies::{self, Parents};
+use super::build::{BuildError, Contents};
+use super::draft::Draft;
+use super::trim::Room;
 
 /// How long a template is kept after the tip moved on: a solution may be on its way (at least 10
 /// s).
@@ -32,64 +32,27 @@ pub struct Offer {
     pub number: u64,
     /// Counts tips: differs from the last offer's if everybody must leave the old work.
     pub tip: u64,
-    /// What the node said, without what was left out because the node would refuse it.
-    pub block: Arc<BlockTemplate>,
-    /// What else stands in the coinbase.
-    pub extensions: Extensions,
-    /// All of it, made into work.
-    pub whole: Arc<Contents>,
     /// When it was published.
     pub published_at: Instant,
-    /// What the whole leaves of a block; `None` if less than nothing.
-    spare: Option<Load>,
-    /// Of the block's transactions; read when the first client needs more room.
-    parents: OnceLock<Vec<Parents>>,
-}
-
-/// When an offer is made, and how it follows on the last one.
-#[derive(Debug, Clone, Copy)]
-pub struct Place {
-    /// See `Offer::number`.
-    pub number: u64,
-    /// See `Offer::tip`.
-    pub tip: u64,
-    /// See `Offer::published_at`.
-    pub published_at: Instant,
+    /// What is offered.
+    pub draft: Arc<Draft>,
 }
 
 impl Offer {
-    /// An offer of `block`, of which `whole` was built with `extensions`.
-    pub fn new(
-        place: Place,
-        block: Arc<BlockTemplate>,
-        extensions: Extensions,
-        whole: Arc<Contents>,
-    ) -> Self {
-        let Place { number, tip, published_at } = place;
-        let spare = build::spare(&block, &whole);
-        let parents = OnceLock::new();
-        Self { number, tip, block, extensions, whole, published_at, spare, parents }
-    }
-
     /// Where nTime starts for a client that gets it `now`, by the node's clock: an offer may
     /// stand for as long as no block is found.
     pub fn header_timestamp(&self, now: Instant) -> u32 {
         let age = now.duration_since(self.published_at).as_secs();
         self.block.header_timestamp().saturating_add(u32::try_from(age).unwrap_or(u32::MAX))
     }
+}
 
-    /// True if all that the node offers can stay beside the outputs of a client.
-    pub fn fits(&self, room: Room) -> bool {
-        self.spare.is_some_and(|spare| room.load().is_within(spare))
-    }
+/// An offer is a draft that has a place in the order of things.
+impl Deref for Offer {
+    type Target = Draft;
 
-    /// As much of it as leaves `room`.
-    pub fn with_room(&self, room: Room) -> Result<Arc<Contents>, BuildError> {
-        if self.fits(room) {
-            return Ok(Arc::clone(&self.whole));
-        }
-        let parents = self.parents.get_or_init(|| dependencies::parents(&self.block.transactions));
-        build::build_with_room(&self.block, parents, &self.extensions, room).map(Arc::new)
+    fn deref(&self) -> &Draft {
+        &self.draft
     }
 }
 

@@ -1,5 +1,7 @@
 //! What clients can rely on, whatever the node offers in which order.
 
+mod proposals;
+
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -41,7 +43,17 @@ fn publisher(
     offers: watch::Sender<Option<Arc<Offer>>>,
     extensions: Extensions,
 ) -> Publisher {
-    Publisher { store, offers, fee_delta_sats: 1000, extensions, news: Arc::default() }
+    let (nodes, alarm) = (Arc::from([]), Alarm::new(Health::new(&[]), &Metrics::new("test")));
+    let news = Arc::default();
+    let rooms = Rooms::beside(&extensions);
+    Publisher { store, offers, fee_delta_sats: 1000, extensions, news, nodes, rooms, alarm }
+}
+
+/// The node gives it now.
+async fn offer(queue: &mpsc::Sender<Offered>, template: BlockTemplate) {
+    let now = TokioInstant::now();
+    let offered = Offered { template, asked_at: now, answered_at: now, tip_heard_at: None };
+    queue.send(offered).await.unwrap();
 }
 
 /// Publishes it; the offer that everybody gets.
@@ -50,11 +62,7 @@ async fn published(
     offers: &mut Offers,
     template: BlockTemplate,
 ) -> Arc<Offer> {
-    let now = TokioInstant::now();
-    queue
-        .send(Offered { template, asked_at: now, answered_at: now, tip_heard_at: None })
-        .await
-        .unwrap();
+    offer(queue, template).await;
     offers.changed().await.unwrap();
     offers.borrow_and_update().clone().unwrap()
 }
@@ -127,8 +135,8 @@ async fn a_long_poll_from_before_a_change_of_difficulty_still_brings_the_next_ti
     assert!(hard.tip < easy.tip && easy.tip < next.tip);
 }
 
-/// What a sidechain says, which the extension below puts into coinbases.
-type Said = Arc<Mutex<Option<u8>>>;
+/// The script of a sidechain, which the extension below puts into coinbases.
+type Said = Arc<Mutex<Option<Vec<u8>>>>;
 
 /// Adds what was said last; says that it is mandatory.
 #[derive(Debug)]
@@ -147,18 +155,23 @@ impl Extension for Saying {
     }
 
     fn output_bytes_max(&self) -> u32 {
-        11
+        2000
     }
 
     fn outputs(&self, facts: Facts<'_>) -> Result<Addition, String> {
-        let said = self.said.lock().unwrap().ok_or("nothing was said")?;
-        let outputs = vec![Output::valueless(vec![0x6a, said])];
+        let said = self.said.lock().unwrap().clone().ok_or("nothing was said")?;
+        let outputs = vec![Output::valueless(said)];
         Ok(Addition { outputs, ..Addition::nothing(&facts) })
     }
 
     fn on_accepted<'a>(&'a self, _: &'a AcceptedBlock, _: &'a Parcel) -> Hook<'a, Delivery> {
         Box::pin(async { Delivery::Done })
     }
+}
+
+fn saying(said: &Said, is_mandatory: bool) -> Extensions {
+    let saying: Arc<dyn Extension> = Arc::new(Saying { said: Arc::clone(said), is_mandatory });
+    Extensions::from([saying])
 }
 
 /// A publisher whose coinbases hold what is said, and how it is told of that.
@@ -168,8 +181,8 @@ fn publishing_what_is_said(
     let (queue, offered) = mpsc::channel(1);
     let offers = watch::Sender::new(None);
     let (seen, said) = (offers.subscribe(), Said::default());
-    let saying: Arc<dyn Extension> = Arc::new(Saying { said: Arc::clone(&said), is_mandatory });
-    let publisher = publisher(Arc::new(Store::new(1)), offers, Extensions::from([saying]));
+    let saying = saying(&said, is_mandatory);
+    let publisher = publisher(Arc::new(Store::new(1)), offers, saying);
     let news = Arc::clone(&publisher.news);
     tokio::spawn(publisher.run(offered));
     (queue, seen, said, news)
@@ -186,7 +199,7 @@ async fn what_an_extension_learns_later_is_published_under_the_same_tip() {
     let before = published(&queue, &mut offers, with(EASY, 1000, 5000)).await;
     assert_eq!(before.whole.coinbase_outputs_count, 1);
     for byte in [1, 2] {
-        *said.lock().unwrap() = Some(byte);
+        *said.lock().unwrap() = Some(vec![0x6a, byte]);
         news.notify_one();
         let after = next(&mut offers).await;
         assert_eq!((after.tip, &after.block), (before.tip, &before.block));
@@ -198,7 +211,7 @@ async fn what_an_extension_learns_later_is_published_under_the_same_tip() {
 #[tokio::test]
 async fn news_that_change_nothing_make_no_new_job() {
     let (queue, mut offers, said, news) = publishing_what_is_said(false);
-    *said.lock().unwrap() = Some(1);
+    *said.lock().unwrap() = Some(vec![0x6a, 1]);
     let before = published(&queue, &mut offers, with(EASY, 1000, 5000)).await;
     news.notify_one();
     // In one thread the publisher runs before the next template is there, and takes this first.
@@ -210,16 +223,11 @@ async fn news_that_change_nothing_make_no_new_job() {
 #[tokio::test]
 async fn a_template_waits_for_a_mandatory_extension_and_goes_out_with_it() {
     let (queue, mut offers, said, news) = publishing_what_is_said(true);
-    let now = TokioInstant::now();
-    let template = with(EASY, 1000, 5000);
-    queue
-        .send(Offered { template, asked_at: now, answered_at: now, tip_heard_at: None })
-        .await
-        .unwrap();
+    offer(&queue, with(EASY, 1000, 5000)).await;
     // Room in the queue again: it was taken.
     queue.reserve().await.unwrap();
     assert!(offers.borrow().is_none());
-    *said.lock().unwrap() = Some(1);
+    *said.lock().unwrap() = Some(vec![0x6a, 1]);
     news.notify_one();
     let first = next(&mut offers).await;
     assert_eq!((first.tip, first.whole.coinbase_outputs_count), (1, 2));
@@ -232,9 +240,7 @@ async fn a_stopgap_is_followed_by_the_nodes_own_template_and_never_follows_it() 
     let first = published(&queue, &mut offers, stopgap()).await;
     let full = published(&queue, &mut offers, with(EASY, 1000, 5000)).await;
     assert_eq!((full.tip, full.block.is_stopgap), (first.tip, false));
-    let now = TokioInstant::now();
-    let late = Offered { template: stopgap(), asked_at: now, answered_at: now, tip_heard_at: None };
-    queue.send(late).await.unwrap();
+    offer(&queue, stopgap()).await;
     let paying = published(&queue, &mut offers, with(EASY, 1000, 9000)).await;
     assert_eq!((paying.number, paying.tip), (full.number + 1, full.tip));
 }

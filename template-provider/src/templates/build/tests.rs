@@ -64,15 +64,11 @@ fn extensions<const N: usize>(all: [Arc<Fixed>; N]) -> Extensions {
 
 /// The outputs of the template, read back.
 fn outputs(contents: &Contents) -> Vec<Output> {
-    let count =
-        bitcoin::consensus::serialize(&bitcoin::VarInt(contents.coinbase_outputs_count.into()));
-    let bytes = [&count[..], &contents.coinbase_outputs].concat();
-    let read: Vec<TxOut> = bitcoin::consensus::deserialize(&bytes).unwrap();
     let output = |output: TxOut| Output {
         value: output.value.to_sat(),
         script: output.script_pubkey.into_bytes().into(),
     };
-    read.into_iter().map(output).collect()
+    contents.outputs().into_iter().map(output).collect()
 }
 
 fn with_room(
