@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::Node;
-use super::rpc::{DESERIALIZATION, ErrorKind, NOT_FOUND, Rpc, RpcError};
+use super::rpc::{DESERIALIZATION, ErrorKind, METHOD_NOT_FOUND, NOT_FOUND, Rpc, RpcError};
 
 /// How long the node may take to check a block.
 const SUBMIT_ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -233,8 +233,15 @@ async fn attempt(rpc: &mut Rpc, hash: &str, block_hex: &str) -> Result<Step, Rpc
     match answer {
         Ok(None) => Ok(Step::Done(Verdict::Accepted)),
         Ok(Some(reason)) => match reason.as_str() {
-            // It came before, from us or over the network, and is valid.
-            "duplicate" => Ok(Step::Done(Verdict::Accepted)),
+            // It came before, from us or over the network. That is no word of its being in the
+            // chain: nodes say so too of a block that lost against another one.
+            "duplicate" => match look_up(rpc, hash, reason).await {
+                // A node that cannot look it up has taken it, which is all that it will say.
+                Err(RpcError::Node { code: METHOD_NOT_FOUND, .. }) => {
+                    Ok(Step::Done(Verdict::Accepted))
+                }
+                other => other,
+            },
             "inconclusive" | "duplicate-inconclusive" => look_up(rpc, hash, reason).await,
             PARENT_UNKNOWN | TIME_TOO_NEW => Ok(Step::Unsettled(reason)),
             _ => Ok(Step::Done(Verdict::Refused(reason))),

@@ -59,10 +59,29 @@ async fn null_means_accepted() {
     assert_eq!(calls, ["submitblock 0123"]);
 }
 
+/// What a node says of a block in its chain, or outside of it.
+fn header(confirmations: i32) -> Reply {
+    result(&json!({ "hash": HASH, "confirmations": confirmations }))
+}
+
 #[tokio::test]
-async fn a_duplicate_is_a_success() {
-    let (verdict, _) = verdict([result(&json!("duplicate"))]).await;
+async fn a_duplicate_that_is_in_the_chain_is_a_success() {
+    let (verdict, calls) = verdict([result(&json!("duplicate")), header(3)]).await;
     assert_eq!(verdict, Verdict::Accepted);
+    assert_eq!(calls, ["submitblock 0123", "getblockheader 00aa"]);
+}
+
+#[tokio::test]
+async fn a_duplicate_that_lost_against_another_block_is_none() {
+    let rounds = [result(&json!("duplicate")), header(-1)];
+    let (verdict, _) = verdict_within(Duration::ZERO, rounds).await;
+    assert!(matches!(verdict, Verdict::Refused(reason) if reason.contains("was first")));
+}
+
+#[tokio::test]
+async fn a_duplicate_that_cannot_be_looked_up_is_a_success() {
+    let rounds = [result(&json!("duplicate")), error(-32601, "Method not found")];
+    assert_eq!(verdict(rounds).await.0, Verdict::Accepted);
 }
 
 #[tokio::test]
@@ -94,10 +113,10 @@ async fn a_block_that_stays_outside_the_chain_is_refused_in_the_end() {
 async fn a_block_that_lost_at_first_may_win_much_later() {
     let outside = json!({ "hash": HASH, "confirmations": -1 });
     let round = [result(&json!("inconclusive")), result(&outside)];
-    let replies = round.iter().cycle().take(100).cloned().chain([result(&json!("duplicate"))]);
-    let (verdict, calls) = verdict(replies).await;
+    let won = [result(&json!("duplicate")), header(1)];
+    let (verdict, calls) = verdict(round.iter().cycle().take(100).cloned().chain(won)).await;
     assert_eq!(verdict, Verdict::Accepted);
-    assert_eq!(calls.len(), 101);
+    assert_eq!(calls.len(), 102);
 }
 
 #[tokio::test]
