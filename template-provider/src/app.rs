@@ -162,7 +162,7 @@ impl Server for TemplateProvider {
     async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
         let nodes = nodes_of(&config)?;
         let secret = config.authority.open()?;
-        let Disk { vault, outbox, spooling } = Disk::open(&config)?;
+        let Disk { vault, outbox, spooling, last_id } = Disk::open(&config)?;
         let news = Arc::default();
         let extensions = extensions::open(&config, &news)?;
         let rooms = Rooms::beside(&extensions);
@@ -176,7 +176,7 @@ impl Server for TemplateProvider {
         announce(&listener, &secret)?;
         health.clone().start("health.address", &config.health, &shutdown).await?;
 
-        let store = Arc::new(Store::new(clock::unix_now_seconds()));
+        let store = Arc::new(Store::new(clock::unix_now_milliseconds(), last_id));
         let submissions = Submissions::new(Arc::clone(&nodes), vault, outbox.clone());
         submissions.resume().await;
         disk::import(&outbox, config.outbox.import_file.as_deref()).await;

@@ -13,6 +13,12 @@ pub fn unix_now_seconds() -> u32 {
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
 
+/// Milliseconds since 1970.
+pub fn unix_now_milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The monotonic time that sessions get: tokio's, so that tests can pause it.
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()

@@ -19,16 +19,22 @@ pub(super) struct Disk {
     pub(super) vault: Vault,
     pub(super) outbox: Outbox,
     pub(super) spooling: Spooling,
+    /// The highest id of the templates there; 0 without any.
+    pub(super) last_id: u64,
 }
 
 impl Disk {
     /// Makes the directories that are not there.
     pub(super) fn open(config: &Config) -> Result<Self, ConfigError> {
-        let files = Files::open(&config.templates_dir()).map_err(|error| {
-            not_writable("vault.templates_dir", &config.templates_dir(), &error)
-        })?;
+        let templates = config.templates_dir();
+        let files = Files::open(&templates).and_then(|files| {
+            let last_id = files.list()?.keys().next_back().copied().unwrap_or_default();
+            Ok((files, last_id))
+        });
+        let (files, last_id) =
+            files.map_err(|error| not_writable("vault.templates_dir", &templates, &error))?;
         let (vault, outbox) = (open_vault(config)?, open_outbox(config)?);
-        Ok(Self { vault, outbox, spooling: Spooling::new(files) })
+        Ok(Self { vault, outbox, spooling: Spooling::new(files), last_id })
     }
 }
 

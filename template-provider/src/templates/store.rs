@@ -21,9 +21,10 @@ const TEMPLATES_MAX: usize = 1024;
 /// Most different rooms for which the present offer's trimmed templates are shared; past it each
 /// client gets its own.
 const SHARED_ROOMS_MAX: usize = 64;
-/// Templates that a program can name in each second of its life without meeting the ids of its next
-/// one: ids start at the time of start, this many times over.
-const IDS_PER_SECOND: u64 = 1 << 16;
+/// Templates that a program can name in each millisecond of its life without meeting the ids of its
+/// next one: ids start at the time of start, this many times over. A program can be killed and be
+/// there again within a second.
+const IDS_PER_MILLISECOND: u64 = 1 << 8;
 
 /// What the node offers now, published to all clients.
 #[derive(Debug)]
@@ -117,9 +118,10 @@ impl Kept {
 }
 
 impl Store {
-    /// An empty store whose ids exceed those of any program started before `unix_now` (seconds).
-    pub fn new(unix_now: u32) -> Self {
-        let first_id = u64::from(unix_now) * IDS_PER_SECOND;
+    /// An empty store whose ids exceed `last_id`, the highest that is known to have been given, and
+    /// those of any program started before `unix_now` (milliseconds): the clock may be behind.
+    pub fn new(unix_now: u64, last_id: u64) -> Self {
+        let first_id = unix_now.saturating_mul(IDS_PER_MILLISECOND).max(last_id.saturating_add(1));
         let shared = (0, BTreeMap::new());
         let kept = BTreeMap::new();
         let inner = Inner { first_id, next_id: first_id, tip: 0, kept, shared };

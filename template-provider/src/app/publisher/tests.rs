@@ -33,7 +33,7 @@ type Offers = watch::Receiver<Option<Arc<Offer>>>;
 fn publishing() -> (mpsc::Sender<Offered>, Offers, Arc<Store>) {
     let (queue, offered) = mpsc::channel(1);
     let offers = watch::Sender::new(None);
-    let (seen, store) = (offers.subscribe(), Arc::new(Store::new(1)));
+    let (seen, store) = (offers.subscribe(), Arc::new(Store::new(1, 0)));
     tokio::spawn(publisher(Arc::clone(&store), offers, Extensions::from([])).run(offered));
     (queue, seen, store)
 }
@@ -182,7 +182,7 @@ fn publishing_what_is_said(
     let offers = watch::Sender::new(None);
     let (seen, said) = (offers.subscribe(), Said::default());
     let saying = saying(&said, is_mandatory);
-    let publisher = publisher(Arc::new(Store::new(1)), offers, saying);
+    let publisher = publisher(Arc::new(Store::new(1, 0)), offers, saying);
     let news = Arc::clone(&publisher.news);
     tokio::spawn(publisher.run(offered));
     (queue, seen, said, news)
@@ -281,7 +281,7 @@ async fn every_tip_that_only_the_long_poll_brings_is_published() {
     let (offered, to_judge) = mpsc::channel(4);
     let offers = watch::Sender::new(None);
     let mut seen = offers.subscribe();
-    let publisher = publisher(Arc::new(Store::new(1)), offers, Extensions::from([]));
+    let publisher = publisher(Arc::new(Store::new(1, 0)), offers, Extensions::from([]));
     // In one task, as the program runs them.
     tokio::spawn(async move {
         tokio::select! {

@@ -15,7 +15,7 @@ const WIDE: Room = Room { output_bytes: 30_000, output_sigops: 0 };
 const NARROW: Room = Room { output_bytes: 100, output_sigops: 4 };
 
 fn store(now: Instant) -> Store {
-    let store = Store::new(1_700_000_000);
+    let store = Store::new(1_700_000_000_000, 0);
     store.tip_moved(now, 1);
     store
 }
@@ -24,10 +24,14 @@ fn store(now: Instant) -> Store {
 fn ids_exceed_those_of_any_earlier_run() {
     let now = Instant::now();
     let first = store(now).template(now, &published(1, 1), NARROW, 0).unwrap();
-    let restarted = Store::new(1_700_000_001);
+    let restarted = Store::new(1_700_000_000_001, 0);
     restarted.tip_moved(now, 1);
     let second = restarted.template(now, &published(1, 1), NARROW, 0).unwrap();
-    assert!(second.id >= first.id + IDS_PER_SECOND);
+    assert!(second.id >= first.id + IDS_PER_MILLISECOND);
+    // The clock may have been set back meanwhile.
+    let set_back = Store::new(1, second.id);
+    set_back.tip_moved(now, 1);
+    assert!(set_back.template(now, &published(1, 1), NARROW, 0).unwrap().id > second.id);
 }
 
 #[test]
