@@ -27,7 +27,7 @@ fn bench(node: Watched) -> Bench {
     let publisher = Publisher {
         nodes: Arc::from([node]),
         alarm: Alarm::new(health.clone(), &metrics),
-        ..publisher(Arc::new(Store::new(1)), offers, saying(&said, false))
+        ..publisher(Arc::new(Store::new(1, 0)), offers, saying(&said, false))
     };
     let news = Arc::clone(&publisher.news);
     tokio::spawn(publisher.run(offered));
