@@ -72,8 +72,9 @@ impl World {
     fn with_transactions(count: usize, ways: Ways) -> Self {
         let node = Arc::new(Node::start_funded().unwrap());
         for _ in 0..count {
-            // Spends the change of the one before.
-            node.pay_itself(20).unwrap();
+            // Spends the change of the one before, which a busy wallet may see a moment later.
+            let pay = || Ok(node.pay_itself(20).ok());
+            testkit::wait::until("a payment", SOON, pay).unwrap();
         }
         let enforcer = Enforcer::start(&node, ways);
         let directory = TempDir::new().unwrap();
