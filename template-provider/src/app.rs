@@ -35,6 +35,7 @@ use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 use wire::sv2::noise::ServerIdentity;
 
 use crate::coinbase::bmm::config::SlotConfig;
+use crate::coinbase::bmm::guard::GuardConfig;
 use crate::coinbase::shielded::settings::ShieldedConfig;
 use crate::node::chain;
 use crate::node::enforcer::{Enforcer, EnforcerConfig};
@@ -77,6 +78,9 @@ pub struct Config {
     /// Sidechains whose blocks are merge mined, one table a slot.
     #[serde(default)]
     pub bmm: Vec<SlotConfig>,
+    /// What happens to transactions that bid for a side block.
+    #[serde(default)]
+    pub bmm_guard: GuardConfig,
     /// Where found blocks are kept.
     #[serde(default)]
     pub vault: VaultConfig,
@@ -164,14 +168,14 @@ impl Server for TemplateProvider {
         let secret = config.authority.open()?;
         let Disk { vault, outbox, spooling, last_id } = Disk::open(&config)?;
         let news = Arc::default();
-        let extensions = extensions::open(&config, &news)?;
+        let metrics = Metrics::new("template_provider");
+        let extensions = extensions::open(&config, &news, &metrics)?;
         let rooms = Rooms::beside(&extensions);
         let nodes = rooms.tell(&nodes);
         let address = &config.listen.address;
         let listener = listen::bind(address).await;
         let listener =
             listener.map_err(|error| Failure::cannot_listen("listen.address", address, &error))?;
-        let metrics = Metrics::new("template_provider");
         let health = Health::new(&[NEIGHBOUR]).with_metrics(metrics.clone());
         announce(&listener, &secret)?;
         health.clone().start("health.address", &config.health, &shutdown).await?;
@@ -198,6 +202,7 @@ impl Server for TemplateProvider {
             store,
             offers,
             fee_delta_sats: config.node.fee_delta_sats,
+            guard: extensions::guard(&config)?,
             extensions,
             news,
             nodes: Arc::clone(&nodes),
@@ -407,6 +412,13 @@ mod tests {
             (test_network, note_value, output_value, shielded.sidecar_done_statuses.clone())
         };
         assert_eq!(defaults(&written), defaults(&least));
+    }
+
+    #[test]
+    fn the_guard_of_the_example_has_the_default_beside_a_slot() {
+        let (whole, short) = (parse(&all_keys_in_force()), parse(EXAMPLE));
+        let keep_best = Some(crate::coinbase::bmm::guard::Mode::KeepBest);
+        assert_eq!((whole.bmm_guard.mode, short.bmm_guard.mode), (keep_best, None));
     }
 
     #[test]

@@ -45,7 +45,17 @@ impl Metrics {
 
     /// Counters that differ in one label.
     pub fn counters(&self, name: &str, help: &str, label: &'static str) -> Labelled<Counter> {
-        self.labelled(name, help, label)
+        self.labelled(name, help, [label])
+    }
+
+    /// Counters that differ in several labels.
+    pub fn counters_by<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&'static str; N],
+    ) -> Labelled<Counter, N> {
+        self.labelled(name, help, labels)
     }
 
     /// A number that goes up and down.
@@ -55,7 +65,7 @@ impl Metrics {
 
     /// Gauges that differ in one label.
     pub fn gauges(&self, name: &str, help: &str, label: &'static str) -> Labelled<Gauge> {
-        self.labelled(name, help, label)
+        self.labelled(name, help, [label])
     }
 
     /// How often values fell into which range; `bounds` are the upper ends, rising.
@@ -72,11 +82,16 @@ impl Metrics {
         out
     }
 
-    fn labelled<M>(&self, name: &str, help: &str, label: &'static str) -> Labelled<M>
+    fn labelled<M, const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&'static str; N],
+    ) -> Labelled<M, N>
     where
         M: Default + EncodeMetric + TypedMetric + fmt::Debug + Send + Sync + 'static,
     {
-        Labelled { label, family: self.registered(name, help, Family::default()) }
+        Labelled { labels, family: self.registered(name, help, Family::default()) }
     }
 
     fn registered<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
@@ -86,18 +101,26 @@ impl Metrics {
     }
 }
 
-/// Metrics of one name that differ in the value of one label. The values must be few and known
+/// Metrics of one name that differ in the values of labels. The values must be few and known
 /// beforehand: each is kept for ever.
 #[derive(Clone, Debug)]
-pub struct Labelled<M> {
-    label: &'static str,
+pub struct Labelled<M, const N: usize = 1> {
+    labels: [&'static str; N],
     family: Family<Vec<(&'static str, String)>, M>,
 }
 
 impl<M: Default + Clone> Labelled<M> {
     /// The metric whose label has this value; shown from now on.
     pub fn with(&self, value: &str) -> M {
-        self.family.get_or_create_owned(&vec![(self.label, value.to_owned())])
+        self.with_all([value])
+    }
+}
+
+impl<M: Default + Clone, const N: usize> Labelled<M, N> {
+    /// The metric whose labels have these values; shown from now on.
+    pub fn with_all(&self, values: [&str; N]) -> M {
+        let labels = self.labels.into_iter().zip(values.map(str::to_owned));
+        self.family.get_or_create_owned(&labels.collect())
     }
 }
 
@@ -122,6 +145,17 @@ mod tests {
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn several_labels_stand_in_their_order() {
+        let metrics = Metrics::new("x");
+        metrics
+            .counters_by("omitted", "Left out", ["slot", "reason"])
+            .with_all(["3", "zero"])
+            .inc();
+        let line = "x_omitted_total{slot=\"3\",reason=\"zero\"} 1";
+        assert!(metrics.text().contains(line), "{}", metrics.text());
     }
 
     #[test]

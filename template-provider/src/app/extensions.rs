@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use service::config::ConfigError;
+use service::metrics::Metrics;
 use service::program::Failure;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::Config;
+use crate::coinbase::bmm::counts::Counts;
+use crate::coinbase::bmm::guard::Guard;
 use crate::coinbase::bmm::{self, Bmm};
 use crate::coinbase::shielded::extension::Shielded;
 use crate::coinbase::shielded::secret::NoteSecret;
@@ -21,13 +24,17 @@ const MAIN_CHAIN: &str = "main";
 
 /// Checks their settings; makes no file and reaches for nothing.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
-    bmm::config::check(&config.bmm)?;
+    guard(config)?;
     config.shielded.as_ref().map(ShieldedConfig::settings).transpose().map(drop)
 }
 
 /// Makes them, in the order of their outputs. They tell `news` when they have something new for the
 /// present tip.
-pub(super) fn open(config: &Config, news: &Arc<Notify>) -> Result<Extensions, ConfigError> {
+pub(super) fn open(
+    config: &Config,
+    news: &Arc<Notify>,
+    metrics: &Metrics,
+) -> Result<Extensions, ConfigError> {
     let mut extensions: Vec<Arc<dyn Extension>> = Vec::new();
     if let Some(shielded) = &config.shielded {
         let settings = shielded.settings()?;
@@ -36,9 +43,15 @@ pub(super) fn open(config: &Config, news: &Arc<Notify>) -> Result<Extensions, Co
     }
     if !config.bmm.is_empty() {
         let slots = bmm::config::check(&config.bmm)?;
-        extensions.push(Arc::new(Bmm::start(&slots, news)));
+        extensions.push(Arc::new(Bmm::start(&slots, news, &Counts::new(metrics))));
     }
     Ok(extensions.into())
+}
+
+/// What looks at templates before the extensions do.
+pub(super) fn guard(config: &Config) -> Result<Guard, ConfigError> {
+    let slots = bmm::config::check(&config.bmm)?;
+    Guard::from_config(&config.bmm_guard, &slots, config.enforcer.is_some())
 }
 
 /// Ends when a node says that it is on a chain that the settings say it is not on.

@@ -15,6 +15,7 @@ use tracing::{debug, error};
 
 use super::rooms::Rooms;
 use crate::block_template::BlockTemplate;
+use crate::coinbase::bmm::guard::Guard;
 use crate::node::Node;
 use crate::node::watch::Offered;
 use crate::templates::build::Extensions;
@@ -34,6 +35,8 @@ pub(super) struct Publisher {
     pub(super) offers: watch::Sender<Option<Arc<Offer>>>,
     /// How much more a template must pay before clients get it, in satoshis.
     pub(super) fee_delta_sats: u64,
+    /// Looks at the node's templates first.
+    pub(super) guard: Guard,
     /// What else stands in the coinbase.
     pub(super) extensions: Extensions,
     /// Told by who has something new for an extension: the node's last template is built anew, and
@@ -98,6 +101,11 @@ impl Publisher {
 
     fn take(&self, state: &mut State, offered: Offered) {
         let Offered { template, asked_at, answered_at, .. } = offered;
+        let height = template.height;
+        let template = match self.guard.apply(template) {
+            Ok(template) => template,
+            Err(error) => return error!(height, %error, "template not published"),
+        };
         let cause = match self.judge(state, &template, asked_at.into_std()) {
             Freshness::Outdated => return debug!("template of a left tip discarded"),
             Freshness::NoGain if template.is_stopgap => return debug!("late stopgap discarded"),

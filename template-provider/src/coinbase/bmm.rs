@@ -2,10 +2,13 @@
 //! from those who bid for it.
 //!
 //! `message` knows the bytes, `config` the settings, `source` where h* comes from, `slot` keeps the
-//! newest, and here it is put into templates. A template never waits for a sidechain: what is
-//! missing is left out, counted and told; when it comes, the template is published anew.
+//! newest, and here it is put into templates; `guard` keeps the rules of bids, `counts` what people
+//! see. A template never waits for a sidechain: what is missing is left out, counted and told; when
+//! it comes, the template is published anew.
 
 pub mod config;
+pub mod counts;
+pub mod guard;
 pub mod message;
 pub mod slot;
 pub mod source;
@@ -18,8 +21,9 @@ use tracing::debug;
 
 use crate::extension::{AcceptedBlock, Addition, Delivery, Extension, Facts, Hook, Parcel};
 use config::SlotSettings;
+use counts::Counts;
 use message::{ACCEPT_OUTPUT_BYTES_MAX, Accept, Encoding};
-use slot::{Absence, Known, Republish, Watched};
+use slot::{Absence, Known, Republish, Told, Watched};
 use source::Return;
 
 /// `Extension::name`.
@@ -29,6 +33,7 @@ pub const NAME: &str = "bmm";
 #[derive(Debug)]
 pub struct Bmm {
     slots: Vec<Slot>,
+    counts: Counts,
     /// Empty until the first template is made.
     tips: watch::Sender<Option<[u8; 32]>>,
 }
@@ -46,22 +51,28 @@ struct Slot {
 impl Bmm {
     /// Starts to ask the sources, each in a task that ends with this. Calls `republish` when there
     /// is something new for the present tip.
-    pub fn start(settings: &[SlotSettings], republish: &Republish) -> Self {
+    pub fn start(settings: &[SlotSettings], republish: &Republish, counts: &Counts) -> Self {
         let (tips, _) = watch::channel(None);
         let slot = |settings: &SlotSettings| {
             let SlotSettings { slot: number, encoding, required, .. } = *settings;
             let source = settings.source.clone()?;
             let returns = Return::of(&source);
-            let watched = Watched::start(number, source, tips.subscribe(), republish.clone());
+            let told = Told {
+                tips: tips.subscribe(),
+                republish: republish.clone(),
+                counts: counts.clone(),
+            };
+            let watched = Watched::start(number, source, told);
             Some(Slot { number, encoding, required, watched, returns })
         };
         let slots = settings.iter().filter_map(slot).collect();
-        Self { slots, tips }
+        Self { slots, counts: counts.clone(), tips }
     }
 
     /// Counts why a slot was left out; an error where it must not be.
-    fn omit(slot: &Slot, absence: Absence) -> Result<(), String> {
+    fn omit(&self, slot: &Slot, absence: Absence) -> Result<(), String> {
         let (number, reason) = (slot.number, absence.label());
+        self.counts.omitted(number, absence);
         debug!(slot = number, reason, "M7 left out");
         match slot.required && absence != Absence::Taken {
             true => Err(format!("slot {number} has no side block ({reason}), and it is required")),
@@ -103,7 +114,7 @@ impl Extension for Bmm {
                     addition.outputs.push(accept.output(slot.encoding, &facts.prev_hash));
                     addition.parcels.extend(parcel(slot.number, &known, &facts.prev_hash));
                 }
-                Err(absence) => Self::omit(slot, absence)?,
+                Err(absence) => self.omit(slot, absence)?,
             }
         }
         Ok(addition)

@@ -44,9 +44,9 @@ fn publisher(
     extensions: Extensions,
 ) -> Publisher {
     let (nodes, alarm) = (Arc::from([]), Alarm::new(Health::new(&[]), &Metrics::new("test")));
-    let news = Arc::default();
+    let (guard, news) = (Guard::off(), Arc::default());
     let rooms = Rooms::beside(&extensions);
-    Publisher { store, offers, fee_delta_sats: 1000, extensions, news, nodes, rooms, alarm }
+    Publisher { store, offers, fee_delta_sats: 1000, guard, extensions, news, nodes, rooms, alarm }
 }
 
 /// The node gives it now.

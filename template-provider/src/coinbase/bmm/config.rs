@@ -100,7 +100,7 @@ pub enum SelfBmm {
     Never,
     /// The source where nobody bids.
     IfNoBid,
-    /// The source; bids are left out of the block while it knows an h*.
+    /// The source; bids are left out of the block.
     Always,
 }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::config::{ByteOrder, SourceSettings};
+use super::counts::Counts;
 use super::source::{Answer, AskError, Source, reversed};
 
 /// How often a source that changes its mind while the tip stays may have the template published
@@ -70,21 +71,30 @@ pub struct Latest {
     pub said: Result<Known, Absence>,
 }
 
+/// What the task of a slot is told, and where it tells what.
+#[derive(Debug)]
+pub struct Told {
+    /// The tip; the task ends with its sender.
+    pub tips: watch::Receiver<Option<[u8; 32]>>,
+    /// For news.
+    pub republish: Republish,
+    /// For `/metrics`.
+    pub counts: Counts,
+}
+
 /// What the source of a slot said last; follows the tip until that is no longer told.
 #[derive(Debug, Clone)]
 pub struct Watched(watch::Receiver<Option<Latest>>);
 
 impl Watched {
     /// Starts the task that asks `source`.
-    pub fn start(
-        slot: u8,
-        settings: SourceSettings,
-        tips: watch::Receiver<Option<[u8; 32]>>,
-        republish: Republish,
-    ) -> Self {
+    pub fn start(slot: u8, settings: SourceSettings, told: Told) -> Self {
         let (latest, watched) = watch::channel(None);
         let source = Source::new(slot, &settings);
-        let keeper = Keeper { slot, settings, source, latest, republish, trouble: None };
+        let Told { tips, republish, counts } = told;
+        let (trouble, known_at) = (None, clock::now());
+        let keeper =
+            Keeper { slot, settings, source, latest, republish, counts, trouble, known_at };
         tokio::spawn(keeper.keep(tips));
         Self(watched)
     }
@@ -112,6 +122,9 @@ struct Keeper {
     source: Source,
     latest: watch::Sender<Option<Latest>>,
     republish: Republish,
+    counts: Counts,
+    /// When the source gave its last good h*; at first, when it was asked for the first time.
+    known_at: Instant,
     /// What people were told last; `None` while all is well.
     trouble: Option<Absence>,
 }
@@ -135,6 +148,7 @@ impl Keeper {
                 },
                 () = self.ask_once(prev_hash) => {}
             }
+            self.counts.last_known(self.slot, self.known_at);
             let known = self.known(&prev_hash).map(|h_star| (prev_hash, h_star));
             let is_first = told.is_none_or(|(tip, _)| tip != prev_hash);
             let is_due = told_at.is_none_or(|at| clock::now() >= at + REPUBLISH_INTERVAL_MIN);
@@ -166,6 +180,7 @@ impl Keeper {
         match answer {
             Ok(answer) => {
                 let said = self.judge(answer, &prev_hash);
+                self.known_at = said.as_ref().map_or(self.known_at, |known| known.at);
                 self.tell(said.as_ref().err().copied(), &prev_hash, "");
                 self.latest.send_replace(Some(Latest { prev_hash, said }));
             }

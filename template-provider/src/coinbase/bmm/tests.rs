@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use service::metrics::Metrics;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
@@ -17,6 +18,7 @@ const NEXT_TIP: [u8; 32] = [2; 32];
 struct Setup {
     bmm: Bmm,
     republish: Arc<Notify>,
+    metrics: Metrics,
     directory: TempDir,
 }
 
@@ -33,8 +35,9 @@ impl Setup {
             })
             .collect();
         let republish = Arc::new(Notify::new());
-        let bmm = Bmm::start(&settings, &republish);
-        Self { bmm, republish, directory }
+        let metrics = Metrics::new("x");
+        let bmm = Bmm::start(&settings, &republish, &Counts::new(&metrics));
+        Self { bmm, republish, metrics, directory }
     }
 
     fn write(&self, slot: u8, text: &str) {
@@ -125,6 +128,10 @@ async fn zeros_and_nonsense_are_left_out() {
         let mut watched = setup.bmm.slots[0].watched.clone();
         assert_eq!(watched.next().await, Err(expected));
         assert!(setup.scripts(TIP, &[]).is_empty());
+        let reason = expected.label();
+        let counted = format!("x_bmm_omitted_total{{slot=\"3\",reason=\"{reason}\"}} 1");
+        let text = setup.metrics.text();
+        assert!(text.contains(&counted) && text.contains("age_seconds{slot=\"3\"} 0"), "{text}");
     }
 }
 

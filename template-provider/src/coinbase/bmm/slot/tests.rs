@@ -17,7 +17,9 @@ fn start(ask: Ask, poll: Duration, deadline: Duration) -> Setup {
     let tips = watch::Sender::new(Some(TIP));
     let republish = Republish::default();
     let settings = SourceSettings { ask, byte_order: ByteOrder::AsIs, poll, deadline };
-    let watched = Watched::start(3, settings, tips.subscribe(), republish.clone());
+    let counts = Counts::new(&service::metrics::Metrics::new("x"));
+    let told = Told { tips: tips.subscribe(), republish: republish.clone(), counts };
+    let watched = Watched::start(3, settings, told);
     Setup { tips, watched, republish }
 }
 
