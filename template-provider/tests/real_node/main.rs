@@ -8,10 +8,12 @@
     reason = "tests may say what they mean"
 )]
 
+mod bmm;
 mod client;
 mod provider;
 mod shielded;
 mod sidecar;
+mod thunder;
 
 use std::time::Duration;
 

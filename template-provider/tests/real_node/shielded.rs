@@ -18,7 +18,7 @@ use crate::sidecar::Sidecar;
 
 const KEY: &str = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20";
 
-fn shielded(sidecar: &Sidecar, more: &str) -> String {
+pub(crate) fn shielded(sidecar: &Sidecar, more: &str) -> String {
     format!(
         "[shielded]\npubkey = \"{KEY}\"\ntest_network = true\nnote_hash = \"len32\"\n\
          sidecar_url = \"{}\"\n{more}",
@@ -46,6 +46,11 @@ fn opened(post: &Value) -> Option<u64> {
 fn commitment(template: &NewTemplate) -> String {
     assert_eq!(template.coinbase_tx_value_remaining, 0);
     assert_eq!(template.coinbase_tx_outputs_count, 3, "note, anchor, witness commitment");
+    commitment_of_first(template)
+}
+
+/// The same, whatever else is there.
+pub(crate) fn commitment_of_first(template: &NewTemplate) -> String {
     template.coinbase_tx_outputs.as_slice()[8 + 1 + 2..][..32].to_lower_hex_string()
 }
 
