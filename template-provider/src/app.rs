@@ -24,7 +24,7 @@ use service::config::ConfigError;
 use service::drop_in::DropIn;
 use service::health::{Health, HealthConfig};
 use service::listen;
-use service::metrics::Metrics;
+use service::metrics::{Histogram, Metrics};
 use service::program::{Failure, Server, say};
 use service::{clock, driver};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,6 +56,9 @@ use submission::Submissions;
 const CLIENTS_MAX: usize = 256;
 /// Templates of the node that wait to be judged; more are fetched only after that.
 const OFFERED_MAX: usize = 4;
+/// Bounds of `tip_to_set_new_prev_hash_seconds`: fine where it should be, and up to where it hurts.
+const TIP_SECONDS: [f64; 12] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The program's settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -195,6 +198,11 @@ impl Server for TemplateProvider {
             submissions: submissions.clone(),
             rooms: rooms.clone(),
             spooling: spooling.clone(),
+            tip_seconds: metrics.histogram(
+                "tip_to_set_new_prev_hash_seconds",
+                "From the first signal of a new tip until a client is sent its SetNewPrevHash",
+                &TIP_SECONDS,
+            ),
             shutdown: shutdown.clone(),
         };
         let deliver = outbox::worker::deliver(outbox, Arc::clone(&extensions));
@@ -236,7 +244,12 @@ impl Server for TemplateProvider {
 fn nodes_of(config: &Config) -> Result<Arc<[Node]>, ConfigError> {
     let enforcer = config.enforcer.as_ref().map(Enforcer::from_config).transpose()?;
     let nodes = Node::all(&config.node, &config.backup_nodes)?;
-    Ok(nodes.iter().map(|node| node.clone().behind(enforcer.clone())).collect())
+    let node = |node: &Node| match config.shielded {
+        // Such a chain may have rules of its own for what a block holds.
+        Some(_) => node.clone().without_stopgaps(),
+        None => node.clone(),
+    };
+    Ok(nodes.iter().map(|one| node(one).behind(enforcer.clone())).collect())
 }
 
 /// Ends with a sentence if the preferred node is on another network than the settings say. One
@@ -258,6 +271,8 @@ struct Hub {
     submissions: Submissions,
     rooms: Rooms,
     spooling: Spooling,
+    /// Seconds from the first signal of a new tip until a client's session has it.
+    tip_seconds: Histogram,
     shutdown: CancellationToken,
 }
 
@@ -343,9 +358,14 @@ mod tests {
         let (short, whole) = (parse(EXAMPLE), parse(&all_keys_in_force()));
         assert_eq!(whole.listen.address, short.listen.address);
         let node = |config: &Config| {
-            let NodeConfig { tip_poll_ms, template_refresh_seconds, fee_delta_sats, .. } =
-                config.node;
-            (tip_poll_ms, template_refresh_seconds, fee_delta_sats)
+            let NodeConfig {
+                tip_poll_ms,
+                template_refresh_seconds,
+                empty_template_after_ms,
+                fee_delta_sats,
+                ..
+            } = config.node;
+            (tip_poll_ms, template_refresh_seconds, empty_template_after_ms, fee_delta_sats)
         };
         assert_eq!(node(&whole), node(&short));
         let validity = |config: &Config| config.authority.certificate_validity_seconds;

@@ -11,6 +11,7 @@ pub mod auth;
 pub mod chain;
 pub mod choice;
 pub mod coinbasetxn;
+mod empty_first;
 pub mod enforcer;
 pub mod presence;
 pub mod proposal;
@@ -18,6 +19,7 @@ pub mod reserve;
 pub mod roster;
 pub mod rpc;
 mod sentry;
+pub mod stopgap;
 #[cfg(test)]
 pub(crate) mod stub;
 pub mod submit;
@@ -39,6 +41,7 @@ use auth::Credentials;
 use enforcer::Enforcer;
 use reserve::Reserved;
 use rpc::Rpc;
+use stopgap::Stopgaps;
 use zmq::ZmqAddress;
 
 /// Nodes that can be named: each costs a connection and a question a quarter second.
@@ -71,6 +74,10 @@ pub struct NodeConfig {
     /// How often the node is asked for a template when nothing else happens, in seconds.
     #[serde(default = "default_template_refresh_seconds")]
     pub template_refresh_seconds: u64,
+    /// How long after a new tip an empty template is made, if the node's own is not there, in
+    /// milliseconds; 0 makes none.
+    #[serde(default = "default_empty_template_after_ms")]
+    pub empty_template_after_ms: u64,
     /// How much more a template must pay before clients get it, in satoshis.
     #[serde(default = "default_fee_delta_sats")]
     pub fee_delta_sats: u64,
@@ -119,6 +126,10 @@ fn default_template_refresh_seconds() -> u64 {
     30
 }
 
+fn default_empty_template_after_ms() -> u64 {
+    150
+}
+
 fn default_fee_delta_sats() -> u64 {
     1000
 }
@@ -136,6 +147,8 @@ pub struct Node {
     zmq_hashblock: Option<ZmqAddress>,
     /// What its templates must leave room for.
     reserved: Option<Reserved>,
+    /// Whether empty templates are made when its own are late.
+    stopgaps: Stopgaps,
     /// Time between two questions for the tip.
     pub tip_poll: Duration,
     /// Time between two questions for a template.
@@ -186,6 +199,10 @@ impl Node {
             enforcer: None,
             zmq_hashblock: zmq_hashblock.transpose()?,
             reserved: None,
+            stopgaps: match config.empty_template_after_ms {
+                0 => Stopgaps::Never,
+                wait => Stopgaps::After(Duration::from_millis(wait)),
+            },
             tip_poll: Duration::from_millis(config.tip_poll_ms),
             template_refresh: Duration::from_secs(config.template_refresh_seconds),
         })
@@ -195,7 +212,17 @@ impl Node {
     /// to both, and the node tells everything else.
     pub fn behind(self, enforcer: Option<Enforcer>) -> Self {
         let poll = enforcer.as_ref().map(Enforcer::poll);
-        Self { template_refresh: poll.unwrap_or(self.template_refresh), enforcer, ..self }
+        // Only the enforcer knows what a block must hold.
+        let stopgaps = match enforcer {
+            Some(_) => Stopgaps::Never,
+            None => self.stopgaps,
+        };
+        Self { stopgaps, template_refresh: poll.unwrap_or(self.template_refresh), enforcer, ..self }
+    }
+
+    /// The same node, on a chain whose blocks need more than a node's header tells.
+    pub fn without_stopgaps(self) -> Self {
+        Self { stopgaps: Stopgaps::Never, ..self }
     }
 
     /// The same node, which is told what its templates must leave room for.

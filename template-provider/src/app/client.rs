@@ -76,6 +76,14 @@ impl Client {
         }
     }
 
+    /// Notes how long the present tip took, if it is new and was offered just now.
+    fn time_tip(&self) {
+        let heard_at = self.hub.offers.borrow().as_ref().and_then(|offer| offer.tip_heard_at);
+        if let (Some(heard_at), Some(Command::Offer(_))) = (heard_at, self.commands.back()) {
+            self.hub.tip_seconds.observe(clock::now().duration_since(heard_at).as_secs_f64());
+        }
+    }
+
     fn hold(&mut self, template: Template) {
         self.held.push_back(template);
         if self.held.len() > TEMPLATES_HELD_MAX {
@@ -163,6 +171,7 @@ impl Host<Session> for Client {
                 changed = self.hub.offers.changed() => {
                     changed.ok()?;
                     self.offer();
+                    self.time_tip();
                 }
             }
         }

@@ -67,6 +67,8 @@ struct State {
 struct Latest {
     block: Arc<BlockTemplate>,
     answered_at: Instant,
+    /// See `Offer::tip_heard_at`.
+    tip_heard_at: Option<Instant>,
 }
 
 /// Why a template is published.
@@ -100,7 +102,7 @@ impl Publisher {
     }
 
     fn take(&self, state: &mut State, offered: Offered) {
-        let Offered { template, asked_at, answered_at, .. } = offered;
+        let Offered { template, asked_at, answered_at, tip_heard_at } = offered;
         let height = template.height;
         let template = match self.guard.apply(template) {
             Ok(template) => template,
@@ -116,7 +118,11 @@ impl Publisher {
             }
         };
         let block = Arc::new(template);
-        let latest = Latest { block, answered_at: answered_at.into_std() };
+        let latest = Latest {
+            block,
+            answered_at: answered_at.into_std(),
+            tip_heard_at: tip_heard_at.map(tokio::time::Instant::into_std),
+        };
         state.latest = Some(latest.clone());
         if let Some(cause) = cause {
             self.renew(state, &latest, cause);
@@ -238,7 +244,10 @@ impl Publisher {
             self.store.tip_moved(now, tip);
         }
         let block = &draft.block;
-        if last.map(|last| last.block.prev_hash) != Some(block.prev_hash) {
+        let mut tip_heard_at = None;
+        if last.as_ref().map(|last| last.block.prev_hash) != Some(block.prev_hash) {
+            let latest = state.latest.as_ref().filter(|_| last.is_some());
+            tip_heard_at = latest.and_then(|latest| latest.tip_heard_at);
             // Not now: the watch may have asked on since it was answered. And not for another
             // difficulty, to which no long poll wakes.
             state.tip_seen_at = seen_at;
@@ -246,7 +255,7 @@ impl Publisher {
         let fees = draft.whole.fees;
         debug!(height = block.height, fees, new_tip = is_new_tip, "template published");
         let draft = Arc::clone(draft);
-        let offer = Offer { number: number + 1, tip, published_at: now, draft };
+        let offer = Offer { number: number + 1, tip, published_at: now, tip_heard_at, draft };
         self.offers.send_replace(Some(Arc::new(offer)));
     }
 }

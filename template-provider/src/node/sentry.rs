@@ -205,8 +205,14 @@ pub(super) fn displayed(mut hash: [u8; 32]) -> String {
 /// An active node is asked for templates anyway; one that is not would never be asked again.
 async fn ask_the_refusing(post: &Post) {
     let mut templates = TemplateSource::of(&post.node);
+    let mut seen = post.sight.subscribe();
     loop {
-        sleep(REFUSING_ASKED_EVERY).await;
+        let returns = seen.borrow_and_update().returns;
+        tokio::select! {
+            () = sleep(REFUSING_ASKED_EVERY) => {}
+            // It refused, perhaps, because it was on its way out.
+            back = seen.wait_for(|seen| seen.returns != returns) => if back.is_err() { return },
+        }
         if !post.refuses() || post.presence.is_active() {
             continue;
         }

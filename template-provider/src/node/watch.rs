@@ -16,7 +16,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::answer::Reader;
+use super::empty_first::offer_stopgaps;
 use super::sentry::{AskError, Post};
+use super::stopgap::Basis;
 use super::template_source::TemplateSource;
 use super::tip::Signal::{LongPoll, Refresh};
 use super::tip::{SeenTip, Signal};
@@ -51,6 +53,7 @@ pub(super) async fn watch_active(post: &Post, source: &Source) {
     tokio::select! {
         () = fetch(post, source) => {}
         () = long_poll(post, source) => {}
+        () = offer_stopgaps(post, source) => {}
     }
 }
 
@@ -181,6 +184,8 @@ async fn falls_behind(seen: &mut watch::Receiver<SeenTip>, tip: Option<[u8; 32]>
 pub(super) struct Source {
     reader: Mutex<Reader>,
     offered: mpsc::Sender<Offered>,
+    /// What the last template of a node said.
+    basis: Mutex<Option<Basis>>,
 }
 
 /// A template that has not been given on yet.
@@ -194,7 +199,28 @@ struct Fetched<'a> {
 impl Source {
     /// Gives all templates to `offered`.
     pub(super) fn new(offered: mpsc::Sender<Offered>) -> Self {
-        Self { reader: Mutex::default(), offered }
+        Self { reader: Mutex::default(), offered, basis: Mutex::default() }
+    }
+
+    /// What the last template of a node said of the chain.
+    pub(super) fn basis(&self) -> Option<Basis> {
+        *self.basis.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True if a node's last template builds on the block `tip`.
+    pub(super) fn has_template_on(&self, tip: [u8; 32]) -> bool {
+        self.basis().is_some_and(|basis| basis.prev_hash() == tip)
+    }
+
+    /// Puts a template that no node made in the queue; an error if nobody reads it any more.
+    pub(super) async fn give(
+        &self,
+        template: BlockTemplate,
+        asked_at: Instant,
+        tip_heard_at: Option<Instant>,
+    ) -> Result<(), mpsc::error::SendError<Offered>> {
+        let answered_at = Instant::now();
+        self.offered.send(Offered { template, asked_at, answered_at, tip_heard_at }).await
     }
 
     async fn ask(
@@ -210,6 +236,7 @@ impl Source {
         let longpollid = answer.longpollid.take();
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let template = reader.read(answer)?;
+        *self.basis.lock().unwrap_or_else(PoisonError::into_inner) = Some(Basis::of(&template));
         let prev_hash = template.prev_hash;
         let tip_heard_at = post.sight.first_heard(prev_hash, signal);
         Ok(Fetched {

@@ -35,6 +35,8 @@ pub struct Offer {
     pub tip: u64,
     /// When it was published.
     pub published_at: Instant,
+    /// When its tip was first heard of, if this is the first offer on it; for the statistics.
+    pub tip_heard_at: Option<Instant>,
     /// What is offered.
     pub draft: Arc<Draft>,
 }

@@ -11,9 +11,11 @@
 mod bmm;
 mod client;
 mod provider;
+mod proxy;
 mod shielded;
 mod sidecar;
 mod thunder;
+mod tips;
 
 use std::time::Duration;
 

@@ -24,9 +24,16 @@ impl Provider {
 
     /// With more settings.
     pub(crate) fn start_with(node: &Node, more: &str) -> Self {
+        let more = format!("template_refresh_seconds = 1\n{more}");
+        Self::start_at(node, &node.rpc_url(), &more)
+    }
+
+    /// In front of what answers for `node` at `rpc_url`, with more keys of `[node]` and what else
+    /// is to follow them.
+    pub(crate) fn start_at(node: &Node, rpc_url: &str, more: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let config = directory.path().join("template-provider.toml");
-        let settings = settings(node, directory.path());
+        let settings = settings_at(node, rpc_url, directory.path());
         std::fs::write(&config, format!("{settings}{more}")).unwrap();
         let mut program = Program::start(Launch {
             name: "template-provider".into(),
@@ -71,13 +78,17 @@ impl Provider {
 }
 
 pub(crate) fn settings(node: &Node, directory: &Path) -> String {
+    settings_at(node, &node.rpc_url(), directory) + "template_refresh_seconds = 1\n"
+}
+
+fn settings_at(node: &Node, rpc_url: &str, directory: &Path) -> String {
     format!(
         "[listen]\naddress = \"127.0.0.1:0\"\n\
          [authority]\nsecret_key_file = \"{}\"\n\
          [node]\nrpc_url = \"{}\"\ncookie_file = \"{}\"\n\
-         template_refresh_seconds = 1\nfee_delta_sats = 1\n",
+         fee_delta_sats = 1\n",
         directory.join("authority.key").display(),
-        node.rpc_url(),
+        rpc_url,
         node.cookie_file().display(),
     )
 }

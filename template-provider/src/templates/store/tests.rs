@@ -7,7 +7,7 @@ use crate::templates::samples::{none, offer, transaction};
 fn published(number: u64, tip: u64) -> Offer {
     let all = [transaction(1, &[], 7, 3_000_000, 0), transaction(2, &[], 5, 900_000, 0)];
     let draft = Arc::new(Draft::new(Arc::new(offer(&all)), none()).unwrap());
-    Offer { number, tip, published_at: Instant::now(), draft }
+    Offer { number, tip, published_at: Instant::now(), tip_heard_at: None, draft }
 }
 
 /// A room for which the published transactions must be trimmed: beyond 98,832 weight units.
