@@ -44,7 +44,8 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_directory_of(path: &Path) -> io::Result<()> {
+/// Makes what was renamed in the directory of `path` durable, by whomever.
+pub fn sync_directory_of(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 

@@ -86,8 +86,12 @@ impl Vault {
         Ok(Self { directory: directory.to_owned() })
     }
 
-    /// Writes a block and its parcels so that they survive a loss of power.
+    /// Writes a block and its parcels so that they survive a loss of power. What is there already
+    /// is not written again: a crash would leave a part of it beside the whole.
     pub fn keep(&self, record: &Record) -> io::Result<()> {
+        if self.read(&record.hash).is_ok_and(|kept| kept == *record) {
+            return durable::sync_directory_of(&self.path(&record.hash, PENDING));
+        }
         let attached = Attached { height: record.height, parcels: record.parcels.clone() };
         let line = serde_json::to_string(&attached)?;
         let parts = [line.as_bytes(), b"\n", record.block_hex.as_bytes(), b"\n"];
@@ -96,11 +100,13 @@ impl Vault {
 
     /// A node has the block in its chain and its parcels are kept elsewhere: nothing more to keep.
     pub fn settle_accepted(&self, hash: &str) -> io::Result<()> {
+        durable::remove(&self.path(hash, PARTIAL))?;
         durable::remove(&self.path(hash, PENDING))
     }
 
     /// The nodes refused the block: it is kept for people, but not submitted again by itself.
     pub fn settle_refused(&self, hash: &str) -> io::Result<()> {
+        durable::remove(&self.path(hash, PARTIAL))?;
         durable::rename(&self.path(hash, PENDING), &self.path(hash, REFUSED))
     }
 

@@ -114,6 +114,24 @@ fn parcels_are_kept_with_their_block_where_nobody_else_reads_them() {
 }
 
 #[test]
+fn nothing_is_left_of_a_block_that_is_settled_and_was_written_in_part_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = Vault::open(directory.path()).unwrap();
+    for settle in [Vault::settle_accepted, Vault::settle_refused] {
+        fs::write(directory.path().join("aa.partial"), "{").unwrap();
+        let record = with_parcel("aa", "00");
+        // It was kept by an earlier run: nothing is written that a crash could cut short.
+        let (other, elsewhere) = (tempfile::tempdir().unwrap(), "aa.hex");
+        Vault::open(other.path()).unwrap().keep(&record).unwrap();
+        fs::copy(other.path().join(elsewhere), directory.path().join(elsewhere)).unwrap();
+        vault.keep(&record).unwrap();
+        assert!(directory.path().join("aa.partial").exists());
+        settle(&vault, "aa").unwrap();
+        assert!(!directory.path().join("aa.partial").exists());
+    }
+}
+
+#[test]
 fn a_block_of_an_earlier_version_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let vault = Vault::open(directory.path()).unwrap();

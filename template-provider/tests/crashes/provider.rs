@@ -63,7 +63,9 @@ impl Provider {
 
     pub(crate) fn wait_until(&self, is_so: impl Fn() -> bool) {
         let waited = testkit::wait::until("the disk", SOON, || Ok(is_so().then_some(())));
-        waited.unwrap_or_else(|error| panic!("{error:#}\n{}", self.program.log().tail()));
+        waited.unwrap_or_else(|error| {
+            panic!("{error:#}\n{:?}\n{}", self.blocks(), self.program.log().tail())
+        });
     }
 
     pub(crate) fn wait_until_spooled(&self, template_id: u64) {
