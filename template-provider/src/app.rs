@@ -41,6 +41,7 @@ use crate::node::chain;
 use crate::node::enforcer::{Enforcer, EnforcerConfig};
 use crate::node::presence::NEIGHBOUR;
 use crate::node::{BackupNodeConfig, Node, NodeConfig, roster};
+use crate::outbox::worker::OutboxMetrics;
 use crate::outbox::{self, OutboxConfig};
 use crate::server::session::Session;
 use crate::templates::store::{Offer, Store};
@@ -184,7 +185,7 @@ impl Server for TemplateProvider {
         health.clone().start("health.address", &config.health, &shutdown).await?;
 
         let store = Arc::new(Store::new(clock::unix_now_milliseconds(), last_id));
-        let submissions = Submissions::new(Arc::clone(&nodes), vault, outbox.clone());
+        let submissions = Submissions::new(Arc::clone(&nodes), vault, outbox.clone(), &metrics);
         submissions.resume().await;
         disk::import(&outbox, config.outbox.import_file.as_deref()).await;
         let (offered, to_judge) = mpsc::channel(OFFERED_MAX);
@@ -205,7 +206,8 @@ impl Server for TemplateProvider {
             ),
             shutdown: shutdown.clone(),
         };
-        let deliver = outbox::worker::deliver(outbox, Arc::clone(&extensions));
+        let deliver =
+            outbox::worker::deliver(outbox, Arc::clone(&extensions), OutboxMetrics::new(&metrics));
         let publisher = Publisher {
             store,
             offers,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bitcoin::hex::DisplayHex;
 use mining::hash;
 use service::backoff::Backoff;
+use service::metrics::{Counter, Labelled, Metrics};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -48,11 +49,29 @@ pub(super) struct Submissions {
     tasks: TaskTracker,
     /// Hashes without a verdict, so that two clients who send one block do not submit it twice.
     in_flight: Arc<Mutex<HashSet<String>>>,
+    metrics: BlockMetrics,
+}
+
+/// What people watch of found blocks.
+#[derive(Clone)]
+struct BlockMetrics {
+    found: Counter,
+    judged: Labelled<Counter>,
+}
+
+impl BlockMetrics {
+    fn new(metrics: &Metrics) -> Self {
+        Self {
+            found: metrics.counter("blocks_found", "Blocks that clients found"),
+            judged: metrics.counters("blocks_judged", "Blocks that nodes judged", "verdict"),
+        }
+    }
 }
 
 impl Submissions {
-    pub(super) fn new(nodes: Arc<[Node]>, vault: Vault, outbox: Outbox) -> Self {
-        Self { nodes, vault, outbox, tasks: TaskTracker::new(), in_flight: Arc::default() }
+    pub(super) fn new(nodes: Arc<[Node]>, vault: Vault, outbox: Outbox, metrics: &Metrics) -> Self {
+        let (tasks, in_flight) = (TaskTracker::new(), Arc::default());
+        Self { nodes, vault, outbox, tasks, in_flight, metrics: BlockMetrics::new(metrics) }
     }
 
     /// Submits what an earlier run of the program found and could not bring to its end.
@@ -71,6 +90,7 @@ impl Submissions {
 
     /// Submits a block; returns at once.
     pub(super) fn submit(&self, block: FoundBlock) {
+        self.metrics.found.inc();
         self.start(Record {
             hash: hash::display(&block.hash),
             height: Some(block.height),
@@ -115,9 +135,13 @@ impl Submissions {
         match &verdict {
             Verdict::Accepted => {
                 info!(%hash, height, "block accepted");
+                self.metrics.judged.with("accepted").inc();
                 self.promote(&record).await;
             }
-            Verdict::Refused(reason) => error!(%hash, height, %reason, "block refused"),
+            Verdict::Refused(reason) => {
+                error!(%hash, height, %reason, "block refused");
+                self.metrics.judged.with("refused").inc();
+            }
         }
         is_judged.cancel();
         // The verdict may come before the disk: only what is written can be settled.

@@ -70,6 +70,17 @@ pub struct Tombstone {
     pub delivered_at: u64,
 }
 
+/// How many parcels there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that wait.
+    pub pending: u64,
+    /// How long the first of them has waited.
+    pub oldest: Duration,
+    /// Those that will never be taken.
+    pub dead: u64,
+}
+
 /// Where a parcel stands, as its folder is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Folder {
@@ -198,9 +209,16 @@ impl Store {
         self.all(Folder::Dead)
     }
 
-    /// How many will never be taken.
-    pub fn dead_count(&self) -> io::Result<usize> {
-        Ok(self.names(Folder::Dead)?.len())
+    /// How many there are.
+    pub fn counts(&self) -> io::Result<Counts> {
+        let pending = self.names(Folder::Pending)?;
+        let oldest = pending.first().map(|(written, _)| written.elapsed().unwrap_or_default());
+        let count = |names: usize| u64::try_from(names).unwrap_or(u64::MAX);
+        Ok(Counts {
+            pending: count(pending.len()),
+            oldest: oldest.unwrap_or_default(),
+            dead: count(self.names(Folder::Dead)?.len()),
+        })
     }
 
     /// Forgets what was delivered longer ago than `age`.

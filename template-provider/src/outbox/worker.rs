@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service::backoff::Backoff;
+use service::metrics::{Gauge, Metrics};
 use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
-use super::store::{Dead, Pending, Store};
+use super::store::{Counts, Dead, Pending, Store};
 use crate::extension::{Delivery, Extension};
 
 /// The first wait after a failure.
@@ -32,11 +33,39 @@ const WAITING_MAX: usize = 10_000;
 /// How often the directory is looked at for what a person's command put there.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// What people watch of the outbox.
+#[derive(Debug, Clone)]
+pub struct OutboxMetrics {
+    pending: Gauge,
+    oldest_seconds: Gauge,
+    dead: Gauge,
+}
+
+impl OutboxMetrics {
+    /// Registers them.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            pending: metrics.gauge("outbox_pending", "Parcels that wait for their delivery"),
+            oldest_seconds: metrics
+                .gauge("outbox_oldest_seconds", "How long the parcel has waited that came first"),
+            dead: metrics.gauge("outbox_dead", "Parcels that were refused and wait for a person"),
+        }
+    }
+
+    fn show(&self, counts: &Counts) {
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.pending.set(number(counts.pending));
+        self.oldest_seconds.set(number(counts.oldest.as_secs()));
+        self.dead.set(number(counts.dead));
+    }
+}
+
 /// Delivers for as long as it is polled.
-pub async fn deliver(store: Store, extensions: Arc<[Arc<dyn Extension>]>) {
+pub async fn deliver(store: Store, extensions: Arc<[Arc<dyn Extension>]>, metrics: OutboxMetrics) {
     let mut worker = Worker {
         store,
         extensions,
+        metrics,
         waits: BTreeMap::new(),
         attempts: JoinSet::new(),
         names: HashMap::new(),
@@ -59,6 +88,7 @@ pub async fn deliver(store: Store, extensions: Arc<[Arc<dyn Extension>]>) {
 struct Worker {
     store: Store,
     extensions: Arc<[Arc<dyn Extension>]>,
+    metrics: OutboxMetrics,
     /// What is known to wait, by the name of its file.
     waits: BTreeMap<String, Wait>,
     attempts: JoinSet<Outcome>,
@@ -92,11 +122,12 @@ enum Outcome {
 impl Worker {
     /// Learns what waits. What cannot be read now is looked at again later.
     async fn look(&mut self) {
-        let names = self.on_disk(|store| store.waiting(WAITING_MAX)).await;
-        let names = match names {
-            Ok(names) => names,
+        let found = self.on_disk(|store| Ok((store.waiting(WAITING_MAX)?, store.counts()?))).await;
+        let (names, counts) = match found {
+            Ok(found) => found,
             Err(error) => return error!(%error, "outbox cannot be read"),
         };
+        self.metrics.show(&counts);
         let now = Instant::now();
         let new = || Wait { backoff: Backoff::new(RETRY_MIN, RETRY_MAX), turn: Turn::At(now) };
         let mut last = std::mem::take(&mut self.waits);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use service::config;
+use service::metrics::Metrics;
 use service::program::{Failure, Server, block_on, say};
 use tokio::time::timeout;
 
@@ -82,8 +83,10 @@ fn line(entry: &Entry) -> String {
 
 async fn resubmit(config: Config, which: Which) -> Result<(), Failure> {
     let vault = disk::open_vault(&config)?;
-    let submissions =
-        Submissions::new(nodes_of(&config)?, vault.clone(), disk::open_outbox(&config)?);
+    // Nobody asks for them: this program ends when it has the verdicts.
+    let metrics = Metrics::new("template_provider");
+    let (nodes, outbox) = (nodes_of(&config)?, disk::open_outbox(&config)?);
+    let submissions = Submissions::new(nodes, vault.clone(), outbox, &metrics);
     let kept = vault.entries().map_err(unreadable)?.into_iter().map(|entry| entry.hash);
     let chosen: Vec<String> =
         kept.filter(|hash| which.all || which.hash.as_ref() == Some(hash)).collect();

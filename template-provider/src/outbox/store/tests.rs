@@ -63,7 +63,7 @@ fn a_dead_parcel_is_kept_and_can_be_revived() {
     assert_eq!(waiting(&store), Vec::<String>::new(), "only a person revives it");
     assert_eq!(store.all_dead().unwrap()[0].reason, "HTTP 400");
     assert!(store.revive("shielded-0a").unwrap());
-    assert_eq!((waiting(&store).len(), store.dead_count().unwrap()), (1, 0));
+    assert_eq!((waiting(&store).len(), store.counts().unwrap().dead), (1, 0));
     assert!(!store.revive("shielded-0a").unwrap());
 }
 

@@ -82,12 +82,14 @@ fn store_with(keys: &[&str]) -> (TempDir, Store) {
     (directory, store)
 }
 
-/// Runs the worker for a time, which passes as fast as it can.
-async fn deliver_for(seconds: u64, store: &Store, extension: &Arc<Scripted>) {
+/// Runs the worker for a time, which passes as fast as it can; gives its metrics at the end.
+async fn deliver_for(seconds: u64, store: &Store, extension: &Arc<Scripted>) -> String {
     let extension: Arc<dyn Extension> = Arc::<Scripted>::clone(extension);
-    let deliver = deliver(store.clone(), Arc::from([extension]));
+    let metrics = Metrics::new("test");
+    let deliver = deliver(store.clone(), Arc::from([extension]), OutboxMetrics::new(&metrics));
     let ended = timeout(Duration::from_secs(seconds), deliver).await;
     assert!(ended.is_err(), "it delivers for as long as it is polled");
+    metrics.text()
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +143,8 @@ async fn a_refused_parcel_is_put_aside_and_revived_by_a_person() {
     let (_directory, store) = store_with(&["0a"]);
     let mut answers = VecDeque::from([Delivery::Refused("HTTP 400".into()), Delivery::Done]);
     let extension = Scripted::new(move |_, _| answers.pop_front());
-    deliver_for(100, &store, &extension).await;
+    let metrics = deliver_for(100, &store, &extension).await;
+    assert!(metrics.contains("outbox_dead 1\n"), "{metrics}");
     assert_eq!(extension.keys(), ["0a"]);
     assert_eq!(store.all_dead().unwrap()[0].reason, "HTTP 400");
     // Another process revives it: the worker must see it by looking.
@@ -151,7 +154,7 @@ async fn a_refused_parcel_is_put_aside_and_revived_by_a_person() {
     };
     tokio::join!(deliver_for(40, &store, &extension), reviving);
     assert_eq!(extension.keys(), ["0a", "0a"]);
-    assert_eq!(store.dead_count().unwrap(), 0);
+    assert_eq!(store.counts().unwrap().dead, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,9 +162,10 @@ async fn a_parcel_that_nobody_can_deliver_is_kept() {
     let (_directory, store) = store_with(&["0a"]);
     store.put(&pending("other", "0b")).unwrap();
     let extension = Scripted::new(|_, _| Some(Delivery::Done));
-    deliver_for(100, &store, &extension).await;
+    let metrics = deliver_for(100, &store, &extension).await;
     assert_eq!(extension.keys(), ["0a"]);
     assert_eq!(store.waiting(9).unwrap(), ["other-0b"]);
+    assert!(metrics.contains("outbox_pending 1\n"), "{metrics}");
 }
 
 #[tokio::test(start_paused = true)]
