@@ -184,7 +184,7 @@ fn well(asked: &Asked, shared: &Shared) -> String {
     let tip = shared.state.lock().unwrap().tip;
     match asked.method.as_str() {
         "getbestblockhash" => envelope(&json!(hash(tip))),
-        "getblockheader" => envelope(&json!({ "confirmations": 1, "chainwork": "02" })),
+        "getblockheader" => envelope(&json!({ "confirmations": 1, "chainwork": "02".repeat(32) })),
         "getblockhash" => envelope(&json!(GENESIS)),
         "getnetworkinfo" => envelope(&json!({ "subversion": "/Satoshi:29.0.0/" })),
         "getblocktemplate" => {
