@@ -7,6 +7,7 @@
 
 pub mod block;
 pub mod log;
+pub mod mempool;
 pub mod node;
 pub mod pair;
 pub mod process;

@@ -32,6 +32,7 @@ const WALLET: &str = "testkit";
 #[derive(Debug)]
 pub struct Node {
     program: PathBuf,
+    arguments: Vec<String>,
     directory: TempDir,
     rpc_port: u16,
     zmq_port: u16,
@@ -41,7 +42,13 @@ pub struct Node {
 impl Node {
     /// Starts a node with an empty chain.
     pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same, with further arguments.
+    pub fn start_with(arguments: &[&str]) -> Result<Self> {
         let mut node = Self {
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             program: program()?,
             directory: tempfile::Builder::new().prefix("adit-node-").tempdir()?,
             rpc_port: free_port()?,
@@ -160,6 +167,7 @@ impl Node {
             .args(["-regtest", "-server", "-listen=0", "-dnsseed=0", "-discover=0"])
             .args(["-natpmp=0", "-fallbackfee=0.0001", "-dbcache=16", "-par=1"])
             .args(["-printtoconsole=0", "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1"])
+            .args(&self.arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut process = Process::start(&mut command)?;

@@ -1,8 +1,9 @@
 //! Room for coinbase outputs beside the transactions of a template, in weight and in signature
 //! operations (spec 7.1).
 //!
-//! Transactions are left out from the end of the block, where nodes put what pays least, and only
-//! such that nothing that stays spends from them.
+//! What pays least for the room is left out, and only such that nothing that stays spends from it.
+
+mod cut;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use bitcoin::Script;
 use super::build::BuildError;
 use crate::block_template::{BlockTemplate, Limits, Output, Transaction, serialised_length};
 use crate::dependencies::Parents;
+use cut::Cut;
 
 /// Weight that a block takes besides its transactions and the client's outputs: header 320, count
 /// of transactions 12, the coinbase's fixed fields 236, a scriptSig of 100 bytes 400, count of
@@ -109,11 +111,6 @@ impl Load {
     fn is_nothing(self) -> bool {
         self.weight == 0 && self.sigops == 0
     }
-
-    /// True if `part` has something of what is too much.
-    fn is_eased_by(self, part: Self) -> bool {
-        (self.weight > 0 && part.weight > 0) || (self.sigops > 0 && part.sigops > 0)
-    }
 }
 
 /// What all that the node offers leaves of a block for outputs (besides the commitment); `None` if
@@ -134,12 +131,7 @@ pub fn trim(
     if load.is_within(limit) {
         return Ok(offer.transactions.clone());
     }
-    let mut cut = Cut { parents, load, limit, left_out: vec![false; offer.transactions.len()] };
-    // First what helps; if that is not enough, parents of what was kept are free to go as well.
-    cut.pass(&offer.transactions, |excess, load| excess.is_eased_by(load));
-    cut.pass(&offer.transactions, |_, _| true);
-    let kept = offer.transactions.iter().zip(&cut.left_out).filter(|(_, left_out)| !**left_out);
-    Ok(kept.map(|(transaction, _)| Arc::clone(transaction)).collect())
+    Ok(Cut::new(&offer.transactions, parents, load, limit).kept())
 }
 
 /// What the transactions may take; `None` if the outputs leave them nothing, not even a block
@@ -153,48 +145,6 @@ fn limit(offer: &BlockTemplate, outputs: Load) -> Option<Load> {
 fn total(offer: &BlockTemplate) -> Load {
     let loads = offer.transactions.iter().map(|transaction| Load::of(transaction));
     loads.fold(Load::default(), Load::plus)
-}
-
-/// The state of leaving transactions out.
-struct Cut<'a> {
-    parents: &'a [Parents],
-    /// What stays takes so much.
-    load: Load,
-    limit: Load,
-    /// By position.
-    left_out: Vec<bool>,
-}
-
-impl Cut<'_> {
-    /// Goes once from the last transaction to the first. Parents come before children in a block,
-    /// so that at each step everything that could need the transaction has been decided on.
-    fn pass(&mut self, all: &[Arc<Transaction>], is_wanted: impl Fn(Load, Load) -> bool) {
-        let mut needed = vec![false; all.len()];
-        let mut all_needed = false;
-        for (index, transaction) in all.iter().enumerate().rev() {
-            if self.left_out.get(index).copied().unwrap_or(false) {
-                continue;
-            }
-            let load = Load::of(transaction);
-            let excess = self.load.above(self.limit);
-            let is_needed = all_needed || needed.get(index).copied().unwrap_or(false);
-            if !excess.is_nothing() && !is_needed && is_wanted(excess, load) {
-                self.load = self.load.minus(load);
-                if let Some(left_out) = self.left_out.get_mut(index) {
-                    *left_out = true;
-                }
-                continue;
-            }
-            match self.parents.get(index) {
-                Some(Parents::At(parents)) => parents.iter().for_each(|parent| {
-                    if let Some(needed) = needed.get_mut(*parent) {
-                        *needed = true;
-                    }
-                }),
-                _ => all_needed = true,
-            }
-        }
-    }
 }
 
 #[cfg(test)]

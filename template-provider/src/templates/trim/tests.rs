@@ -56,14 +56,49 @@ fn a_byte_of_outputs_takes_four_weight_units() {
 }
 
 #[test]
-fn the_last_transaction_goes_first() {
+fn of_equals_the_last_goes_first() {
     let all = [
         transaction(1, &[], 10, 400, 0),
         transaction(2, &[], 10, 400, 0),
         transaction(3, &[], 10, 200, 0),
     ];
     assert_eq!(trim(&small(&all), bytes(1)).unwrap(), all[..2]);
-    assert_eq!(trim(&small(&all), bytes(51)).unwrap(), all[..1]);
+    let equals = [0, 1, 3].map(|index| transaction(index, &[], 10, 250, 0));
+    assert_eq!(trim(&small(&equals), bytes(100)).unwrap(), equals[..2]);
+}
+
+#[test]
+fn a_small_excess_costs_no_large_transaction() {
+    let all = [transaction(1, &[], 960, 960, 0), transaction(2, &[], 50, 40, 0)];
+    assert_eq!(trim(&small(&all), bytes(10)).unwrap(), all[..1]);
+}
+
+#[test]
+fn what_pays_least_for_what_is_scarce_goes_first() {
+    let few = |name| transaction(name, &[], 30, 100, 10);
+    // It pays best for its weight, and worst for its signature operations.
+    let many = transaction(1, &[], 90, 100, 80);
+    let all = [many, few(2), few(3)];
+    assert_eq!(trim(&small(&all), sigops(20)).unwrap(), all[1..]);
+}
+
+#[test]
+fn a_parent_for_which_its_child_pays_stays() {
+    let parent = transaction(1, &[], 0, 300, 0);
+    let child = transaction(2, &[&parent], 100, 300, 0);
+    let other = transaction(3, &[], 40, 400, 0);
+    let kept = trim(&small(&[parent.clone(), child.clone(), other]), bytes(1)).unwrap();
+    assert_eq!(kept, [parent, child]);
+}
+
+#[test]
+fn what_fits_again_after_something_large_went_comes_back() {
+    // Cheap for what is missing at first, and not needed once the large one is gone.
+    let small_one = transaction(1, &[], 5, 50, 0);
+    let large = transaction(2, &[], 60, 600, 0);
+    let dear = transaction(3, &[], 900, 350, 0);
+    let all = [small_one.clone(), large, dear.clone()];
+    assert_eq!(trim(&small(&all), bytes(100)).unwrap(), [small_one, dear]);
 }
 
 #[test]
@@ -135,14 +170,14 @@ fn a_template_with_unknown_fees_is_not_trimmed() {
 
 /// Transactions of which each may spend from some before it.
 fn any_transactions() -> impl Strategy<Value = Vec<Arc<Transaction>>> {
-    let one = (any::<u64>(), 1_u64..200, 0_u64..20);
+    let one = (any::<u64>(), 1_u64..200, 0_u64..20, 0_u64..500);
     proptest::collection::vec(one, 0..20).prop_map(|drawn| {
         let mut all: Vec<Arc<Transaction>> = Vec::new();
-        for (name, (parents, weight, sigops)) in drawn.into_iter().enumerate() {
+        for (name, (parents, weight, sigops, fee)) in drawn.into_iter().enumerate() {
             let spends = |index: usize| parents >> (index * 3 % 64) & 7 == 0;
             let parents: Vec<_> =
                 all.iter().enumerate().filter(|(at, _)| spends(*at)).map(|(_, one)| one).collect();
-            let made = transaction(u32::try_from(name).unwrap(), &parents, 1, weight, sigops);
+            let made = transaction(u32::try_from(name).unwrap(), &parents, fee, weight, sigops);
             all.push(made);
         }
         all
@@ -151,7 +186,7 @@ fn any_transactions() -> impl Strategy<Value = Vec<Arc<Transaction>>> {
 
 proptest! {
     #[test]
-    fn what_stays_fits_and_has_all_its_parents(
+    fn what_stays_fits_and_has_all_its_parents_and_no_more_does(
         all in any_transactions(),
         output_bytes in 0_u32..250,
         output_sigops in 0_u16..25,
@@ -170,6 +205,14 @@ proptest! {
                 prop_assert!(!inside.contains(&parent) || before.contains(&parent));
             }
             before.insert(one.txid);
+        }
+        for one in all.iter().filter(|one| !before.contains(&one.txid)) {
+            let read: bitcoin::Transaction = deserialize(&one.data).unwrap();
+            let parents = read.input.iter().map(|it| it.previous_output.txid.to_byte_array());
+            let mut missing = parents.filter(|id| inside.contains(id) && !before.contains(id));
+            let more = [kept.clone(), vec![Arc::clone(one)]].concat();
+            let more = BlockTemplate { transactions: more, ..offer.clone() };
+            prop_assert!(missing.next().is_some() || !fits(&more, room), "left out for nothing");
         }
     }
 }
