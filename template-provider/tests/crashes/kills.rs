@@ -198,8 +198,8 @@ impl Run {
             std::thread::yield_now();
         }
         self.provider.program.kill();
-        let step = self.step();
         self.sidecar.wait_until_idle();
+        let step = self.step();
         *self.steps.entry(step).or_default() += 1;
         for note in self.posted_only() {
             *self.excused.entry(note).or_default() += 1;

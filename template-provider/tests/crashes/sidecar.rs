@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -28,6 +28,8 @@ struct State {
     taken: BTreeSet<String>,
     follower: Option<Sender<String>>,
     connections: usize,
+    /// Who connected last.
+    newest: Option<SocketAddr>,
 }
 
 /// Clones are one.
@@ -45,10 +47,14 @@ impl Sidecar {
         let this = sidecar.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let this = this.clone();
-                this.shared.0.lock().unwrap().connections += 1;
+                let (this, stream) = (this.clone(), stream.unwrap());
+                {
+                    let mut state = this.shared.0.lock().unwrap();
+                    state.connections += 1;
+                    state.newest = stream.peer_addr().ok();
+                }
                 thread::spawn(move || {
-                    this.serve(stream.unwrap());
+                    this.serve(stream);
                     this.shared.0.lock().unwrap().connections -= 1;
                 });
             }
@@ -95,8 +101,15 @@ impl Sidecar {
         testkit::wait::until(&format!("{count} POSTs"), SOON, look).unwrap();
     }
 
-    /// Waits until it has read all that was sent by a program that is gone.
+    /// Waits until it has read all that was sent by a program that is gone. Connections are taken
+    /// in the order in which they came: once one of our own was taken, none of the program's waits.
     pub(crate) fn wait_until_idle(&self) {
+        let own = TcpStream::connect(&self.address).unwrap();
+        let address = own.local_addr().unwrap();
+        let is_newest = || self.shared.0.lock().unwrap().newest == Some(address);
+        let look = || Ok(is_newest().then_some(()));
+        testkit::wait::until("our connection to be taken", SOON, look).unwrap();
+        drop(own);
         let look = || Ok((self.shared.0.lock().unwrap().connections == 0).then_some(()));
         testkit::wait::until("the end of all connections", SOON, look).unwrap();
     }
