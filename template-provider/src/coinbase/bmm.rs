@@ -6,6 +6,7 @@
 //! see. A template never waits for a sidechain: what is missing is left out, counted and told; when
 //! it comes, the template is published anew.
 
+pub mod absence;
 pub mod config;
 pub mod counts;
 pub mod guard;
@@ -20,10 +21,11 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use crate::extension::{AcceptedBlock, Addition, Delivery, Extension, Facts, Hook, Parcel};
+use absence::Absence;
 use config::SlotSettings;
 use counts::Counts;
 use message::{ACCEPT_OUTPUT_BYTES_MAX, Accept, Encoding};
-use slot::{Absence, Known, Republish, Told, Watched};
+use slot::{Known, Republish, Told, Watched};
 use source::Return;
 
 /// `Extension::name`.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use service::clock;
 use service::metrics::{Counter, Gauge, Labelled, Metrics};
 
-use super::slot::Absence;
+use super::absence::Absence;
 
 /// The metrics of all slots. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::absence::Absence;
 use super::config::{ByteOrder, SourceSettings};
 use super::counts::Counts;
 use super::source::{Answer, AskError, Source, reversed};
@@ -32,34 +33,6 @@ pub struct Known {
     pub at: Instant,
     /// The side block, where it must be given back once its main block is accepted.
     pub block: Option<Arc<str>>,
-}
-
-/// Why a slot has no M7 of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Absence {
-    /// The source was not yet heard of this tip.
-    Waiting,
-    /// The source cannot be reached, or makes no sense.
-    Failed,
-    /// The source's h* is for a block on another tip.
-    Stale,
-    /// The source's h* is all zeros: a side block that does not exist.
-    Zero,
-    /// Somebody else's M7 for the slot is there already: a block may hold only one.
-    Taken,
-}
-
-impl Absence {
-    /// For logs and metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Failed => "failed",
-            Self::Stale => "stale",
-            Self::Zero => "zero",
-            Self::Taken => "taken",
-        }
-    }
 }
 
 /// What is known of a source, for one tip.
