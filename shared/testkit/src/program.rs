@@ -83,6 +83,24 @@ pub struct Launch {
     pub variables: Vec<(String, String)>,
 }
 
+impl Launch {
+    /// One of the stack's servers, with its settings in the file `config`. `log_filter` says what
+    /// it logs, as RUST_LOG does.
+    pub fn server(
+        name: &str,
+        path: impl Into<PathBuf>,
+        config: impl Into<OsString>,
+        log_filter: &str,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: path.into(),
+            arguments: vec!["run".into(), "--config".into(), config.into()],
+            variables: vec![("RUST_LOG".to_owned(), log_filter.to_owned())],
+        }
+    }
+}
+
 /// A program, running or not, and its log.
 #[derive(Debug)]
 pub struct Program {

@@ -271,12 +271,7 @@ impl World {
 fn server_launch(plan: &Plan, folder: &Path, name: &str, settings: &Table) -> Result<Launch> {
     let file = folder.join(format!("{name}.toml"));
     fs::write(&file, settings.to_string())?;
-    Ok(Launch {
-        name: name.to_owned(),
-        path: plan.programs.path(name)?,
-        arguments: vec!["run".into(), "--config".into(), file.into()],
-        variables: vec![("RUST_LOG".to_owned(), plan.log_filter.clone())],
-    })
+    Ok(Launch::server(name, plan.programs.path(name)?, file, &plan.log_filter))
 }
 
 fn template_provider_settings(plan: &Plan, node: &Node, folder: &Path) -> Table {

@@ -71,13 +71,9 @@ impl World {
             directory.path().join("cookie").display(),
         );
         std::fs::write(&config, settings).unwrap();
-        let mut program = Program::start(Launch {
-            name: "template-provider".into(),
-            path: env!("CARGO_BIN_EXE_template-provider").into(),
-            arguments: vec!["run".into(), "--config".into(), config.into()],
-            variables: vec![("RUST_LOG".into(), "debug".into())],
-        })
-        .unwrap();
+        let path = env!("CARGO_BIN_EXE_template-provider");
+        let launch = Launch::server("template-provider", path, config, "debug");
+        let mut program = Program::start(launch).unwrap();
         let url = program.wait_said("templates at ").unwrap().parse().unwrap();
         Self { node, program, url, directory }
     }

@@ -35,13 +35,9 @@ impl Provider {
         let config = directory.path().join("template-provider.toml");
         let settings = settings_at(node, rpc_url, directory.path());
         std::fs::write(&config, format!("{settings}{more}")).unwrap();
-        let mut program = Program::start(Launch {
-            name: "template-provider".into(),
-            path: env!("CARGO_BIN_EXE_template-provider").into(),
-            arguments: vec!["run".into(), "--config".into(), config.into()],
-            variables: vec![("RUST_LOG".into(), "debug".into())],
-        })
-        .unwrap();
+        let path = env!("CARGO_BIN_EXE_template-provider");
+        let launch = Launch::server("template-provider", path, config, "debug");
+        let mut program = Program::start(launch).unwrap();
         let url = program.wait_said("templates at ").unwrap().parse().unwrap();
         Self { program, url, directory }
     }
