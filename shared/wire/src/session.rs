@@ -41,6 +41,12 @@ pub trait Session {
     /// The next deadline at which `handle_timeout` wants to be called.
     fn poll_timeout(&self) -> Option<Instant>;
 
+    /// The peer is not to be read before this: what it sends waits in its own socket. It may have
+    /// passed.
+    fn poll_pause(&self) -> Option<Instant> {
+        None
+    }
+
     /// True once the session has said its last word: the driver flushes and closes.
     fn is_finished(&self) -> bool {
         false

@@ -347,18 +347,21 @@ mod tests {
         T::decode(&mut Reader::new(bytes))
     }
 
+    /// Spec 3.1: integers are little-endian.
     #[test]
     fn integers_are_little_endian() {
         assert_eq!(encoded(&0x0102_0304_u32), [4, 3, 2, 1]);
         assert_eq!(decoded::<u16>(&[1, 2]), Ok(0x0201));
     }
 
+    /// Spec 3.1: of a BOOL only the least significant bit counts.
     #[test]
     fn a_bool_is_its_least_significant_bit() {
         assert_eq!(decoded::<bool>(&[0xfe]), Ok(false));
         assert_eq!(decoded::<bool>(&[0xff]), Ok(true));
     }
 
+    /// Spec 3.1: OPTION is a sequence of at most one element.
     #[test]
     fn an_option_is_a_sequence_of_at_most_one() {
         assert_eq!(encoded(&Some(7_u32)), [1, 7, 0, 0, 0]);
@@ -367,6 +370,7 @@ mod tests {
         assert_eq!(two, Err(DecodeError::TooLong { length: 2, max: 1 }));
     }
 
+    /// Spec 3.1: a length prefix is as wide as the type says.
     #[test]
     fn length_prefixes_are_as_wide_as_the_type_needs() {
         let blob = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
@@ -376,6 +380,7 @@ mod tests {
         assert_eq!(encoded(&List::<u16, 65_535>::new(vec![1]).unwrap()), [1, 0, 1, 0]);
     }
 
+    /// Spec 3.1: B0_32 holds at most 32 bytes.
     #[test]
     fn a_b0_32_longer_than_32_is_refused() {
         let mut bytes = vec![33];

@@ -26,6 +26,13 @@ pub struct Header {
 }
 
 impl Header {
+    /// Of a message `M` whose payload has `length` bytes.
+    pub fn of<M: Message>(length: usize) -> Self {
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        let (extension, channel_msg) = (M::EXTENSION, M::CHANNEL_MSG);
+        Self { extension, channel_msg, message_type: M::MESSAGE_TYPE, length }
+    }
+
     /// Encodes `extension_type`, `msg_type` and the U24 `msg_length`, all little-endian.
     pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let bit = if self.channel_msg { CHANNEL_MSG_BIT } else { 0 };
@@ -69,13 +76,26 @@ pub struct EncodedFrame {
 impl EncodedFrame {
     /// Serialises `message`.
     pub fn new<M: Message>(message: &M) -> Self {
-        let payload = message.to_payload().freeze();
-        let header = Header {
-            extension: 0,
-            channel_msg: M::CHANNEL_MSG,
-            message_type: M::MESSAGE_TYPE,
-            length: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-        };
+        Self::with_appended(message, &[])
+    }
+
+    /// Serialises `message` with the fields that extensions append to it (spec 3.4.3).
+    pub fn with_appended<M: Message>(message: &M, appended: &[u8]) -> Self {
+        let mut payload = message.to_payload();
+        payload.extend_from_slice(appended);
+        Self::of_unknown(M::EXTENSION, M::CHANNEL_MSG, M::MESSAGE_TYPE, payload)
+    }
+
+    /// A frame of any kind, of an extension that we do not know for instance.
+    pub fn of_unknown(
+        extension: u16,
+        channel_msg: bool,
+        message_type: u8,
+        payload: impl Into<Bytes>,
+    ) -> Self {
+        let payload = payload.into();
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let header = Header { extension, channel_msg, message_type, length };
         Self { header: header.to_bytes(), payload }
     }
 
@@ -104,6 +124,7 @@ mod tests {
     use super::*;
     use crate::sv2::mining::CloseChannel;
 
+    /// Spec 3.2: a header is extension_type, msg_type and msg_length, a U24 of the plaintext.
     #[test]
     fn the_header_matches_the_bytes_of_the_spec() {
         // SubmitSharesExtended, channel message, 300 bytes.
@@ -112,6 +133,7 @@ mod tests {
         assert_eq!(Header::from_bytes(header.to_bytes()), header);
     }
 
+    /// Spec 3.2.1: the channel_msg bit is no part of the extension's number.
     #[test]
     fn the_channel_bit_is_not_part_of_the_extension() {
         let header = Header::from_bytes([0xbc, 0x8a, 0, 0, 0, 0]);

@@ -38,6 +38,11 @@ impl AuthorityKey {
     pub fn to_bytes(self) -> [u8; 32] {
         self.0.serialize()
     }
+
+    /// For the check of certificates alone.
+    pub(super) fn x_only(self) -> XOnlyPublicKey {
+        self.0
+    }
 }
 
 impl FromStr for AuthorityKey {
@@ -88,7 +93,7 @@ impl AuthoritySecret {
         base58::encode_check(&self.0.secret_bytes())
     }
 
-    /// For the Noise responder alone.
+    /// For making certificates alone.
     pub(super) fn keypair(&self) -> Keypair {
         self.0
     }
@@ -166,6 +171,7 @@ mod tests {
         185, 193, 30, 61, 174, 227, 90, 224, 176, 138, 116, 85,
     ];
 
+    /// Spec 4.7: an authority key is base58check with the prefix [1, 0], as in the test vector.
     #[test]
     fn the_key_of_the_spec_reads_and_prints_the_same() {
         let key: AuthorityKey = SPEC_TEXT.parse().unwrap();

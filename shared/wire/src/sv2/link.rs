@@ -4,16 +4,23 @@
 //! it does not know what a message means, and it has no timer: how long a handshake may take is the
 //! session's rule.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 
-use super::frame::{EncodedFrame, Frame};
+use super::frame::{EncodedFrame, Frame, HEADER_BYTES, Header};
 use super::keys::AuthorityKey;
 use super::message::Message;
 use super::noise::{
-    ACT_1_BYTES, ACT_2_BYTES, ClientHandshake, NoiseError, OpenError, ServerIdentity, Transport,
-    respond,
+    ACT_1_BYTES, ACT_2_BYTES, ClientHandshake, OpenError, ServerIdentity, Transport, respond,
 };
 use crate::session::PeerError;
+
+/// Why a link ends whose peer lets what is sent pile up.
+pub const OUTPUT_FULL: &str = "bytes waiting for a peer that does not read";
+
+/// Buffers up to this size are kept for the next message: a job and its tip fit.
+const KEPT_BYTES_MAX: usize = 2_048;
 
 /// What a link may hold.
 #[derive(Debug, Clone, Copy)]
@@ -30,45 +37,40 @@ pub struct Link {
     input: BytesMut,
     output: BytesMut,
     limits: LinkLimits,
-    /// Randomness and the time of the handshake.
-    seed: [u8; 32],
-    unix_now: u32,
 }
 
 enum State {
-    AwaitAct1(ServerIdentity),
-    AwaitAct2(ClientHandshake),
+    /// With the randomness of the handshake.
+    AwaitAct1(Arc<ServerIdentity>, [u8; 32]),
+    /// With the time of the handshake, in seconds.
+    AwaitAct2(Box<ClientHandshake>, u32),
     Open(Box<Transport>),
     Failed,
 }
 
 impl Link {
-    /// The server's end. `seed` must be fresh randomness; `unix_now` is in seconds.
-    pub fn server(
-        identity: ServerIdentity,
-        limits: LinkLimits,
-        seed: [u8; 32],
-        unix_now: u32,
-    ) -> Self {
-        Self::new(State::AwaitAct1(identity), limits, seed, unix_now)
+    /// The server's end. `seed` must be fresh randomness.
+    pub fn server(identity: Arc<ServerIdentity>, limits: LinkLimits, seed: [u8; 32]) -> Self {
+        Self::new(State::AwaitAct1(identity, seed), limits)
     }
 
-    /// The client's end: act 1 waits to be sent. Without a key, any server is taken.
+    /// The client's end: act 1 waits to be sent. Without a key, any server is taken. `seed` must be
+    /// fresh randomness; `unix_now` is in seconds.
     pub fn client(
         authority: Option<AuthorityKey>,
         limits: LinkLimits,
         seed: [u8; 32],
         unix_now: u32,
-    ) -> Result<Self, NoiseError> {
-        let (act_1, handshake) = ClientHandshake::start(authority, seed)?;
-        let mut link = Self::new(State::AwaitAct2(handshake), limits, seed, unix_now);
+    ) -> Self {
+        let (act_1, handshake) = ClientHandshake::start(authority, seed);
+        let mut link = Self::new(State::AwaitAct2(Box::new(handshake), unix_now), limits);
         link.output.extend_from_slice(&act_1);
-        Ok(link)
+        link
     }
 
-    fn new(state: State, limits: LinkLimits, seed: [u8; 32], unix_now: u32) -> Self {
+    fn new(state: State, limits: LinkLimits) -> Self {
         let (input, output) = (BytesMut::new(), BytesMut::new());
-        Self { state, input, output, limits, seed, unix_now }
+        Self { state, input, output, limits }
     }
 
     /// True once frames can be sent.
@@ -76,31 +78,45 @@ impl Link {
         matches!(self.state, State::Open(_))
     }
 
+    /// True while a message, or the handshake, has begun to arrive and is not whole.
+    pub fn is_within_frame(&self) -> bool {
+        let is_pending = matches!(&self.state, State::Open(transport) if transport.is_pending());
+        is_pending || !self.input.is_empty()
+    }
+
     /// Takes bytes from the peer and moves the handshake on.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), PeerError> {
         self.input.extend_from_slice(bytes);
         self.state = match std::mem::replace(&mut self.state, State::Failed) {
-            State::AwaitAct1(identity) => self.answer_act_1(identity)?,
-            State::AwaitAct2(handshake) => self.take_act_2(handshake)?,
+            State::AwaitAct1(identity, seed) => self.answer_act_1(identity, seed)?,
+            State::AwaitAct2(handshake, unix_now) => self.take_act_2(handshake, unix_now)?,
             state => state,
         };
         Ok(())
     }
 
-    fn answer_act_1(&mut self, identity: ServerIdentity) -> Result<State, PeerError> {
+    fn answer_act_1(
+        &mut self,
+        identity: Arc<ServerIdentity>,
+        seed: [u8; 32],
+    ) -> Result<State, PeerError> {
         let Some(act_1) = self.take_handshake::<ACT_1_BYTES>() else {
-            return Ok(State::AwaitAct1(identity));
+            return Ok(State::AwaitAct1(identity, seed));
         };
-        let (act_2, transport) = respond(&identity, act_1, self.seed, self.unix_now)?;
+        let (act_2, transport) = respond(&identity, act_1, seed)?;
         self.output.extend_from_slice(&act_2);
         Ok(State::Open(Box::new(transport)))
     }
 
-    fn take_act_2(&mut self, handshake: ClientHandshake) -> Result<State, PeerError> {
+    fn take_act_2(
+        &mut self,
+        handshake: Box<ClientHandshake>,
+        unix_now: u32,
+    ) -> Result<State, PeerError> {
         let Some(act_2) = self.take_handshake::<ACT_2_BYTES>() else {
-            return Ok(State::AwaitAct2(handshake));
+            return Ok(State::AwaitAct2(handshake, unix_now));
         };
-        Ok(State::Open(Box::new(handshake.finish(act_2, self.unix_now)?)))
+        Ok(State::Open(Box::new(handshake.finish(act_2, unix_now)?)))
     }
 
     fn take_handshake<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -123,18 +139,26 @@ impl Link {
 
     /// Queues a message.
     pub fn send<M: Message>(&mut self, message: &M) -> Result<(), PeerError> {
-        self.send_frame(&EncodedFrame::new(message), &[])
+        self.seal(|length| Header::of::<M>(length).to_bytes(), |out| message.encode(out))
     }
 
     /// Queues a frame made before, with its leading U32s (channel id, job id) replaced by `ids`.
     pub fn send_frame(&mut self, frame: &EncodedFrame, ids: &[u32]) -> Result<(), PeerError> {
+        self.seal(|_| *frame.header(), |out| frame.put_payload(ids, out))
+    }
+
+    fn seal(
+        &mut self,
+        header: impl FnOnce(usize) -> [u8; HEADER_BYTES],
+        put: impl FnOnce(&mut BytesMut),
+    ) -> Result<(), PeerError> {
         let State::Open(transport) = &mut self.state else {
             return Err(PeerError::Misbehaved("a message before the handshake"));
         };
-        if self.output.len() + frame.payload_len() > self.limits.output_bytes_max {
-            return Err(PeerError::OverLimit("bytes waiting for a peer that does not read"));
+        match transport.seal(&mut self.output, self.limits.output_bytes_max, header, put)? {
+            true => Ok(()),
+            false => Err(PeerError::OverLimit(OUTPUT_FULL)),
         }
-        Ok(transport.seal(frame, ids, &mut self.output)?)
     }
 
     /// Moves the queued bytes to `out`; false if there were none.
@@ -142,7 +166,12 @@ impl Link {
         if self.output.is_empty() {
             return false;
         }
-        out.unsplit(self.output.split());
+        if out.is_empty() && self.output.capacity() <= KEPT_BYTES_MAX {
+            // The two buffers change places, so that neither is ever allocated again.
+            std::mem::swap(out, &mut self.output);
+        } else {
+            out.unsplit(self.output.split());
+        }
         true
     }
 }

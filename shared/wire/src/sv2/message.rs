@@ -7,8 +7,10 @@ use bytes::BytesMut;
 
 use super::codec::{DecodeError, Reader, Wire};
 
-/// A message of the core specification (extension_type 0).
+/// A message.
 pub trait Message: Wire {
+    /// The extension that defined it; 0 is the core specification.
+    const EXTENSION: u16;
     /// `msg_type` of spec chapter 8.
     const MESSAGE_TYPE: u8;
     /// The `channel_msg` bit of spec chapter 8: the payload starts with a channel id.
@@ -25,7 +27,13 @@ pub trait Message: Wire {
 
     /// Decodes a payload; bytes after the last field are TLVs, which are not interpreted here.
     fn from_payload(payload: &[u8]) -> Result<Self, DecodeError> {
-        Self::decode(&mut Reader::new(payload))
+        Self::with_appended(payload).map(|(message, _)| message)
+    }
+
+    /// Decodes a payload, and gives besides what extensions appended to it.
+    fn with_appended(payload: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
+        let mut reader = Reader::new(payload);
+        Ok((Self::decode(&mut reader)?, reader.rest()))
     }
 }
 
@@ -33,7 +41,7 @@ pub trait Message: Wire {
 macro_rules! messages {
     (
         $(#[$enum_doc:meta])*
-        enum $protocol:ident;
+        enum $protocol:ident, extension: $extension:expr;
         $(
             $(#[$doc:meta])*
             $name:ident = $number:literal, channel_msg: $channel:literal, $spec_name:literal {
@@ -60,6 +68,7 @@ macro_rules! messages {
             }
 
             impl $crate::sv2::message::Message for $name {
+                const EXTENSION: u16 = $extension;
                 const MESSAGE_TYPE: u8 = $number;
                 const CHANNEL_MSG: bool = $channel;
                 const NAME: &'static str = $spec_name;

@@ -5,7 +5,7 @@
 use super::codec::{Blob, Bytes32, List, Str255};
 use super::message::messages;
 
-/// `OpenMiningChannel.Error`: the user identity cannot be used.
+/// `OpenMiningChannel.Error`, and `SubmitShares.Error` for a worker's name: it cannot be used.
 pub const ERROR_INVALID_USER_IDENTITY: &str = "invalid-user-identity";
 /// `OpenMiningChannel.Error` and `UpdateChannel.Error`: no hashrate is like that.
 pub const ERROR_INVALID_NOMINAL_HASHRATE: &str = "invalid-nominal-hashrate";
@@ -41,7 +41,7 @@ pub const ERROR_JD_NOT_SUPPORTED: &str = "jd-not-supported";
 
 messages! {
     /// Any message of the Mining Protocol.
-    enum Mining;
+    enum Mining, extension: 0;
 
     /// Asks for a standard channel (spec 5.3.2).
     OpenStandardMiningChannel = 0x10, channel_msg: false, "OpenStandardMiningChannel" {

@@ -1,32 +1,25 @@
 //! Noise NX over secp256k1 with ElligatorSwift (spec chapter 4): handshake and transport.
 //!
-//! The handshake's cryptography is SRI's `noise_sv2`. What is ours is the transport: frames are
-//! encrypted in place at the end of the output buffer and decrypted in place in the input buffer.
-//! Seeds and the time are arguments.
+//! Here is the transport: frames are encrypted in place at the end of the output buffer and
+//! decrypted in place in the input buffer. `handshake` agrees on its keys, `certificate` is what a
+//! server proves itself by, `cipher` is one direction. Seeds and the time are arguments.
 
-use aead::Buffer;
-use bytes::{Bytes, BytesMut};
-use noise_sv2::{
-    AEAD_MAC_LEN, ELLSWIFT_ENCODING_SIZE, INITIATOR_EXPECTED_HANDSHAKE_MESSAGE_SIZE, Initiator,
-    NoiseDecryptor, NoiseEncryptor, NoiseEngine, Responder,
-};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use secp256k1::XOnlyPublicKey;
+mod certificate;
+mod cipher;
+mod handshake;
+
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::codec::DecodeError;
-use super::frame::{EncodedFrame, Frame, HEADER_BYTES, Header};
-use super::keys::{AuthorityKey, AuthoritySecret};
-
-/// Bytes of act 1: the initiator's ephemeral key (spec 4.5.1).
-pub const ACT_1_BYTES: usize = ELLSWIFT_ENCODING_SIZE;
-/// Bytes of act 2: 64 + 80 + 90. (The spec's figure of 170 predates its own field list.)
-pub const ACT_2_BYTES: usize = INITIATOR_EXPECTED_HANDSHAKE_MESSAGE_SIZE;
+use super::frame::{Frame, HEADER_BYTES, Header};
+pub use certificate::ServerIdentity;
+use cipher::{Cipher, MAC_BYTES};
+pub use handshake::{ACT_1_BYTES, ACT_2_BYTES, ClientHandshake, respond};
 
 /// Plaintext bytes of one Noise block (spec 4.6).
-const BLOCK_BYTES: usize = 65_535 - AEAD_MAC_LEN;
+const BLOCK_BYTES: usize = 65_535 - MAC_BYTES;
 /// Bytes of an encrypted frame header.
-const SEALED_HEADER_BYTES: usize = HEADER_BYTES + AEAD_MAC_LEN;
+const SEALED_HEADER_BYTES: usize = HEADER_BYTES + MAC_BYTES;
 
 /// Why encryption failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,114 +35,68 @@ pub enum NoiseError {
     Authentication,
 }
 
-/// What a server needs to answer a handshake. One a connection.
-pub struct ServerIdentity {
-    /// Signs the certificate.
-    pub authority: AuthoritySecret,
-    /// How long the certificate is valid, in seconds.
-    pub certificate_validity_seconds: u32,
-}
-
-/// The server's answer to act 1: act 2 and the keys.
-///
-/// `seed` must be fresh randomness of the operating system; `unix_now` is in seconds.
-pub fn respond(
-    identity: &ServerIdentity,
-    act_1: [u8; ACT_1_BYTES],
-    seed: [u8; 32],
-    unix_now: u32,
-) -> Result<([u8; ACT_2_BYTES], Transport), NoiseError> {
-    let mut rng = StdRng::from_seed(seed);
-    let mut responder = Responder::new_with_rng(
-        identity.authority.keypair(),
-        identity.certificate_validity_seconds,
-        &mut rng,
-    );
-    let (act_2, engine) = responder
-        .step_1_with_now_rng(act_1, unix_now, &mut rng)
-        .map_err(|_| NoiseError::Handshake)?;
-    Ok((act_2, Transport::new(engine)))
-}
-
-/// The client's side of a handshake between its two messages.
-pub struct ClientHandshake(Box<Initiator>);
-
-impl ClientHandshake {
-    /// Makes act 1. Without a key, any server is taken for the right one.
-    pub fn start(
-        authority: Option<AuthorityKey>,
-        seed: [u8; 32],
-    ) -> Result<([u8; ACT_1_BYTES], Self), NoiseError> {
-        let key = authority
-            .map(|key| XOnlyPublicKey::from_slice(&key.to_bytes()))
-            .transpose()
-            .map_err(|_| NoiseError::Handshake)?;
-        let mut initiator = Initiator::new_with_rng(key, &mut StdRng::from_seed(seed));
-        let act_1 = initiator.step_0().map_err(|_| NoiseError::Handshake)?;
-        Ok((act_1, Self(initiator)))
-    }
-
-    /// Takes act 2 and checks the certificate at `unix_now` (seconds).
-    pub fn finish(
-        mut self,
-        act_2: [u8; ACT_2_BYTES],
-        unix_now: u32,
-    ) -> Result<Transport, NoiseError> {
-        let engine = self.0.step_2_with_now(act_2, unix_now).map_err(|error| match error {
-            noise_sv2::Error::InvalidCertificate(_) => NoiseError::Certificate,
-            _ => NoiseError::Handshake,
-        })?;
-        Ok(Transport::new(engine))
-    }
-}
-
 /// Both directions after the handshake.
 pub struct Transport {
-    encryptor: NoiseEncryptor,
-    decryptor: NoiseDecryptor,
+    encryptor: Cipher,
+    decryptor: Cipher,
     /// The header of a frame whose payload has not arrived whole.
     pending: Option<Header>,
 }
 
 impl Transport {
-    fn new(engine: NoiseEngine) -> Self {
-        let (encryptor, decryptor) = engine.into_split();
+    fn new(encryptor: Cipher, decryptor: Cipher) -> Self {
         Self { encryptor, decryptor, pending: None }
     }
 
-    /// Appends the encrypted `frame` to `out`, its leading ids replaced by `ids`.
+    /// Appends to `out` the encrypted frame whose payload is what `put` appends; `header` makes its
+    /// header of the payload's length, in bytes. False, and nothing is appended, if `out` and the
+    /// payload would be longer than `out_bytes_max`.
     pub fn seal(
         &mut self,
-        frame: &EncodedFrame,
-        ids: &[u32],
         out: &mut BytesMut,
-    ) -> Result<(), NoiseError> {
-        self.seal_tail(out, |out| out.extend_from_slice(frame.header()))?;
-        if frame.payload_len() <= BLOCK_BYTES {
-            return match frame.payload_len() {
-                0 => Ok(()),
-                _ => self.seal_tail(out, |out| frame.put_payload(ids, out)),
-            };
+        out_bytes_max: usize,
+        header: impl FnOnce(usize) -> [u8; HEADER_BYTES],
+        put: impl FnOnce(&mut BytesMut),
+    ) -> Result<bool, NoiseError> {
+        let start = out.len();
+        out.put_bytes(0, SEALED_HEADER_BYTES);
+        let payload = out.len();
+        put(out);
+        let length = out.len() - payload;
+        if start + length > out_bytes_max {
+            out.truncate(start);
+            return Ok(false);
         }
-        let mut payload = BytesMut::with_capacity(frame.payload_len());
-        frame.put_payload(ids, &mut payload);
-        for block in payload.chunks(BLOCK_BYTES) {
-            self.seal_tail(out, |out| out.extend_from_slice(block))?;
+        // The header takes the first nonce: it is sealed first, in the place that was left for it.
+        let place = out.get_mut(start..payload).unwrap_or_default();
+        let (text, code) =
+            place.split_at_mut_checked(HEADER_BYTES).ok_or(NoiseError::Authentication)?;
+        text.copy_from_slice(&header(length));
+        code.copy_from_slice(&self.encryptor.seal(&[], text)?);
+        match length {
+            0 => {}
+            1..=BLOCK_BYTES => self.seal_tail(out, payload)?,
+            _ => {
+                for block in out.split_off(payload).chunks(BLOCK_BYTES) {
+                    let start = out.len();
+                    out.extend_from_slice(block);
+                    self.seal_tail(out, start)?;
+                }
+            }
         }
+        Ok(true)
+    }
+
+    /// Encrypts what stands in `out` from `start` on, in place.
+    fn seal_tail(&mut self, out: &mut BytesMut, start: usize) -> Result<(), NoiseError> {
+        let code = self.encryptor.seal(&[], out.get_mut(start..).unwrap_or_default())?;
+        out.extend_from_slice(&code);
         Ok(())
     }
 
-    /// Encrypts, in place, what `put` appends to `out`.
-    fn seal_tail(
-        &mut self,
-        out: &mut BytesMut,
-        put: impl FnOnce(&mut BytesMut),
-    ) -> Result<(), NoiseError> {
-        let start = out.len();
-        put(out);
-        self.encryptor
-            .encrypt(&mut Tail { bytes: out, start })
-            .map_err(|_| NoiseError::Authentication)
+    /// True between the header of a frame and its payload.
+    pub fn is_pending(&self) -> bool {
+        self.pending.is_some()
     }
 
     /// Takes one whole frame from the front of `input`, if it is there.
@@ -199,12 +146,12 @@ impl Transport {
             return Ok(Bytes::new());
         }
         if length <= BLOCK_BYTES {
-            return self.open_block(input, length + AEAD_MAC_LEN).map(BytesMut::freeze);
+            return self.open_block(input, length + MAC_BYTES).map(BytesMut::freeze);
         }
         let mut payload = BytesMut::with_capacity(length);
         while payload.len() < length {
             let block = (length - payload.len()).min(BLOCK_BYTES);
-            payload.extend_from_slice(&self.open_block(input, block + AEAD_MAC_LEN)?);
+            payload.extend_from_slice(&self.open_block(input, block + MAC_BYTES)?);
         }
         Ok(payload.freeze())
     }
@@ -212,9 +159,8 @@ impl Transport {
     /// Decrypts the first `sealed` bytes of `input` in place. Callers hold `sealed <= input.len()`.
     fn open_block(&mut self, input: &mut BytesMut, sealed: usize) -> Result<BytesMut, NoiseError> {
         let mut block = input.split_to(sealed);
-        self.decryptor
-            .decrypt(&mut Tail { bytes: &mut block, start: 0 })
-            .map_err(|_| NoiseError::Authentication)?;
+        self.decryptor.open(&[], &mut block)?;
+        block.truncate(sealed.saturating_sub(MAC_BYTES));
         Ok(block)
     }
 }
@@ -232,36 +178,5 @@ pub enum OpenError {
 
 /// Ciphertext bytes of a payload of `length` plaintext bytes (spec 4.6).
 fn sealed_payload_bytes(length: usize) -> usize {
-    length + length.div_ceil(BLOCK_BYTES) * AEAD_MAC_LEN
-}
-
-/// The end of a buffer, as the cipher wants to see it.
-///
-/// Invariant: `start <= bytes.len()`.
-struct Tail<'a> {
-    bytes: &'a mut BytesMut,
-    start: usize,
-}
-
-impl AsRef<[u8]> for Tail<'_> {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
-    }
-}
-
-impl AsMut<[u8]> for Tail<'_> {
-    fn as_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.start..).unwrap_or_default()
-    }
-}
-
-impl Buffer for Tail<'_> {
-    fn extend_from_slice(&mut self, other: &[u8]) -> aead::Result<()> {
-        self.bytes.extend_from_slice(other);
-        Ok(())
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(self.start + len);
-    }
+    length + length.div_ceil(BLOCK_BYTES) * MAC_BYTES
 }

@@ -28,7 +28,7 @@ pub const ERROR_PROTOCOL_VERSION_MISMATCH: &str = "protocol-version-mismatch";
 
 messages! {
     /// Any common message.
-    enum Setup;
+    enum Setup, extension: 0;
 
     /// The first message of a client (spec 3.6.1).
     SetupConnection = 0x00, channel_msg: false, "SetupConnection" {
@@ -142,12 +142,14 @@ mod tests {
         Some(refusal.error_code.display().into_owned())
     }
 
+    /// Spec 3.6.1: a client that wants another protocol is refused.
     #[test]
     fn another_protocol_is_refused() {
         let message = message(PROTOCOL_TEMPLATE_DISTRIBUTION, 0);
         assert_eq!(code(&message).as_deref(), Some(ERROR_UNSUPPORTED_PROTOCOL));
     }
 
+    /// Spec 3.6.1: the version is 2, and it must be in the client's range.
     #[test]
     fn a_version_range_without_2_is_refused_and_one_around_it_is_not() {
         let old = SetupConnection { min_version: 1, max_version: 1, ..message(PROTOCOL_MINING, 0) };
@@ -156,6 +158,7 @@ mod tests {
         assert_eq!(code(&wide), None);
     }
 
+    /// Spec 3.6.3: the error holds the full set of the flags that are not supported.
     #[test]
     fn the_error_names_every_unsupported_flag_and_no_other() {
         let flags = REQUIRES_STANDARD_JOBS | REQUIRES_WORK_SELECTION | 1 << 31;

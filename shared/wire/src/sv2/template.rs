@@ -12,7 +12,7 @@ pub const ERROR_TEMPLATE_ID_NOT_FOUND: &str = "template-id-not-found";
 
 messages! {
     /// Any message of the Template Distribution Protocol.
-    enum TemplateDistribution;
+    enum TemplateDistribution, extension: 0;
 
     /// How much room the client's coinbase outputs need (spec 7.1); the client's first message.
     CoinbaseOutputConstraints = 0x70, channel_msg: false, "CoinbaseOutputConstraints" {

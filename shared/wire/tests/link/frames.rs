@@ -41,6 +41,7 @@ fn sealed_length(length: usize) -> usize {
     22 + length + length.div_ceil(65_519) * 16
 }
 
+/// Spec 4.6: header and payload are encrypted apart, the payload in chunks of 65,519 bytes.
 #[test]
 fn sri_reads_our_frames_of_every_length_in_both_roles() {
     for (mut link, mut peer) in open_to_sri() {
@@ -150,6 +151,7 @@ fn a_flipped_ciphertext_bit_is_refused() {
         .unwrap();
 }
 
+/// Spec 4.6: the nonce counts, so that no frame can be replayed.
 #[test]
 fn a_frame_that_comes_twice_or_out_of_order_is_refused() {
     let (mut client, mut server) = open_pair();
@@ -168,6 +170,7 @@ fn a_frame_that_comes_twice_or_out_of_order_is_refused() {
     assert!(matches!(server.next_frame(), Err(PeerError::Noise(NoiseError::Authentication))));
 }
 
+/// Flaw 9: no message makes a buffer grow past its limit.
 #[test]
 fn a_frame_longer_than_the_limit_is_refused_before_its_payload() {
     let max = LIMITS.frame_bytes_max;
@@ -200,6 +203,24 @@ fn a_peer_that_does_not_read_is_given_up() {
     assert_eq!(accepted, 4, "1 000 000 bytes were allowed");
 }
 
+#[test]
+fn a_message_that_is_refused_leaves_nothing_of_itself_behind() {
+    let (mut client, mut server) = open_pair();
+    let filler = Filler::of_length(200_000);
+    let accepted = (0..10).take_while(|_| client.send(&filler).is_ok()).count();
+    let mut bytes = sent(&mut client);
+    assert!(bytes.len() <= LIMITS.output_bytes_max, "{} bytes", bytes.len());
+    client.send(&Filler::of_length(3)).unwrap();
+    bytes.extend(sent(&mut client));
+    server.receive(&bytes).unwrap();
+    let frames = std::iter::from_fn(|| server.next_frame().unwrap());
+    let lengths: Vec<_> = frames.map(|frame| frame.payload.len()).collect();
+    assert_eq!(lengths, [200_000, 200_000, 200_000, 200_000, 3]);
+    assert_eq!(accepted, 4);
+}
+
+/// Flaw 24: what all peers get is not changed for one of them.
+/// Flaw 29: what all peers get is serialised once.
 #[test]
 fn a_frame_made_once_reaches_each_peer_with_its_own_ids() {
     let made = EncodedFrame::new(&Filler(vec![0; 70_000]));

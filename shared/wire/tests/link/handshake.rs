@@ -19,6 +19,8 @@ fn noise_error(result: Result<(), PeerError>) -> Option<NoiseError> {
     })
 }
 
+/// Spec 4.5: the handshake is Noise_NX_Secp256k1+EllSwift_ChaChaPoly_SHA256, as SRI's server speaks
+/// it.
 #[test]
 fn our_client_takes_sris_server_for_the_owner_of_its_key() {
     let mut client = our_client(Some(authority().public()), UNIX_NOW);
@@ -29,6 +31,8 @@ fn our_client_takes_sris_server_for_the_owner_of_its_key() {
     assert!(client.is_open());
 }
 
+/// Spec 4.5: the handshake is Noise_NX_Secp256k1+EllSwift_ChaChaPoly_SHA256, as SRI's client speaks
+/// it.
 #[test]
 fn sris_client_takes_our_server_for_the_owner_of_its_key() {
     let (act_1, client) = initiate(authority().public().to_bytes());
@@ -40,6 +44,7 @@ fn sris_client_takes_our_server_for_the_owner_of_its_key() {
     assert!(client.finish(&act_2, UNIX_NOW).is_ok());
 }
 
+/// Flaw 19: nobody between a miner and its pool can stand in for the pool.
 #[test]
 fn our_client_refuses_a_server_of_another_authority() {
     let mut client = our_client(Some(OTHER_KEY.parse().unwrap()), UNIX_NOW);
@@ -84,6 +89,7 @@ fn our_client_refuses_a_certificate_outside_its_validity() {
     }
 }
 
+/// Spec 4.5.3: a certificate states from when and until when it is valid.
 #[test]
 fn our_certificate_is_valid_for_as_long_as_configured() {
     for (unix_now, valid) in [
@@ -118,6 +124,7 @@ fn a_handshake_byte_by_byte_is_one() {
     assert!(client.finish(&sent(&mut server), UNIX_NOW).is_ok());
 }
 
+/// Spec 4.5: a handshake that was tampered with fails.
 #[test]
 fn a_flipped_bit_anywhere_in_act_2_is_refused() {
     let config = Config { failure_persistence: None, ..Config::with_cases(64) };

@@ -13,6 +13,8 @@ mod handshake;
 mod hostile;
 mod sri;
 
+use std::sync::Arc;
+
 use bytes::{BufMut, BytesMut};
 use wire::sv2::codec::{DecodeError, Reader, Wire};
 use wire::sv2::keys::{AuthorityKey, AuthoritySecret};
@@ -34,13 +36,12 @@ fn authority() -> AuthoritySecret {
 }
 
 fn our_client(key: Option<AuthorityKey>, unix_now: u32) -> Link {
-    Link::client(key, LIMITS, [1; 32], unix_now).unwrap()
+    Link::client(key, LIMITS, [1; 32], unix_now)
 }
 
 fn our_server(unix_now: u32) -> Link {
-    let identity =
-        ServerIdentity { authority: authority(), certificate_validity_seconds: VALIDITY_SECONDS };
-    Link::server(identity, LIMITS, [2; 32], unix_now)
+    let identity = ServerIdentity::certified(&authority(), VALIDITY_SECONDS, [3; 32], unix_now);
+    Link::server(Arc::new(identity), LIMITS, [2; 32])
 }
 
 /// What the link has to send.
@@ -79,6 +80,7 @@ impl Wire for Filler {
 }
 
 impl Message for Filler {
+    const EXTENSION: u16 = 0;
     const MESSAGE_TYPE: u8 = 0xfe;
     const CHANNEL_MSG: bool = true;
     const NAME: &'static str = "Filler";

@@ -139,6 +139,8 @@ fn ours_and_sri() -> Vec<(Row, (u8, bool))> {
     }
 }
 
+/// Spec 8: each message has the type and the channel_msg bit of the table (SetGroupChannel 0,
+/// NewMiningJob and SetCustomMiningJob 1).
 #[test]
 fn every_message_has_the_type_and_channel_bit_of_chapter_8() {
     let ours: Vec<_> = ours_and_sri().into_iter().map(|(ours, _)| ours).collect();
@@ -152,6 +154,7 @@ fn every_message_has_the_type_and_channel_bit_of_sri() {
     }
 }
 
+/// Spec 8: a type that the table does not give to the protocol is unknown.
 #[test]
 fn types_that_chapter_8_does_not_give_to_a_protocol_are_unknown_to_it() {
     for number in 0..=u8::MAX {

@@ -152,6 +152,13 @@ impl ToSri for List<[u8; 32], 255> {
     }
 }
 
+impl ToSri for List<u16, 65_535> {
+    type Sri = Seq064KOwned<u16>;
+    fn to_sri(self) -> Self::Sri {
+        self.into_vec().try_into().unwrap()
+    }
+}
+
 impl ToSri for List<u32, 65_535> {
     type Sri = Seq064KOwned<u32>;
     fn to_sri(self) -> Self::Sri {

@@ -4,6 +4,7 @@
 //! Numbers are chosen so that their bytes on the wire count up: a wrong order or size shows at
 //! once.
 
+mod extensions;
 mod mining;
 mod setup;
 mod template;
@@ -89,6 +90,7 @@ fn spec_3_1_length_prefixes_of_two_and_three_bytes_are_little_endian() {
     assert_eq!(hex(&payload[8 + 2 + 0x0102..][..6]), "0100030201ee", "SEQ0_64K[B0_16M]");
 }
 
+/// Spec 3.4.3: TLV fields stand after the last field and do not disturb it.
 #[test]
 fn spec_3_4_3_a_tlv_after_the_last_field_does_not_disturb_the_message() {
     let share = "010203040102030401020304010203040102030401020304021122";

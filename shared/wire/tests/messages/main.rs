@@ -11,6 +11,7 @@
 )]
 
 mod chapter8;
+mod extensions;
 mod fields;
 mod golden;
 mod hostile;
