@@ -121,6 +121,13 @@ impl Channel {
         });
     }
 
+    /// The smallest nTime with which `job` is new work for the miner, if it was the last one to be
+    /// issued: what it was issued with before has been searched from its start.
+    pub fn fresh_ntime(&self, job: &Arc<Job>) -> Option<u32> {
+        let last = self.jobs.back().filter(|issued| Arc::ptr_eq(&issued.job, job));
+        last.map(|issued| issued.min_ntime.saturating_add(1))
+    }
+
     /// The fixed merkle root of the newest job, on a standard channel.
     pub fn merkle_root(&self) -> Option<[u8; 32]> {
         self.jobs.back().and_then(|issued| issued.merkle_root)
@@ -274,6 +281,9 @@ mod tests {
         (channel, now)
     }
 
+    /// Spec 5.3.21: a share is judged, and credited, by the target that its job was issued with.
+    /// Flaw 14: a new difficulty does not hold for shares of jobs before it.
+    /// Flaw 18: credited is the work of the target that was set, not that of a lucky hash.
     #[test]
     fn a_share_is_credited_with_the_work_of_its_jobs_target() {
         let (mut channel, now) = issued(Target::MAX, HARD);
@@ -283,6 +293,8 @@ mod tests {
         assert_eq!(outcome.solution, None);
     }
 
+    /// Spec 5.3.14: a header counts once, whatever job id it is sent under.
+    /// Flaw 1: a share is known by its header, however it was written or named.
     #[test]
     fn the_same_header_counts_once_even_under_another_job_id() {
         let (mut channel, now) = issued(Target::MAX, HARD);
@@ -318,6 +330,8 @@ mod tests {
         assert_eq!(channel.check(&replayed, now).verdict, Err(Rejection::Duplicate));
     }
 
+    /// Flaw 3: nothing is credited before it has met its target.
+    /// Flaw 4: nothing is remembered before it has met its target.
     #[test]
     fn a_share_below_its_target_is_rejected_and_not_remembered() {
         let (mut channel, now) = issued(Target::from_difficulty(1e9), HARD);
@@ -325,6 +339,7 @@ mod tests {
         assert!(channel.seen.tips.iter().all(|(_, seen)| seen.is_empty()));
     }
 
+    /// Spec 5.3.17: SetNewPrevHash makes all jobs but its own invalid.
     #[test]
     fn a_share_for_a_past_tip_is_stale() {
         let (mut channel, now) = issued(Target::MAX, HARD);
@@ -332,6 +347,8 @@ mod tests {
         assert_eq!(channel.check(&share(1), now).verdict, Err(Rejection::Stale));
     }
 
+    /// Spec 7.7: a share that is a block is submitted, even if it is stale or too easy to count.
+    /// Flaw 7: the block check comes before everything that could reject a share.
     #[test]
     fn a_block_in_a_rejected_share_is_still_a_block() {
         let (mut channel, now) = issued(Target::from_difficulty(1e9), REGTEST);
@@ -343,6 +360,7 @@ mod tests {
         assert_eq!(blocks[0].height, Some(123_456));
     }
 
+    /// Spec 3.7.3: the coinbase of a solution keeps its BIP141 fields.
     #[test]
     fn a_solution_holds_the_coinbase_of_its_header() {
         let (mut channel, now) = issued(Target::MAX, REGTEST);
@@ -356,6 +374,8 @@ mod tests {
         assert_eq!(header.hash(), found.hash);
     }
 
+    /// Spec 5.3.11: nTime is not before the job's and may run on with the clock.
+    /// Flaw 5: nTime has bounds.
     #[test]
     fn ntime_may_run_with_the_clock_but_not_back_and_not_hours_ahead() {
         let (mut channel, now) = issued(Target::MAX, HARD);
@@ -368,6 +388,8 @@ mod tests {
         assert_eq!(verdict(NTIME + 7_001, 4, now + Duration::from_secs(1)), Ok(()));
     }
 
+    /// Spec 5.1: the version may be rolled within the 24 bits of BIP323 (0x1fffffe0) alone.
+    /// Flaw 6: version bits outside of the mask are refused.
     #[test]
     fn only_bip323_bits_of_the_version_may_be_rolled() {
         let (mut channel, now) = issued(Target::MAX, HARD);
@@ -379,6 +401,8 @@ mod tests {
         assert_eq!(verdict(0x6000_0000, 3), Err(Rejection::VersionBits));
     }
 
+    /// Spec 5.3.12: the extranonce is exactly as long as the channel's.
+    /// Flaw 2: an extranonce of another length is not padded or cut.
     #[test]
     fn an_extranonce_of_another_size_is_rejected() {
         let (mut channel, now) = issued(Target::MAX, HARD);
@@ -386,6 +410,7 @@ mod tests {
         assert_eq!(channel.check(&long, now).verdict, Err(Rejection::ExtranonceSize));
     }
 
+    /// Spec 5.3.14: a share of a job that the channel never had is rejected.
     #[test]
     fn an_unknown_job_is_rejected() {
         let (mut channel, now) = issued(Target::MAX, HARD);
@@ -393,6 +418,7 @@ mod tests {
         assert_eq!(channel.check(&unknown, now).verdict, Err(Rejection::UnknownJob));
     }
 
+    /// Spec 5.1.1: a standard job has a fixed merkle root.
     #[test]
     fn a_standard_channel_mines_a_fixed_merkle_root() {
         let now = Instant::now();
@@ -407,6 +433,8 @@ mod tests {
         assert_eq!(hash, job.header(root, 0x2000_0000, NTIME, 5).hash());
     }
 
+    /// Spec 5.3.16: a job that is not a future one replaces no earlier job of the same tip; those
+    /// stay valid.
     #[test]
     fn old_jobs_of_the_same_tip_stay_valid_up_to_the_limit() {
         let (mut channel, now) = issued(Target::MAX, HARD);

@@ -179,6 +179,7 @@ mod tests {
         ExtranonceAllocator::new(usize::MAX)
     }
 
+    /// Spec 5.1.2.1: the whole extranonce is prefix and rollable part.
     #[test]
     fn prefix_and_rollable_bytes_always_add_up() {
         let all = allocator();
@@ -191,6 +192,8 @@ mod tests {
         assert!(all.extended(11, 0).is_none());
     }
 
+    /// Spec 5.1: no two channels search the same space.
+    /// Flaw 11: extranonces are handed out, not drawn, so that none is given twice.
     #[test]
     fn no_prefix_is_the_start_of_another() {
         let all = allocator();
@@ -209,6 +212,7 @@ mod tests {
         }
     }
 
+    /// Flaw 12: nobody gets the extranonce that another has just used.
     #[test]
     fn a_freed_prefix_is_used_again_only_three_tips_later() {
         let all = allocator();

@@ -1,6 +1,7 @@
 //! Double SHA-256, and how hashes are shown to people.
 
 use bitcoin::hashes::{Hash, HashEngine, sha256, sha256d};
+use bitcoin::hex::DisplayHex;
 
 /// SHA256(SHA256(bytes)), in internal byte order.
 pub fn double_sha256(bytes: &[u8]) -> [u8; 32] {
@@ -31,7 +32,9 @@ impl Midstate {
 
 /// Hex in display order: the byte-reversed form that nodes and explorers print.
 pub fn display(hash: &[u8; 32]) -> String {
-    sha256d::Hash::from_byte_array(*hash).to_string()
+    let mut reversed = *hash;
+    reversed.reverse();
+    reversed.to_lower_hex_string()
 }
 
 #[cfg(test)]

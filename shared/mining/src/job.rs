@@ -55,6 +55,7 @@ mod tests {
     use crate::hash::double_sha256;
     use crate::template::tests::{template, tip};
 
+    /// Spec 5.3.16: the merkle root is folded from the coinbase's txid, the deepest sibling first.
     #[test]
     fn the_merkle_root_is_that_of_the_coinbase_put_together() {
         let output = Output { value: 5_000_000_000, script: vec![0x51].into() };

@@ -30,11 +30,7 @@ pub fn root_from_path(coinbase_txid: [u8; 32], path: &[[u8; 32]]) -> [u8; 32] {
 }
 
 fn join(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    let mut both = [0; 64];
-    for (to, from) in both.iter_mut().zip(left.iter().chain(right)) {
-        *to = *from;
-    }
-    double_sha256(&both)
+    double_sha256([*left, *right].as_flattened())
 }
 
 #[cfg(test)]

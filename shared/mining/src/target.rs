@@ -220,6 +220,20 @@ mod tests {
         assert_eq!(Target::from_difficulty(0.25).to_f64(), one * 4.0);
     }
 
+    /// Flaw 8: hashes are compared with targets as integers, to the last bit.
+    #[test]
+    fn a_hash_that_is_its_target_counts_and_one_above_it_does_not() {
+        let target = Target::from_nbits(DIFFICULTY_ONE_NBITS).unwrap();
+        let equal = target.to_le_bytes();
+        assert!(target.is_met_by(&equal));
+        let mut above = equal;
+        above[0] += 1;
+        assert!(!target.is_met_by(&above));
+        let mut below = equal;
+        below[26] -= 1;
+        assert!(target.is_met_by(&below));
+    }
+
     #[test]
     fn unusable_nbits_are_refused() {
         assert_eq!(Target::from_nbits(0), None);

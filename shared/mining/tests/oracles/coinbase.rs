@@ -91,6 +91,7 @@ fn sri_finds_nothing_to_strip_in_what_our_miners_get() {
     });
 }
 
+/// Spec 3.7.1: what miners hash is the coinbase without its BIP141 fields.
 #[test]
 fn our_whole_coinbase_stripped_by_sri_is_what_our_miners_get() {
     property((sample(), any::<[u8; 12]>()), |(mut sample, extranonce)| {

@@ -69,12 +69,14 @@ fn shares_of_a_device_are_judged_as_sri_does() {
     agree_with_sri(|all| all.extended(8, 0), &words);
 }
 
+/// Spec 5.3.12: shares of extended channels are judged as SRI does.
 #[test]
 fn shares_of_a_proxy_are_judged_as_sri_does() {
     let words = [&WORDS[..], &["size", "size first"]].concat();
     agree_with_sri(|all| all.extended(10, 0), &words);
 }
 
+/// Spec 5.3.11: shares of standard channels are judged as SRI does.
 #[test]
 fn shares_of_a_standard_channel_are_judged_as_sri_does() {
     agree_with_sri(|all| all.standard(0), &WORDS);
