@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tracing::warn;
 use wire::sv2::keys::{AuthorityKey, AuthoritySecret};
 
+use crate::certificates::Certificates;
 use crate::config::ConfigError;
 
 /// A server's authority: `[authority]` of its config.
@@ -22,7 +23,7 @@ pub struct AuthorityConfig {
     pub secret_key_file: PathBuf,
     /// Where the public key is written at each start, for clients on the same machine.
     pub public_key_file: Option<PathBuf>,
-    /// How long a certificate is valid, in seconds. A new one is made for each connection.
+    /// How long a certificate is valid, in seconds. A new one is made when half of it is over.
     #[serde(default = "default_validity_seconds")]
     pub certificate_validity_seconds: u32,
 }
@@ -44,6 +45,11 @@ impl AuthorityConfig {
             written.map_err(|error| unusable("authority.public_key_file", path, error))?;
         }
         Ok(secret)
+    }
+
+    /// Certificates of `secret`, valid for as long as the config says.
+    pub fn certificates(&self, secret: AuthoritySecret) -> Certificates {
+        Certificates::new(secret, self.certificate_validity_seconds)
     }
 
     fn create(&self) -> Result<AuthoritySecret, ConfigError> {

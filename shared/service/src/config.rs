@@ -5,6 +5,8 @@
 //! `TEMPLATE_PROVIDER__NODE__RPC_URL`. Values are read as TOML where they parse as such, else as
 //! text.
 
+mod complaint;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +15,7 @@ use toml::{Table, Value};
 
 use crate::drop_in::{DropIn, Remark};
 use crate::env_file::EnvFile;
+use complaint::complaint;
 
 /// Why there are no usable settings: one sentence that names the place and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +131,7 @@ pub fn parse<T: DeserializeOwned>(
     prefix: &str,
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
-    let table: Table = toml::from_str(text).map_err(|error| invalid(path, &error))?;
+    let table: Table = toml::from_str(text).map_err(|error| invalid(path, text, &error))?;
     let overrides = overrides_of(prefix, variables);
     match deserialize_with(&table, &overrides)? {
         Ok(settings) => Ok(settings),
@@ -136,9 +139,9 @@ pub fn parse<T: DeserializeOwned>(
         // supplied what the text lacks.
         Err(error) => match toml::from_str::<T>(text) {
             Err(in_text) if overrides.is_empty() || in_text.message().contains("unknown") => {
-                Err(invalid(path, &in_text))
+                Err(invalid(path, text, &in_text))
             }
-            _ => Err(invalid(path, &error)),
+            _ => Err(invalid(path, text, &error)),
         },
     }
 }
@@ -151,7 +154,7 @@ pub fn parse_with_env_file<T: DeserializeOwned>(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(T, Vec<Remark>), ConfigError> {
     let Source { path, text, program, prefix } = source;
-    let table: Table = toml::from_str(text).map_err(|error| invalid(path, &error))?;
+    let table: Table = toml::from_str(text).map_err(|error| invalid(path, text, &error))?;
     let mut drop_in = DropIn::new(env_file, table);
     take_over(&mut drop_in)?;
     let taken = drop_in.finish(program, prefix);
@@ -159,15 +162,16 @@ pub fn parse_with_env_file<T: DeserializeOwned>(
     match deserialize_with(&taken.settings, &overrides)? {
         Ok(settings) => Ok((settings, taken.remarks)),
         Err(error) => match toml::from_str::<T>(text) {
-            Err(in_text) if in_text.message().contains("unknown") => Err(invalid(path, &in_text)),
-            _ => Err(invalid(path, &error)),
+            Err(in_text) if in_text.message().contains("unknown") => {
+                Err(invalid(path, text, &in_text))
+            }
+            _ => Err(invalid(path, text, &error)),
         },
     }
 }
 
-fn invalid(path: &Path, error: &toml::de::Error) -> ConfigError {
-    let message = error.to_string().trim_end().to_owned();
-    ConfigError::Invalid { path: path.to_owned(), message }
+fn invalid(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    ConfigError::Invalid { path: path.to_owned(), message: complaint(text, error) }
 }
 
 /// The variables of `prefix`: full name, path to the setting, value. Sorted, so that the outcome

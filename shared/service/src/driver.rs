@@ -3,13 +3,15 @@
 //! Back pressure is part of it: while bytes wait for a peer that does not read, and while the
 //! program is busy taking events, that peer is not read from. It knows no protocol.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use wire::session::{PeerError, Session};
 
 use crate::clock;
@@ -21,6 +23,10 @@ const READ_BYTES: usize = 16 * 1024;
 const OUTPUT_HIGH_WATER_BYTES: usize = 64 * 1024;
 /// A peer that takes no byte for so long is gone.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+/// And so is one that takes a few, but never all: it would hold what waits for it for ever.
+const DRAIN_MAX: Duration = Duration::from_secs(120);
+/// Why the session of either ends.
+pub const DOES_NOT_READ: &str = "the peer does not read";
 /// How long the last bytes (an error message, say) may take.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
@@ -58,16 +64,16 @@ pub async fn drive<S: Session>(
     stream: impl AsyncRead + AsyncWrite + Send,
 ) -> Ended {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut output = BytesMut::new();
+    let mut output = Output::new();
     let ended = run(session, host, &mut reader, &mut writer, &mut output).await;
     // What the session has to say to the program does not wait for a peer that does not read.
     while let Some(event) = session.poll_event() {
         host.take_event(event).await;
     }
     // The last words, an error message for instance, are worth a moment.
-    while session.poll_transmit(&mut output) {}
+    while session.poll_transmit(&mut output.bytes) {}
     let flush = async {
-        writer.write_all(&output).await?;
+        writer.write_all(&output.bytes).await?;
         writer.shutdown().await
     };
     let _ = timeout(FLUSH_MAX, flush).await;
@@ -79,48 +85,54 @@ async fn run<S: Session>(
     host: &mut impl Host<S>,
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut (impl AsyncWrite + Unpin),
-    output: &mut BytesMut,
+    output: &mut Output,
 ) -> Ended {
     let mut input = BytesMut::new();
-    let mut write_deadline = Instant::now() + WRITE_STALL_MAX;
     loop {
         while let Some(event) = session.poll_event() {
             host.take_event(event).await;
         }
-        if output.is_empty() {
-            write_deadline = Instant::now() + WRITE_STALL_MAX;
-        }
-        while output.len() < OUTPUT_HIGH_WATER_BYTES && session.poll_transmit(output) {}
-        if output.is_empty() && session.is_finished() {
+        output.fill(session);
+        // Its last words have the time of the last bytes and no more: a peer that does not read
+        // must not hold up the end of the program.
+        if session.is_finished() {
             return Ended::ByHost;
         }
-        let wake = session.poll_timeout().map_or(write_deadline, Instant::from_std);
-        let sleep_deadline = if output.is_empty() { wake } else { wake.min(write_deadline) };
-        let sleeping = !output.is_empty() || session.poll_timeout().is_some();
+        if output.is_writable() {
+            match output.write_at_once(writer).await {
+                Ok(()) => continue,
+                Err(ended) => return ended,
+            }
+        }
+        let pause =
+            session.poll_pause().map(Instant::from_std).filter(|until| *until > Instant::now());
+        let stall = output.deadline();
+        let timeout = session.poll_timeout().map(Instant::from_std);
+        let wake = [pause, stall, timeout].into_iter().flatten().min();
+        let reads = pause.is_none() && !output.is_high();
         let stepped = tokio::select! {
-            written = writer.write_buf(output), if !output.is_empty() => match written {
-                Ok(0) => return Ended::ByPeer,
-                Ok(_) => { write_deadline = Instant::now() + WRITE_STALL_MAX; Ok(()) }
-                Err(error) => return error.into(),
-            },
+            written = writer.write_buf(&mut output.bytes), if output.is_stalled => {
+                match output.note(Some(written)) {
+                    Ok(()) => Ok(()),
+                    Err(ended) => return ended,
+                }
+            }
             command = host.next_command() => match command {
                 Some(command) => session.handle_command(clock::now(), command),
                 None => return Ended::ByHost,
             },
-            read = read_some(reader, &mut input), if output.len() < OUTPUT_HIGH_WATER_BYTES => {
-                match read {
-                    Ok(0) => return Ended::ByPeer,
-                    Ok(_) => {
-                        let stepped = session.handle_bytes(clock::now(), &input);
-                        input.clear();
-                        stepped
-                    }
-                    Err(error) => return error.into(),
+            read = read_some(reader, &mut input), if reads => match read {
+                Ok(0) => return Ended::ByPeer,
+                Ok(_) => {
+                    let stepped = session.handle_bytes(clock::now(), &input);
+                    input.clear();
+                    stepped
                 }
+                Err(error) => return error.into(),
             },
-            () = sleep_until(sleep_deadline), if sleeping => {
-                if !output.is_empty() && Instant::now() >= write_deadline {
-                    return PeerError::TimedOut("the peer does not read").into();
+            () = clock::until(wake) => {
+                if stall.is_some_and(|at| Instant::now() >= at) {
+                    return PeerError::TimedOut(DOES_NOT_READ).into();
                 }
                 session.handle_timeout(clock::now())
             },
@@ -128,6 +140,73 @@ async fn run<S: Session>(
         if let Err(error) = stepped {
             return error.into();
         }
+    }
+}
+
+/// Bytes on their way out, and how long they have been.
+struct Output {
+    bytes: BytesMut,
+    /// True while the peer's socket is full.
+    is_stalled: bool,
+    /// A byte must be taken until then.
+    write_deadline: Instant,
+    /// All must be taken until then.
+    drain_deadline: Instant,
+}
+
+impl Output {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { bytes: BytesMut::new(), is_stalled: false, write_deadline: now, drain_deadline: now }
+    }
+
+    /// Takes what `session` has to send, as far as there is room.
+    fn fill(&mut self, session: &mut impl Session) {
+        if self.bytes.is_empty() {
+            self.write_deadline = Instant::now() + WRITE_STALL_MAX;
+            self.drain_deadline = Instant::now() + DRAIN_MAX;
+        }
+        while !self.is_high() && session.poll_transmit(&mut self.bytes) {}
+    }
+
+    fn is_high(&self) -> bool {
+        self.bytes.len() >= OUTPUT_HIGH_WATER_BYTES
+    }
+
+    /// True if it is worth a try: there is something, and the socket was not full.
+    fn is_writable(&self) -> bool {
+        !self.bytes.is_empty() && !self.is_stalled
+    }
+
+    /// When the peer will have taken too long.
+    fn deadline(&self) -> Option<Instant> {
+        (!self.bytes.is_empty()).then_some(self.write_deadline.min(self.drain_deadline))
+    }
+
+    /// Writes what the stream takes without waiting. Nearly all writes end here, and spare the
+    /// wake-ups that waiting would set up and tear down.
+    async fn write_at_once(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Ended> {
+        let written = {
+            let mut writing = pin!(writer.write_buf(&mut self.bytes));
+            poll_fn(|context| match writing.as_mut().poll(context) {
+                Poll::Ready(written) => Poll::Ready(Some(written)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await
+        };
+        self.note(written)
+    }
+
+    /// What came of a write; `None` is a full socket.
+    fn note(&mut self, written: Option<io::Result<usize>>) -> Result<(), Ended> {
+        match written {
+            Some(Ok(0)) => return Err(Ended::ByPeer),
+            Some(Ok(_)) => self.write_deadline = Instant::now() + WRITE_STALL_MAX,
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
+        }
+        self.is_stalled = written.is_none();
+        Ok(())
     }
 }
 

@@ -199,13 +199,19 @@ impl DropIn {
         }
     }
 
-    /// Puts `element` into the repeated section `section`: in place of the one with the same
-    /// `identity`, or behind the others.
-    pub fn put(&mut self, section: &str, identity: &str, element: Table) {
+    /// Puts `element` into the repeated section `section`: over the one with the same `identity`,
+    /// whose other keys stay but for those in `replaced`, or behind the others.
+    pub fn put(&mut self, section: &str, identity: &str, element: Table, replaced: &[&str]) {
         let section = self.settings.entry(section).or_insert_with(|| Value::Array(Vec::new()));
         let Some(elements) = section.as_array_mut() else { return };
-        elements.retain(|other| other.get(identity) != element.get(identity));
-        elements.push(Value::Table(element));
+        let mut tables = elements.iter_mut().filter_map(Value::as_table_mut);
+        match tables.find(|other| other.get(identity) == element.get(identity)) {
+            Some(other) => {
+                replaced.iter().for_each(|key| drop(other.remove(*key)));
+                other.extend(element);
+            }
+            None => elements.push(Value::Table(element)),
+        }
     }
 
     /// Adds a remark.

@@ -82,14 +82,24 @@ impl Health {
         self.set(name, Neighbour { up: false, detail: detail.into(), is_needed: false });
     }
 
+    /// True while no neighbour is missed: what the status code says.
+    pub fn is_well(&self) -> bool {
+        self.neighbours.borrow().values().all(|neighbour| neighbour.up || !neighbour.is_needed)
+    }
+
+    /// What is shown of a neighbour: whether it is there, and the detail.
+    pub fn shown(&self, name: &str) -> Option<(bool, String)> {
+        let neighbours = self.neighbours.borrow();
+        neighbours.get(name).map(|neighbour| (neighbour.up, neighbour.detail.clone()))
+    }
+
     fn set(&self, name: &'static str, new: Neighbour) {
         self.neighbours.send_if_modified(|all| all.insert(name, new.clone()) != Some(new));
     }
 
     fn answer(&self) -> (StatusCode, Json<Answer>) {
         let neighbours = self.neighbours.borrow().clone();
-        let well = neighbours.values().all(|neighbour| neighbour.up || !neighbour.is_needed);
-        let (code, status) = match well {
+        let (code, status) = match self.is_well() {
             true => (StatusCode::OK, "ok"),
             false => (StatusCode::SERVICE_UNAVAILABLE, "neighbour missing"),
         };

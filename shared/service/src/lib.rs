@@ -6,11 +6,14 @@
 
 pub mod authority;
 pub mod backoff;
+pub mod certificates;
 pub mod clock;
 pub mod config;
 pub mod driver;
 pub mod drop_in;
 pub mod env_file;
+pub mod gate;
+pub mod handshake;
 pub mod health;
 pub mod listen;
 pub mod metrics;

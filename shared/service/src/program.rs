@@ -256,3 +256,8 @@ async fn first_signal() -> &'static str {
 pub fn say(line: impl Display) {
     println!("{line}");
 }
+
+/// Prints a line for the person at the terminal, apart from what scripts read: on standard error.
+pub fn tell(line: impl Display) {
+    eprintln!("{line}");
+}

@@ -99,7 +99,8 @@ impl<C: Session, S: Session> Pair<C, S> {
     fn next_wakeup(&mut self) -> Option<Instant> {
         let arrival = self.exchange();
         let deadlines = [self.client.deadline(), self.server.deadline()];
-        deadlines.into_iter().chain([arrival]).flatten().min()
+        let pauses = [self.client.pause(self.now), self.server.pause(self.now)];
+        deadlines.into_iter().chain(pauses).chain([arrival]).flatten().min()
     }
 
     /// Puts on their way what both have to say; gives the next arrival.
@@ -107,8 +108,7 @@ impl<C: Session, S: Session> Pair<C, S> {
         let arrival = self.now + self.latency;
         self.client.speak(&mut self.server, arrival, self.fragment_bytes);
         self.server.speak(&mut self.client, arrival, self.fragment_bytes);
-        let first = |arrivals: Option<&(Instant, Bytes)>| arrivals.map(|(at, _)| *at);
-        let arrivals = [first(self.client.coming.front()), first(self.server.coming.front())];
+        let arrivals = [self.client.arrival(self.now), self.server.arrival(self.now)];
         arrivals.into_iter().flatten().min()
     }
 
@@ -134,6 +134,17 @@ impl<T: Session> Peer<T> {
         self.session.poll_timeout().filter(|_| self.ended.is_none())
     }
 
+    /// When what is on its way to it arrives; none while it does not read.
+    fn arrival(&self, now: Instant) -> Option<Instant> {
+        let (at, _) = self.coming.front()?;
+        self.pause(now).is_none().then_some(*at)
+    }
+
+    /// Until when it does not read.
+    fn pause(&self, now: Instant) -> Option<Instant> {
+        self.session.poll_pause().filter(|until| *until > now && self.ended.is_none())
+    }
+
     fn act(&mut self, action: impl FnOnce(&mut T) -> Result<(), PeerError>) {
         if self.ended.is_some() {
             return;
@@ -146,7 +157,9 @@ impl<T: Session> Peer<T> {
 
     /// Takes what has arrived and acts on deadlines that have passed.
     fn wake(&mut self, now: Instant) {
-        while let Some((_, bytes)) = self.coming.pop_front_if(|(at, _)| *at <= now) {
+        while self.arrival(now).is_some_and(|at| at <= now)
+            && let Some((_, bytes)) = self.coming.pop_front()
+        {
             self.act(|session| session.handle_bytes(now, &bytes));
         }
         if self.deadline().is_some_and(|at| at <= now) {

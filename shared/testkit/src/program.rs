@@ -1,6 +1,6 @@
 //! The workspace's own programs as processes: built, started, watched, killed and started again.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -63,11 +63,22 @@ fn build(folder: &Path) -> Result<()> {
         command.arg("--release");
     }
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+    // What cargo tells a test about its package: a build script that asks for it would run again,
+    // and everything that depends on it would be built again, in each test anew.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_package(name)) {
+        command.env_remove(name);
+    }
     let output = command.output().context("cargo cannot be started")?;
     if !output.status.success() {
         bail!("the programs do not build:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
+}
+
+fn is_of_package(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    let starts = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+    name == "OUT_DIR" || starts.iter().any(|start| name.starts_with(start))
 }
 
 /// How a program is started.

@@ -32,6 +32,24 @@ fn an_unknown_key_is_refused_by_name_and_line() {
 }
 
 #[test]
+fn what_stands_at_the_wrong_place_is_not_shown() {
+    let wrong = |text: &str, variables: &[(&str, &str)]| {
+        let error = read(text, variables).unwrap_err().to_string();
+        assert!(!error.contains("hunter") && !error.contains("987654"), "{error}");
+        error
+    };
+    let error = wrong("[node]\npoll_ms = 1\nurl = hunter2secret\n", &[]);
+    assert!(error.contains("line 3, column 7, node.url"), "{error}");
+    let error = wrong("[node]\npoll_ms = 1\nurl = 987654321\n", &[]);
+    assert!(error.contains("node.url: invalid type, expected a string"), "{error}");
+    let error = wrong("[node]\nurl = \"hunter\npoll_ms = 1\n", &[]);
+    assert!(error.contains("line 2"), "{error}");
+    let variables = [("PROGRAM__NODE__POLL_MS", "hunter")];
+    let error = wrong("[node]\nurl = \"a\"\n", &variables);
+    assert!(error.contains("node.poll_ms") && error.contains("expected u32"), "{error}");
+}
+
+#[test]
 fn an_unknown_key_keeps_its_line_when_a_variable_is_set() {
     let text = "[node]\nurl = \"a\"\npoll_ms = 1\nother = 1\n";
     let error = read(text, &[("PROGRAM__NODE__URL", "b")]).unwrap_err().to_string();

@@ -3,7 +3,9 @@
 use super::*;
 
 fn drop_in(text: &str) -> DropIn {
-    let settings = toml::from_str("[node]\nold = 1\n[[bmm]]\nslot = 3\n[[bmm]]\nslot = 4\n");
+    let settings = toml::from_str(
+        "[node]\nold = 1\n[[bmm]]\nslot = 3\nold = 1\nkept = 1\n[[bmm]]\nslot = 4\n",
+    );
     DropIn::new(EnvFile::parse(Path::new(".env"), text), settings.unwrap())
 }
 
@@ -99,10 +101,11 @@ fn settings_are_set_removed_and_put_in_place_of_their_like() {
     keys.set("node.new", 2);
     keys.set("fresh.key", "x");
     keys.remove("node.old");
-    keys.put("bmm", "slot", toml::from_str("slot = 3\nnew = true").unwrap());
+    keys.put("bmm", "slot", toml::from_str("slot = 3\nnew = true").unwrap(), &["old"]);
+    keys.put("bmm", "slot", toml::from_str("slot = 5").unwrap(), &[]);
     assert_eq!(keys.setting("fresh.key"), Some(&Value::String("x".to_owned())));
-    let expected = "[node]\nnew = 2\n[[bmm]]\nslot = 4\n[[bmm]]\nslot = 3\nnew = true\n\
-                    [fresh]\nkey = 'x'\n";
+    let expected = "[node]\nnew = 2\n[[bmm]]\nslot = 3\nkept = 1\nnew = true\n\
+                    [[bmm]]\nslot = 4\n[[bmm]]\nslot = 5\n[fresh]\nkey = 'x'\n";
     let settings = keys.finish("template-provider", "TEMPLATE_PROVIDER").settings;
     assert_eq!(settings, toml::from_str(expected).unwrap());
 }
