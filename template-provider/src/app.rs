@@ -20,8 +20,10 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::Deserialize;
 use service::authority::AuthorityConfig;
+use service::certificates::Certificates;
 use service::config::ConfigError;
 use service::drop_in::DropIn;
+use service::gate::{Gate, GateLimits, Place};
 use service::health::{Health, HealthConfig};
 use service::listen;
 use service::metrics::{Histogram, Metrics};
@@ -32,18 +34,18 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 use wire::sv2::keys::{AuthoritySecret, Sv2Url};
-use wire::sv2::noise::ServerIdentity;
 
 use crate::coinbase::bmm::config::SlotConfig;
 use crate::coinbase::bmm::guard::GuardConfig;
 use crate::coinbase::shielded::settings::ShieldedConfig;
-use crate::node::chain;
 use crate::node::enforcer::{Enforcer, EnforcerConfig};
 use crate::node::presence::NEIGHBOUR;
-use crate::node::{BackupNodeConfig, Node, NodeConfig, roster};
-use crate::outbox::worker::OutboxMetrics;
-use crate::outbox::{self, OutboxConfig};
+use crate::node::{BackupNodeConfig, Node, NodeConfig, roster, standing};
+use crate::outbox::OutboxConfig;
+use crate::outbox::store::Store as Outbox;
+use crate::outbox::worker::{self, AskChain, OutboxMetrics};
 use crate::server::session::Session;
+use crate::templates::build::Extensions;
 use crate::templates::store::{Offer, Store};
 use client::Client;
 use command::Command;
@@ -169,6 +171,7 @@ impl Server for TemplateProvider {
 
     async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
         let nodes = nodes_of(&config)?;
+        let _locks = disk::lock(&config)?;
         let secret = config.authority.open()?;
         let Disk { vault, outbox, spooling, last_id } = Disk::open(&config)?;
         let news = Arc::default();
@@ -192,8 +195,7 @@ impl Server for TemplateProvider {
         let offers = watch::Sender::new(None);
         let spool = spooling.clone().run(offers.subscribe());
         let hub = Hub {
-            secret,
-            certificate_validity_seconds: config.authority.certificate_validity_seconds,
+            certificates: config.authority.certificates(secret),
             store: Arc::clone(&store),
             offers: offers.subscribe(),
             submissions: submissions.clone(),
@@ -206,8 +208,7 @@ impl Server for TemplateProvider {
             ),
             shutdown: shutdown.clone(),
         };
-        let deliver =
-            outbox::worker::deliver(outbox, Arc::clone(&extensions), OutboxMetrics::new(&metrics));
+        let deliver = deliver(outbox, &extensions, &nodes, &metrics);
         let publisher = Publisher {
             store,
             offers,
@@ -219,17 +220,19 @@ impl Server for TemplateProvider {
             rooms,
             alarm: Alarm::new(health.clone(), &metrics),
         };
-        let accept = listen::accept(listener, CLIENTS_MAX, shutdown.clone(), |stream, peer| {
-            serve(hub.clone(), stream, peer)
+        let gate = Gate::new(GateLimits::of_connections(CLIENTS_MAX), &metrics);
+        let accept = listen::accept(listener, gate, shutdown.clone(), |stream, peer, place| {
+            serve(hub.clone(), stream, peer, place)
         });
         tokio::select! {
             // Clients are served even while the node is away, and leave before it is let go.
             () = accept => {}
-            () = roster::watch(&nodes, &health, &metrics, offered) => {}
+            Some(wrong) = roster::watch(&nodes, &health, &metrics, offered) => {
+                return Err(Failure::Usage(wrong));
+            }
             () = publisher.run(to_judge) => {}
             () = deliver => {}
             failure = extensions::wrong_chain(&config, &nodes) => return Err(failure),
-            wrong = wrong_network(&config.node, &nodes) => return Err(Failure::Usage(wrong)),
             () = spool => {}
         }
         submissions.drain().await;
@@ -254,20 +257,25 @@ fn nodes_of(config: &Config) -> Result<Arc<[Node]>, ConfigError> {
     Ok(nodes.iter().map(|one| node(one).behind(enforcer.clone())).collect())
 }
 
-/// Ends with a sentence if the preferred node is on another network than the settings say. One
-/// behind it that is, is never in use: it has less work behind it.
-async fn wrong_network(config: &NodeConfig, nodes: &[Node]) -> String {
-    match config.network.zip(nodes.first()) {
-        Some((network, node)) => chain::contradiction(node, network).await,
-        None => std::future::pending().await,
-    }
+/// Delivers what is in the outbox; the nodes tell whether a block is in the chain still.
+fn deliver(
+    outbox: Outbox,
+    extensions: &Extensions,
+    nodes: &Arc<[Node]>,
+    metrics: &Metrics,
+) -> impl Future<Output = ()> + use<> {
+    let nodes = Arc::clone(nodes);
+    let chain: AskChain = Arc::new(move |block| {
+        let nodes = Arc::clone(&nodes);
+        Box::pin(async move { standing::standing(&nodes, &block).await })
+    });
+    worker::deliver(outbox, Arc::clone(extensions), chain, OutboxMetrics::new(metrics))
 }
 
 /// What every client's task needs.
 #[derive(Clone)]
 struct Hub {
-    secret: AuthoritySecret,
-    certificate_validity_seconds: u32,
+    certificates: Certificates,
     store: Arc<Store>,
     offers: watch::Receiver<Option<Arc<Offer>>>,
     submissions: Submissions,
@@ -289,13 +297,9 @@ fn announce(listener: &TcpListener, secret: &AuthoritySecret) -> Result<(), Fail
     Ok(())
 }
 
-async fn serve(hub: Hub, stream: TcpStream, peer: SocketAddr) {
-    let identity = ServerIdentity {
-        authority: hub.secret.clone(),
-        certificate_validity_seconds: hub.certificate_validity_seconds,
-    };
-    let seed = clock::fresh_seed();
-    let mut session = Session::new(identity, clock::now(), seed, clock::unix_now_seconds());
+async fn serve(hub: Hub, stream: TcpStream, peer: SocketAddr, _place: Place) {
+    let identity = hub.certificates.current();
+    let mut session = Session::new(identity, clock::now(), clock::fresh_seed());
     debug!(%peer, "client connected");
     let rooms = hub.rooms.clone();
     let mut client = Client::new(peer, hub);

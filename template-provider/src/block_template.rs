@@ -105,11 +105,11 @@ impl BlockTemplate {
     pub fn header_timestamp(&self) -> u32 {
         self.curtime.max(self.mintime)
     }
+}
 
-    /// Sum of the fees that the node states.
-    pub fn fees(&self) -> u64 {
-        fees(&self.transactions)
-    }
+/// Sum of the fees in satoshis; `None` if one of them is not known.
+pub fn all_fees(transactions: &[Arc<Transaction>]) -> Option<u64> {
+    transactions.iter().try_fold(0_u64, |sum, one| Some(sum.saturating_add(one.fee?)))
 }
 
 /// Sum of the fees that are known, in satoshis.

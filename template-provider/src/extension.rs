@@ -22,8 +22,8 @@ pub struct Facts<'a> {
     pub height: u32,
     /// Satoshis that the coinbase may spend: subsidy and fees.
     pub value: u64,
-    /// The part of `value` that is fees.
-    pub fees: u64,
+    /// The part of `value` that is fees; `None` if the node does not state them all.
+    pub fees: Option<u64>,
     /// Outputs that stand in the coinbase already: the node's own, then those of extensions before
     /// this one.
     pub present: &'a [Output],
@@ -62,6 +62,22 @@ pub struct AcceptedBlock {
     pub height: u32,
 }
 
+/// Where a block stands that was accepted: a reorganisation may have taken it out of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is in the chain.
+    InChain,
+    /// It is not.
+    OffChain {
+        /// How many blocks the chain has above the block's height.
+        above: u32,
+    },
+    /// No node that could say so answers.
+    Unknown,
+    /// The nodes do not answer such a question, or it cannot be asked of this block.
+    Untold,
+}
+
 /// How a delivery went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
@@ -71,6 +87,9 @@ pub enum Delivery {
     Refused(String),
     /// Worth another try. The reason holds no secret.
     Failed(String),
+    /// The neighbour does not take it, which may change within hours; past them a person must look.
+    /// The reason holds no secret.
+    Declined(String),
 }
 
 /// A future of a hook.

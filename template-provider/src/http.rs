@@ -32,6 +32,12 @@ impl Endpoint {
     /// Reads a URL; the error is a sentence that names the remedy.
     pub fn parse(url: &str) -> Result<Self, String> {
         let form = "write it as http://HOST:PORT";
+        // First, for the other complaints show the URL.
+        if url.contains('@') {
+            return Err(format!(
+                "leave user and password out of it; they have settings of their own; {form}"
+            ));
+        }
         let uri: hyper::Uri = url.parse().map_err(|error| format!("{error}; {form}"))?;
         if uri.scheme_str() == Some("https") {
             return Err("TLS is not spoken here; use http over loopback or a tunnel".into());
@@ -39,9 +45,6 @@ impl Endpoint {
         let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http"));
         let authority =
             authority.ok_or_else(|| format!("{url} is not a server's address; {form}"))?;
-        if authority.as_str().contains('@') {
-            return Err("leave user and password out of it; they have settings of their own".into());
-        }
         if authority.port_u16().is_none() {
             return Err(format!("the port is missing (a node's is 8332 on mainnet); {form}"));
         }
@@ -220,6 +223,8 @@ mod tests {
             ("127.0.0.1:8332", "http://HOST:PORT"),
             ("http://127.0.0.1", "port"),
             ("http://user:secret@127.0.0.1:8332", "settings of their own"),
+            ("user:secret@127.0.0.1:8332", "settings of their own"),
+            ("ftp://user:secret@127.0.0.1:8332", "settings of their own"),
         ] {
             let error = Endpoint::parse(url).unwrap_err();
             assert!(error.contains(word), "{url}: {error}");

@@ -3,8 +3,8 @@
 //! `auth` knows the credentials, `rpc` turns a call into an answer or a classed error,
 //! `template_source` asks for templates, `answer` and `coinbasetxn` read them, `watch` keeps an eye
 //! on tip and mempool, `proposal` asks what the node would say of a block, `submit` brings blocks
-//! to it, `enforcer` stands between it and us on a drivechain. Nothing here knows what a template
-//! is used for.
+//! to it, `standing` asks whether one is in the chain still, `enforcer` stands between it and us on
+//! a drivechain. Nothing here knows what a template is used for.
 
 pub mod answer;
 pub mod auth;
@@ -19,6 +19,7 @@ pub mod reserve;
 pub mod roster;
 pub mod rpc;
 mod sentry;
+pub mod standing;
 pub mod stopgap;
 #[cfg(test)]
 pub(crate) mod stub;
@@ -35,9 +36,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 use service::config::ConfigError;
+use tokio_util::task::TaskTracker;
 
 use crate::http::Endpoint;
-use auth::Credentials;
+use auth::{Credentials, Login};
 use enforcer::Enforcer;
 use reserve::Reserved;
 use rpc::Rpc;
@@ -140,7 +142,9 @@ pub struct Node {
     /// What it is called: `node`, `node 2` and so on.
     pub name: &'static str,
     endpoint: Endpoint,
-    credentials: Credentials,
+    login: Arc<Login>,
+    /// The network that it must be on, if the settings name one.
+    network: Option<chain::Network>,
     /// Who gives templates in its place.
     enforcer: Option<Enforcer>,
     /// Where it publishes new blocks, if it does.
@@ -195,7 +199,8 @@ impl Node {
         Ok(Self {
             name,
             endpoint,
-            credentials: Credentials::from_config(table, config)?,
+            login: Login::with(Credentials::from_config(table, config)?),
+            network: config.network,
             enforcer: None,
             zmq_hashblock: zmq_hashblock.transpose()?,
             reserved: None,
@@ -230,10 +235,11 @@ impl Node {
         Self { reserved: Some(reserved), ..self }
     }
 
-    /// Gives a block to the enforcer as well, if there is one; returns at once.
-    pub fn tell_enforcer(&self, hash: &str, block_hex: &str) {
+    /// Gives a block to the enforcer as well, if there is one, in one of the `couriers`; returns at
+    /// once.
+    pub fn tell_enforcer(&self, hash: &str, block_hex: &str, couriers: &TaskTracker) {
         if let Some(enforcer) = self.enforcer.clone() {
-            tokio::spawn(enforcer.take_block(hash.to_owned(), block_hex.into()));
+            couriers.spawn(enforcer.take_block(hash.to_owned(), block_hex.into()));
         }
     }
 
@@ -244,7 +250,12 @@ impl Node {
 
     /// A connection of its own: what waits on one never delays another.
     pub fn connection(&self) -> Rpc {
-        Rpc::new(self.endpoint.clone(), self.credentials.clone())
+        Rpc::new(self.endpoint.clone(), Arc::clone(&self.login))
+    }
+
+    /// True of the node of `[node]`.
+    pub fn is_preferred(&self) -> bool {
+        self.name == NAMES[0]
     }
 
     /// Where the node is, for people.

@@ -2,7 +2,8 @@
 //! it is delivered, and never delivered for anything else.
 //!
 //! `store` is the directory, `worker` delivers what is in it, `import` reads what another server
-//! left behind. Nothing here knows a chain or a node: what a parcel means is its extension's.
+//! left behind. Nothing here knows a chain or a node: what a parcel means is its extension's, and
+//! where its block stands is asked of who runs the worker.
 
 pub mod import;
 pub mod store;

@@ -86,6 +86,11 @@ impl Vault {
         Ok(Self { directory: directory.to_owned() })
     }
 
+    /// The directory as it is, for a person's command; `None` if there is none.
+    pub fn existing(directory: &Path) -> Option<Self> {
+        directory.is_dir().then(|| Self { directory: directory.to_owned() })
+    }
+
     /// Writes a block and its parcels so that they survive a loss of power. What is there already
     /// is not written again: a crash would leave a part of it beside the whole.
     pub fn keep(&self, record: &Record) -> io::Result<()> {
@@ -129,6 +134,11 @@ impl Vault {
     pub fn pending(&self) -> io::Result<Vec<Record>> {
         let mut blocks = Vec::new();
         for path in self.files(PARTIAL)? {
+            if fs::metadata(&path).is_ok_and(|it| it.is_file() && it.len() == 0) {
+                // Its writer was killed before the first byte.
+                durable::remove(&path)?;
+                continue;
+            }
             match self.adopt(&path) {
                 Ok(()) => info!(file = %path.display(), "block not renamed before adopted"),
                 Err(error) => error!(file = %path.display(), %error, "part of a block not adopted"),

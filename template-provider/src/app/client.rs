@@ -4,11 +4,15 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use mining::target::Target;
 use service::clock;
 use service::driver::Host;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use wire::sv2::codec::{Blob, List};
 use wire::sv2::template::{
@@ -17,8 +21,11 @@ use wire::sv2::template::{
 };
 
 use super::Hub;
+use super::spooling::Spooling;
+use super::submission::Submissions;
 use crate::server::session::{self, Command, Event, Session};
 use crate::templates::assemble::{Solution, assemble};
+use crate::templates::build::{BuildError, Contents};
 use crate::templates::coinbase::{
     COINBASE_SEQUENCE, COINBASE_VERSION, WITNESS_RESERVED_VALUE, coinbase_locktime,
 };
@@ -30,6 +37,11 @@ const WRONG_SOLUTIONS_MAX: u32 = 100;
 /// Templates of a client that no other client can push out of the store, the newest first: miners
 /// go on with the last one for a moment, and a template every 30 seconds makes it four minutes.
 const TEMPLATES_HELD_MAX: usize = 8;
+/// How soon the present offer is tried again, after an extension had no outputs for it.
+const OWED_RETRY: Duration = Duration::from_secs(1);
+/// Solutions of one client whose templates are looked for on disk at a time. An honest one has one
+/// or two, after a restart of this program.
+const LOOK_UPS_MAX: usize = 16;
 
 /// One client.
 pub(super) struct Client {
@@ -44,14 +56,31 @@ pub(super) struct Client {
     last_id: u64,
     /// What was given to the session last, oldest first.
     held: VecDeque<Template>,
-    wrong_solutions: u32,
+    /// While it has no template of the present offer, which may be had in a moment: when to try.
+    owed_at: Option<Instant>,
+    solutions: Solutions,
+}
+
+/// What becomes of one client's solutions. Cheap to clone; all clones are one.
+#[derive(Clone)]
+struct Solutions {
+    peer: SocketAddr,
+    submissions: Submissions,
+    look_ups: Arc<Semaphore>,
+    wrong: Arc<AtomicU32>,
 }
 
 impl Client {
     /// A client that has said nothing yet.
     pub(super) fn new(peer: SocketAddr, hub: Hub) -> Self {
         let (commands, held) = (VecDeque::new(), VecDeque::new());
-        Self { peer, hub, room: None, commands, last_id: 0, held, wrong_solutions: 0 }
+        let solutions = Solutions {
+            peer,
+            submissions: hub.submissions.clone(),
+            look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
+            wrong: Arc::default(),
+        };
+        Self { peer, hub, room: None, commands, last_id: 0, held, owed_at: None, solutions }
     }
 
     /// Queues the present template, if there is one and the client said what it needs.
@@ -59,6 +88,7 @@ impl Client {
         let Some(offer) = self.hub.offers.borrow_and_update().clone() else { return };
         let Some(room) = self.room else { return };
         let now = clock::now();
+        let was_owed = self.owed_at.take().is_some();
         match self.hub.store.template(now, &offer, room, self.last_id) {
             Ok(template) => match messages(&template, offer.tip, offer.header_timestamp(now)) {
                 Some(command) => {
@@ -69,10 +99,19 @@ impl Client {
                 }
                 None => self.close("a template that fits no message"),
             },
-            Err(error) => {
-                warn!(peer = %self.peer, %error, "no template for this client");
-                self.close("no template can be made for its constraints");
-            }
+            Err(error) => self.offer_nothing(&error, was_owed),
+        }
+    }
+
+    /// A client whose constraints cannot be met is not kept waiting for what will not come. One
+    /// that only lacks an extension's outputs keeps the work that it has until they are there.
+    fn offer_nothing(&mut self, error: &BuildError, was_owed: bool) {
+        if !was_owed {
+            warn!(peer = %self.peer, %error, "no template for this client");
+        }
+        match error {
+            BuildError::Extension { .. } => self.owed_at = Some(Instant::now() + OWED_RETRY),
+            _ => self.close("no template can be made for its constraints"),
         }
     }
 
@@ -111,35 +150,13 @@ impl Client {
         self.commands.push_back(Command::RefuseTransactionData(refusal));
     }
 
-    async fn take_solution(&mut self, submitted: SubmitSolution) {
+    fn take_solution(&mut self, submitted: SubmitSolution) {
         let template_id = submitted.template_id;
-        let found = self.hub.store.find(clock::now(), template_id);
-        let contents = match found {
-            Ok(template) => template.contents,
-            Err(missing) => match self.hub.spooling.find(template_id).await {
-                Some(contents) => {
-                    info!(template = template_id, "template found on disk");
-                    Arc::new(contents)
-                }
-                None => return self.refuse_solution(template_id, &format!("{missing:?}")),
-            },
-        };
-        let solution = Solution {
-            version: submitted.version,
-            header_timestamp: submitted.header_timestamp,
-            header_nonce: submitted.header_nonce,
-            coinbase_tx: submitted.coinbase_tx.into_bytes(),
-        };
-        match assemble(&contents, &solution) {
-            Ok(block) => self.hub.submissions.submit(block),
-            Err(error) => self.refuse_solution(template_id, &error.to_string()),
+        match self.hub.store.find(clock::now(), template_id) {
+            Ok(template) => self.solutions.submit(submitted, &template.contents),
+            Err(missing) => self.solutions.look_up(submitted, missing, self.hub.spooling.clone()),
         }
-    }
-
-    fn refuse_solution(&mut self, template_id: u64, reason: &str) {
-        warn!(peer = %self.peer, template = template_id, reason, "solution is no block");
-        self.wrong_solutions += 1;
-        if self.wrong_solutions >= WRONG_SOLUTIONS_MAX {
+        if self.solutions.wrong.load(Ordering::Relaxed) >= WRONG_SOLUTIONS_MAX {
             self.close("too many solutions that are no blocks");
         }
     }
@@ -160,6 +177,46 @@ impl Client {
     }
 }
 
+impl Solutions {
+    /// Looks for the template on disk, which may hang: the client goes on meanwhile, and if it ends
+    /// its block does not.
+    fn look_up(&self, submitted: SubmitSolution, missing: Missing, spooling: Spooling) {
+        let template_id = submitted.template_id;
+        let Ok(place) = Arc::clone(&self.look_ups).try_acquire_owned() else {
+            return self.refuse(template_id, &format!("{missing:?}, and the disk is busy"));
+        };
+        let solutions = self.clone();
+        self.submissions.follow(async move {
+            match spooling.find(template_id).await {
+                Some(contents) => {
+                    info!(template = template_id, "template found on disk");
+                    solutions.submit(submitted, &contents);
+                }
+                None => solutions.refuse(template_id, &format!("{missing:?}")),
+            }
+            drop(place);
+        });
+    }
+
+    fn submit(&self, submitted: SubmitSolution, contents: &Contents) {
+        let solution = Solution {
+            version: submitted.version,
+            header_timestamp: submitted.header_timestamp,
+            header_nonce: submitted.header_nonce,
+            coinbase_tx: submitted.coinbase_tx.into_bytes(),
+        };
+        match assemble(contents, &solution) {
+            Ok(block) => self.submissions.submit(block),
+            Err(error) => self.refuse(submitted.template_id, &error.to_string()),
+        }
+    }
+
+    fn refuse(&self, template_id: u64, reason: &str) {
+        warn!(peer = %self.peer, template = template_id, reason, "solution is no block");
+        self.wrong.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Host<Session> for Client {
     async fn next_command(&mut self) -> Option<Command> {
         loop {
@@ -173,6 +230,7 @@ impl Host<Session> for Client {
                     self.offer();
                     self.time_tip();
                 }
+                () = clock::until(self.owed_at) => self.offer(),
             }
         }
     }
@@ -191,7 +249,7 @@ impl Host<Session> for Client {
             Event::TransactionDataRequested { template_id } => {
                 self.give_transaction_data(template_id);
             }
-            Event::SolutionSubmitted(solution) => self.take_solution(solution).await,
+            Event::SolutionSubmitted(solution) => self.take_solution(solution),
         }
     }
 }
@@ -239,3 +297,6 @@ fn transaction_data(template: &Template) -> Option<RequestTransactionDataSuccess
         transaction_list: List::new(all?)?,
     })
 }
+
+#[cfg(test)]
+mod tests;

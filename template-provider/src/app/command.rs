@@ -6,7 +6,10 @@ pub mod outbox;
 pub mod vault;
 
 use clap::Subcommand;
-use service::program::Failure;
+use service::config::ConfigError;
+use service::program::{Failure, Sources};
+
+use super::{Config, TemplateProvider};
 
 /// What the program can do besides serving templates.
 #[derive(Debug, Subcommand)]
@@ -35,4 +38,9 @@ impl Command {
             Self::Outbox(command) => command.carry_out(),
         }
     }
+}
+
+/// The settings of the server. What is to be said of a `.env` file, `check-config` says.
+fn settings(sources: &Sources) -> Result<Config, ConfigError> {
+    Ok(sources.read::<TemplateProvider>()?.0)
 }

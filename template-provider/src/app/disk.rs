@@ -2,17 +2,24 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use service::config::ConfigError;
+use service::program::Failure;
 use tokio::task::spawn_blocking;
 use tracing::{debug, error, info};
 
 use super::Config;
 use super::spooling::Spooling;
+use crate::durable::{self, Lock};
 use crate::outbox;
+use crate::outbox::import::Imported;
 use crate::outbox::store::Store as Outbox;
 use crate::spool::Files;
 use crate::vault::Vault;
+
+/// Locked by the server that uses a directory.
+const LOCK_FILE: &str = "server.lock";
 
 /// All of it.
 pub(super) struct Disk {
@@ -38,8 +45,45 @@ impl Disk {
     }
 }
 
+/// Keeps another server from the same files, for as long as it lives.
+pub(super) struct Locks {
+    _locks: Vec<Lock>,
+}
+
+/// Locks the directories before anything in them is touched; makes those that are not there.
+pub(super) fn lock(config: &Config) -> Result<Locks, Failure> {
+    let directories = [
+        ("vault.blocks_dir", config.blocks_dir()),
+        ("vault.templates_dir", config.templates_dir()),
+        ("outbox.dir", config.outbox_dir()),
+    ];
+    let (mut locks, mut locked) = (Vec::new(), Vec::new());
+    for (field, directory) in directories {
+        let unusable = |error: &io::Error| not_writable(field, &directory, error);
+        let made = durable::make_directory(&directory).and_then(|()| directory.canonicalize());
+        let place = made.map_err(|error| unusable(&error))?;
+        // Two of the settings may name one directory.
+        if locked.contains(&place) {
+            continue;
+        }
+        match durable::lock(&place.join(LOCK_FILE), Duration::ZERO) {
+            Ok(lock) => locks.push(lock),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let directory = directory.display();
+                return Err(Failure::Usage(format!(
+                    "another template-provider uses {directory} ({field}); stop it, or name \
+                     another directory"
+                )));
+            }
+            Err(error) => return Err(unusable(&error).into()),
+        }
+        locked.push(place);
+    }
+    Ok(Locks { _locks: locks })
+}
+
 /// The found blocks.
-pub(super) fn open_vault(config: &Config) -> Result<Vault, ConfigError> {
+fn open_vault(config: &Config) -> Result<Vault, ConfigError> {
     let directory = config.blocks_dir();
     Vault::open(&directory).map_err(|error| not_writable("vault.blocks_dir", &directory, &error))
 }
@@ -48,6 +92,27 @@ pub(super) fn open_vault(config: &Config) -> Result<Vault, ConfigError> {
 pub(super) fn open_outbox(config: &Config) -> Result<Outbox, ConfigError> {
     let directory = config.outbox_dir();
     Outbox::open(&directory).map_err(|error| not_writable("outbox.dir", &directory, &error))
+}
+
+/// The found blocks, for a person's command: where there are none, nothing is made.
+pub(super) fn existing_vault(config: &Config) -> Result<Vault, ConfigError> {
+    let directory = config.blocks_dir();
+    Vault::existing(&directory).ok_or_else(|| not_there("vault.blocks_dir", &directory))
+}
+
+/// What is to be delivered, for a person's command: where there is nothing, nothing is made.
+pub(super) fn existing_outbox(config: &Config) -> Result<Outbox, ConfigError> {
+    let directory = config.outbox_dir();
+    Outbox::existing(&directory).ok_or_else(|| not_there("outbox.dir", &directory))
+}
+
+fn not_there(field: &str, directory: &Path) -> ConfigError {
+    let place = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let remedy = format!(
+        "{} is not there; name the server's directory, or start this where the server was started",
+        place.display()
+    );
+    ConfigError::unusable(field, remedy)
 }
 
 fn not_writable(field: &str, directory: &Path, error: &io::Error) -> ConfigError {
@@ -65,11 +130,19 @@ pub(super) async fn import(outbox: &Outbox, file: Option<&Path>) {
     let (outbox, path) = (outbox.clone(), file.to_owned());
     let imported = spawn_blocking(move || outbox::import::import(&outbox, &path)).await;
     match imported.map_err(io::Error::other).flatten() {
-        Ok(imported) => {
-            let renamed_to = imported.renamed_to.display();
-            info!(parcels = imported.parcels, %renamed_to, "parcels of another server imported");
-            for reason in &imported.unread {
-                error!(%renamed_to, %reason, "entry not imported");
+        Ok(Imported { parcels, unread, renamed_to }) => {
+            for reason in &unread {
+                error!(file = %file.display(), %reason, "entry not imported");
+            }
+            match renamed_to {
+                Some(renamed_to) => {
+                    let renamed_to = renamed_to.display();
+                    info!(parcels, %renamed_to, "parcels of another server imported");
+                }
+                None => error!(
+                    file = %file.display(), parcels, unread = unread.len(),
+                    "parcels of another server imported but for those named above: the file stays"
+                ),
             }
         }
         Err(error) => error!(file = %file.display(), %error, "parcels not imported"),

@@ -21,7 +21,7 @@ use crate::node::watch::Offered;
 use crate::templates::build::Extensions;
 use crate::templates::draft::{Draft, parts};
 use crate::templates::fallback::{Fallback, Fullness, Question, Step};
-use crate::templates::freshness::{self, Freshness, Present};
+use crate::templates::freshness::{self, Asked, Freshness, Present};
 use crate::templates::store::{Offer, Store};
 pub(super) use alarm::Alarm;
 use inquiry::{Answered, Heard, Inquiry};
@@ -52,8 +52,6 @@ pub(super) struct Publisher {
 
 /// What the publisher remembers.
 struct State {
-    /// When the first answer of the node with the present tip had come.
-    tip_seen_at: Instant,
     /// The node's last template that was not outdated, published or not.
     latest: Option<Latest>,
     /// What is left out on the present tip; `None` before the first.
@@ -66,7 +64,8 @@ struct State {
 #[derive(Clone)]
 struct Latest {
     block: Arc<BlockTemplate>,
-    answered_at: Instant,
+    /// When the first answer of the node with its tip had come.
+    tip_seen_at: Instant,
     /// See `Offer::tip_heard_at`.
     tip_heard_at: Option<Instant>,
 }
@@ -86,9 +85,7 @@ impl Publisher {
     /// Publishes until the node's watch ends.
     pub(super) async fn run(self, mut offered: mpsc::Receiver<Offered>) {
         let inquiry = Inquiry::new(Arc::clone(&self.nodes));
-        let tip_seen_at = clock::now();
-        let mut state =
-            State { tip_seen_at, latest: None, fallback: None, is_shown: false, inquiry };
+        let mut state = State { latest: None, fallback: None, is_shown: false, inquiry };
         loop {
             tokio::select! {
                 next = offered.recv() => match next {
@@ -108,7 +105,9 @@ impl Publisher {
             Ok(template) => template,
             Err(error) => return error!(height, %error, "template not published"),
         };
-        let cause = match self.judge(state, &template, asked_at.into_std()) {
+        let tip_heard_at = tip_heard_at.map(tokio::time::Instant::into_std);
+        let asked = Asked { at: asked_at.into_std(), tip_heard_at };
+        let cause = match self.judge(state, &template, asked) {
             Freshness::Outdated => return debug!("template of a left tip discarded"),
             Freshness::NoGain if template.is_stopgap => return debug!("late stopgap discarded"),
             Freshness::NoGain => None,
@@ -117,30 +116,36 @@ impl Publisher {
                 Some(Cause::Better)
             }
         };
-        let block = Arc::new(template);
-        let latest = Latest {
-            block,
-            answered_at: answered_at.into_std(),
-            tip_heard_at: tip_heard_at.map(tokio::time::Instant::into_std),
+        let tip_seen_at = match &state.latest {
+            // Not for another difficulty, to which no long poll wakes.
+            Some(last) if last.block.prev_hash == template.prev_hash => last.tip_seen_at,
+            // Not now: the watch may have asked on since it was answered.
+            _ => answered_at.into_std(),
         };
+        let latest = Latest { block: Arc::new(template), tip_seen_at, tip_heard_at };
         state.latest = Some(latest.clone());
         if let Some(cause) = cause {
             self.renew(state, &latest, cause);
         }
     }
 
-    fn judge(&self, state: &State, template: &BlockTemplate, asked_at: Instant) -> Freshness {
+    fn judge(&self, state: &State, template: &BlockTemplate, asked: Asked) -> Freshness {
         let last = self.offers.borrow().clone();
-        let tip_seen_at = state.tip_seen_at;
-        let present = last.as_deref().map(|last| Present { template: &last.block, tip_seen_at });
-        freshness::judge(present, template, asked_at, self.fee_delta_sats)
+        let present = last.as_deref().zip(state.latest.as_ref()).map(|(last, latest)| Present {
+            template: &last.block,
+            tip: latest.block.prev_hash,
+            height: latest.block.height,
+            tip_seen_at: latest.tip_seen_at,
+        });
+        freshness::judge(present, template, asked, self.fee_delta_sats)
     }
 
     /// Asks the extensions again.
     fn build_anew(&self, state: &mut State) {
         let Some(latest) = state.latest.clone() else { return };
         // It may never have been published, for want of what a mandatory extension has only now.
-        let cause = match self.judge(state, &latest.block, clock::now()) {
+        let asked = Asked { at: clock::now(), tip_heard_at: latest.tip_heard_at };
+        let cause = match self.judge(state, &latest.block, asked) {
             Freshness::NewTip => Cause::NewTip,
             _ => Cause::News,
         };
@@ -152,21 +157,23 @@ impl Publisher {
         let prev_hash = latest.block.prev_hash;
         self.extensions.iter().for_each(|extension| extension.tip_moved(prev_hash));
         let parts = parts(&latest.block, &self.extensions);
+        if cause == Cause::NewTip {
+            // Now, for there may be nothing to publish: what is said of the old tip is none of it.
+            state.fallback = None;
+            state.is_shown = false;
+            state.inquiry.forget();
+        }
         let step = match &mut state.fallback {
-            Some(fallback) if cause != Cause::NewTip => fallback.renewed(parts),
-            _ => Step::Publish(Fullness::WHOLE),
+            Some(fallback) => fallback.renewed(parts),
+            None => Step::Publish(Fullness::WHOLE),
         };
         let Step::Publish(fullness) = step else { return self.carry_out(state, step) };
         let Some(draft) = self.draft(latest, fullness) else { return };
         if cause == Cause::News && self.stands(&draft) {
             return;
         }
-        self.publish(state, &draft, latest.answered_at, cause == Cause::NewTip);
-        if cause == Cause::NewTip {
-            state.fallback = Some(Fallback::new_tip(parts));
-            state.is_shown = false;
-            state.inquiry.forget();
-        }
+        self.publish(state, &draft, cause == Cause::NewTip);
+        state.fallback.get_or_insert_with(|| Fallback::new_tip(parts));
         // What pays more was made by the node in the same way as the one that was shown.
         let is_new = cause != Cause::Better || !state.is_shown;
         if is_new && !latest.block.is_stopgap {
@@ -206,10 +213,7 @@ impl Publisher {
         state.is_shown = heard != Heard::Nothing;
         self.alarm.heard(question, &heard, stands);
         match step {
-            Step::Release => {
-                let answered_at = state.tip_seen_at;
-                self.publish(state, &draft, answered_at, false);
-            }
+            Step::Release => self.publish(state, &draft, false),
             step => self.carry_out(state, step),
         }
     }
@@ -226,7 +230,7 @@ impl Publisher {
             let question = Question { fullness, is_published };
             if let Some(draft) = self.draft(&latest, fullness) {
                 if is_published || !state.inquiry.is_possible() {
-                    self.publish(state, &draft, latest.answered_at, false);
+                    self.publish(state, &draft, false);
                 }
                 return state.inquiry.ask(question, draft, self.rooms.widest());
             }
@@ -235,7 +239,7 @@ impl Publisher {
         }
     }
 
-    fn publish(&self, state: &mut State, draft: &Arc<Draft>, seen_at: Instant, is_new_tip: bool) {
+    fn publish(&self, state: &State, draft: &Arc<Draft>, is_new_tip: bool) {
         let now = clock::now();
         let last = self.offers.borrow().clone();
         let (number, tip) = last.as_ref().map_or((0, 0), |last| (last.number, last.tip));
@@ -248,9 +252,6 @@ impl Publisher {
         if last.as_ref().map(|last| last.block.prev_hash) != Some(block.prev_hash) {
             let latest = state.latest.as_ref().filter(|_| last.is_some());
             tip_heard_at = latest.and_then(|latest| latest.tip_heard_at);
-            // Not now: the watch may have asked on since it was answered. And not for another
-            // difficulty, to which no long poll wakes.
-            state.tip_seen_at = seen_at;
         }
         let fees = draft.whole.fees;
         debug!(height = block.height, fees, new_tip = is_new_tip, "template published");

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::node::Node;
 use crate::node::reserve::{Reserve, Reserved};
-use crate::templates::build::Extensions;
+use crate::templates::build::{Extensions, output_bytes_max};
 use crate::templates::trim::Room;
 
 /// What a client can make the node leave for everybody: one percent of a block, a payout to 300
@@ -29,10 +29,9 @@ pub(super) struct Rooms {
 impl Rooms {
     /// No client yet; the extensions' outputs stand beside those of each.
     pub(super) fn beside(extensions: &Extensions) -> Self {
-        let most = extensions.iter().map(|extension| extension.output_bytes_max());
         Self {
             rooms: Arc::default(),
-            extension_bytes: most.fold(0, u32::saturating_add),
+            extension_bytes: output_bytes_max(extensions),
             reserve: watch::Sender::new(None),
         }
     }
@@ -65,24 +64,26 @@ impl Rooms {
     /// Enough for each client that is there, with the largest bytes and sigops of any.
     pub(super) fn widest(&self) -> Room {
         let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        Room {
-            output_bytes: rooms.values().map(|room| room.output_bytes).max().unwrap_or(0),
-            output_sigops: rooms.values().map(|room| room.output_sigops).max().unwrap_or(0),
-        }
+        widest(&rooms).unwrap_or_default()
     }
 
     fn change(&self, change: impl FnOnce(&mut HashMap<SocketAddr, Room>)) {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut rooms);
-        let bytes = rooms.values().map(|room| room.output_bytes).max();
-        let sigops = rooms.values().map(|room| room.output_sigops).max();
-        let reserve = bytes.zip(sigops).map(|(bytes, sigops)| Reserve {
-            output_bytes: bytes.saturating_add(self.extension_bytes),
-            output_sigops: sigops.into(),
+        let reserve = widest(&rooms).map(|widest| Reserve {
+            output_bytes: widest.output_bytes.saturating_add(self.extension_bytes),
+            output_sigops: widest.output_sigops.into(),
         });
         // Still under the lock: the last to change is the last to say.
         self.reserve.send_replace(reserve);
     }
+}
+
+/// `None` if there are none.
+fn widest(rooms: &HashMap<SocketAddr, Room>) -> Option<Room> {
+    let output_bytes = rooms.values().map(|room| room.output_bytes).max()?;
+    let output_sigops = rooms.values().map(|room| room.output_sigops).max()?;
+    Some(Room { output_bytes, output_sigops })
 }
 
 #[cfg(test)]

@@ -18,12 +18,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::extension::AcceptedBlock;
 use crate::node::Node;
-use crate::node::submit::{Verdict, submit};
-use crate::outbox::store::{Pending, Store as Outbox};
+use crate::node::submit::{Dispatch, Verdict, submit};
+use crate::outbox::store::{Pending, Put, Store as Outbox};
 use crate::templates::assemble::FoundBlock;
 use crate::vault::{Record, Vault};
 
@@ -47,6 +47,8 @@ pub(super) struct Submissions {
     vault: Vault,
     outbox: Outbox,
     tasks: TaskTracker,
+    /// Calls to nodes, which may last longer than it takes to a verdict.
+    dispatch: Dispatch,
     /// Hashes without a verdict, so that two clients who send one block do not submit it twice.
     in_flight: Arc<Mutex<HashSet<String>>>,
     metrics: BlockMetrics,
@@ -70,8 +72,9 @@ impl BlockMetrics {
 
 impl Submissions {
     pub(super) fn new(nodes: Arc<[Node]>, vault: Vault, outbox: Outbox, metrics: &Metrics) -> Self {
-        let (tasks, in_flight) = (TaskTracker::new(), Arc::default());
-        Self { nodes, vault, outbox, tasks, in_flight, metrics: BlockMetrics::new(metrics) }
+        let (tasks, dispatch) = (TaskTracker::new(), Dispatch::default());
+        let (in_flight, metrics) = (Arc::default(), BlockMetrics::new(metrics));
+        Self { nodes, vault, outbox, tasks, dispatch, in_flight, metrics }
     }
 
     /// Submits what an earlier run of the program found and could not bring to its end.
@@ -131,7 +134,7 @@ impl Submissions {
                 error!(%hash, "block with parcels submitted before it is on disk: slow disk");
             }
         }
-        let verdict = submit(&self.nodes, hash, block_hex).await;
+        let verdict = submit(&self.nodes, hash, block_hex, &self.dispatch).await;
         match &verdict {
             Verdict::Accepted => {
                 info!(%hash, height, "block accepted");
@@ -160,14 +163,20 @@ impl Submissions {
         for parcel in &record.parcels {
             let pending = Pending::new(block.clone(), parcel.clone());
             let mut backoff = Backoff::new(DISK_RETRY.0, DISK_RETRY.1);
-            loop {
+            let (hash, key) = (&record.hash, &parcel.key);
+            let put = loop {
                 let (outbox, pending) = (self.outbox.clone(), pending.clone());
-                let Err(error) = on_disk(move || outbox.put(&pending)).await else { break };
-                let (hash, key) = (&record.hash, &parcel.key);
+                let error = match on_disk(move || outbox.put(&pending)).await {
+                    Ok(put) => break put,
+                    Err(error) => error,
+                };
                 error!(%hash, %key, %error, "parcel of an accepted block not in the outbox yet");
                 sleep(backoff.next_delay()).await;
+            };
+            match put {
+                Put::New | Put::Waiting => info!(%hash, %key, "parcel put into the outbox"),
+                known => info!(%hash, %key, ?known, "parcel known to the outbox"),
             }
-            info!(hash = %record.hash, key = %parcel.key, "parcel put into the outbox");
         }
     }
 
@@ -194,12 +203,27 @@ impl Submissions {
         }
     }
 
-    /// Waits a little for verdicts that are still missing.
+    /// Sees `task` to its end, as far as the program's own end allows: a block may come of it.
+    pub(super) fn follow(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Waits a little for verdicts that are still missing, and for nodes that have not answered.
     pub(super) async fn drain(&self) {
         self.tasks.close();
-        if timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {
+        let couriers = self.couriers_back(DRAIN_MAX);
+        let (is_judged, is_back) = tokio::join!(timeout(DRAIN_MAX, self.tasks.wait()), couriers);
+        if is_judged.is_err() {
             error!("blocks without a verdict of the node are submitted again at the next start");
+        } else if !is_back {
+            warn!("a node did not answer whether it takes a block that another one has taken");
         }
+    }
+
+    /// Waits until all nodes have answered what they were asked; false if that takes too long.
+    pub(super) async fn couriers_back(&self, at_most: Duration) -> bool {
+        self.dispatch.couriers.close();
+        timeout(at_most, self.dispatch.couriers.wait()).await.is_ok()
     }
 }
 

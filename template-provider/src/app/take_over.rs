@@ -80,6 +80,9 @@ fn shielded(keys: &mut DropIn) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Keys of `[[bmm]]` that belong to a source: those of another one would be in the way.
+const SOURCE_KEYS: [&str; 6] = ["url", "user", "password", "password_file", "path", "command"];
+
 fn sidechain(keys: &mut DropIn) -> Result<(), ConfigError> {
     let is_on = keys.is_on("ENABLE_SIDECHAIN")?;
     let address = keys.address(("SC_RPC_HOST", "SC_RPC_PORT"), HERE)?;
@@ -101,7 +104,7 @@ fn sidechain(keys: &mut DropIn) -> Result<(), ConfigError> {
         table.insert("user".to_owned(), user.into());
         table.insert("password".to_owned(), password.into());
     }
-    keys.put("bmm", "slot", table);
+    keys.put("bmm", "slot", table, &SOURCE_KEYS);
     Ok(())
 }
 

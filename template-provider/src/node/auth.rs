@@ -1,17 +1,29 @@
 //! Who we are to the node: a cookie file, or a user with a password.
 //!
 //! Secrets are read when they are needed and never shown. A node writes a new cookie at each start,
-//! so what a file said once is not kept beyond the node's first refusal.
+//! so what a file said once is not kept beyond the node's first refusal. Until then it is: a found
+//! block must not wait for a file that is gone, or for a file system that hangs.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use service::config::ConfigError;
+use tokio::sync::Mutex as Turn;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tracing::warn;
 
 use super::NodeConfig;
+
+/// How long reading a file may take.
+const READ_MAX: Duration = Duration::from_secs(5);
 
 /// Where the credentials come from.
 #[derive(Debug, Clone)]
@@ -41,12 +53,25 @@ pub enum Credentials {
 #[error("cannot read {}: {error}", file.display())]
 pub struct Unreadable {
     file: PathBuf,
-    error: std::io::Error,
+    error: io::Error,
 }
 
 /// The value of an `Authorization` header. Never shown.
 #[derive(Clone)]
 pub struct Authorization(SecretString);
+
+/// The credentials for one node, with what they said when they were last read: shared by all
+/// connections to it.
+#[derive(Debug)]
+pub struct Login {
+    credentials: Credentials,
+    /// `None` until they were read, and once the node refused them.
+    known: Mutex<Option<Option<Authorization>>>,
+    /// Held while they are read: a file system that hangs costs one thread, not one a call.
+    turn: Arc<Turn<()>>,
+    /// True if it was said that they cannot be read.
+    is_told: AtomicBool,
+}
 
 impl Authorization {
     /// For the HTTP request alone.
@@ -85,22 +110,90 @@ impl Credentials {
         }
     }
 
-    /// Reads them now.
-    pub async fn read(&self) -> Result<Option<Authorization>, Unreadable> {
+    /// Reads them now; blocks while the file is read.
+    fn read(&self) -> Result<Option<Authorization>, Unreadable> {
         let text = match self {
             Self::None => return Ok(None),
-            Self::CookieFile(file) => read(file).await?,
+            Self::CookieFile(file) => read(file)?,
             Self::Password { user, password } => format!("{user}:{}", password.expose_secret()),
-            Self::PasswordFile { user, file } => format!("{user}:{}", read(file).await?),
+            Self::PasswordFile { user, file } => format!("{user}:{}", read(file)?),
         };
         Ok(Some(Authorization::basic(&text)))
     }
+
+    fn unreadable(&self, error: io::Error) -> Unreadable {
+        let file = match self {
+            Self::CookieFile(file) | Self::PasswordFile { file, .. } => file.clone(),
+            Self::None | Self::Password { .. } => PathBuf::new(),
+        };
+        Unreadable { file, error }
+    }
 }
 
-async fn read(file: &PathBuf) -> Result<String, Unreadable> {
-    let text = tokio::fs::read_to_string(file).await;
+fn read(file: &PathBuf) -> Result<String, Unreadable> {
+    let text = std::fs::read_to_string(file);
     let text = text.map_err(|error| Unreadable { file: file.clone(), error })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+impl Login {
+    /// Nothing was read yet.
+    pub fn with(credentials: Credentials) -> Arc<Self> {
+        let (known, turn, is_told) = (Mutex::default(), Arc::default(), AtomicBool::new(false));
+        Arc::new(Self { credentials, known, turn, is_told })
+    }
+
+    /// What they said when they were last read; `None` if they must be read first. Within, `None`
+    /// is for a node that wants none.
+    pub fn known(&self) -> Option<Option<Authorization>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads them, unless somebody else does at the same time.
+    pub async fn read(self: &Arc<Self>) -> Result<Option<Authorization>, Unreadable> {
+        let read = async {
+            let turn = Arc::clone(&self.turn).lock_owned().await;
+            if let Some(known) = self.known() {
+                return Ok(known);
+            }
+            let this = Arc::clone(self);
+            let read = spawn_blocking(move || {
+                let read = this.credentials.read();
+                if let Ok(read) = &read {
+                    this.remember(read.clone());
+                }
+                drop(turn);
+                read
+            });
+            let broken = |error| Err(self.credentials.unreadable(io::Error::other(error)));
+            read.await.unwrap_or_else(broken)
+        };
+        let read = timeout(READ_MAX, read).await;
+        let late = || self.credentials.unreadable(io::ErrorKind::TimedOut.into());
+        let read = read.unwrap_or_else(|_| Err(late()));
+        if let Err(error) = &read
+            && !self.is_told.swap(true, Ordering::Relaxed)
+        {
+            warn!(%error, "credentials for the node not read");
+        }
+        read
+    }
+
+    /// The node refuses them: they must be read again, if nobody has done that.
+    pub fn refused(&self, refused: Option<&Authorization>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let header = |authorization: Option<&Authorization>| {
+            authorization.map(|authorization| authorization.header().to_owned())
+        };
+        if known.as_ref().is_some_and(|known| header(known.as_ref()) == header(refused)) {
+            *known = None;
+        }
+    }
+
+    fn remember(&self, read: Option<Authorization>) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
+        self.is_told.store(false, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -124,14 +217,29 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_password_file_may_end_with_a_newline() {
+    #[test]
+    fn a_password_file_may_end_with_a_newline() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "secret\n").unwrap();
         let toml = format!("user = \"a\"\npassword_file = \"{}\"", file.path().display());
         let credentials = Credentials::from_config("node", &config(&toml)).unwrap();
-        let authorization = credentials.read().await.unwrap().unwrap();
+        let authorization = credentials.read().unwrap().unwrap();
         assert_eq!(authorization.header(), "Basic YTpzZWNyZXQ=");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_system_that_hangs_costs_one_reader_and_no_call_its_time() {
+        let login = Login::with(Credentials::CookieFile(PathBuf::from("/cookie")));
+        // Somebody reads, and does not come back.
+        let turn = Arc::clone(&login.turn).lock_owned().await;
+        let started = tokio::time::Instant::now();
+        let error = login.read().await.unwrap_err().to_string();
+        assert!(started.elapsed() < READ_MAX * 2);
+        assert!(error.contains("/cookie") && error.contains("timed out"), "{error}");
+        // What he reads is for all.
+        login.remember(Some(Authorization::basic("a:b")));
+        drop(turn);
+        assert!(login.read().await.unwrap().is_some(), "there is no such file");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use service::backoff::Backoff;
 use tracing::warn;
 
 use super::Node;
-use super::rpc::METHOD_NOT_FOUND;
+use super::rpc::{ErrorKind, RpcError};
 
 /// How long the node may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -47,18 +47,22 @@ struct ChainInfo {
     chain: String,
 }
 
-/// Ends when `node` says that it is on another network than `expected`, with a sentence that says
-/// so; never, if it says the right one or cannot say.
-pub async fn contradiction(node: &Node, expected: Network) -> String {
+/// Whether `node` is on the network `expected`, once it answers; if not, a sentence that says so.
+/// One that cannot say is let be.
+pub async fn check(node: &Node, expected: Network) -> Result<(), String> {
     match name(node).await {
         Some(said) if !expected.names().contains(&said.as_str()) => {
             let (address, names) = (node.address(), expected.names().join(" or "));
-            format!(
+            let remedy = match node.is_preferred() {
+                true => "node.rpc_url (RPC_PORT)",
+                false => "backup_node.rpc_url",
+            };
+            Err(format!(
                 "node.network: the node at {address} is on {said}, not on {names}; correct \
-                 node.network (NETWORK) or node.rpc_url (RPC_PORT)"
-            )
+                 node.network (NETWORK) or {remedy}"
+            ))
         }
-        _ => std::future::pending().await,
+        _ => Ok(()),
     }
 }
 
@@ -68,8 +72,9 @@ pub async fn name(node: &Node) -> Option<String> {
     loop {
         match rpc.ask("getblockchaininfo", json!([]), ANSWER_MAX).await {
             Ok(ChainInfo { chain }) => return Some(chain),
-            Err(error) if error.code() == Some(METHOD_NOT_FOUND) => {
-                warn!(node = node.address(), "the node cannot say which chain it is on");
+            Err(error) if cannot_say(&error) => {
+                let node = node.address();
+                warn!(%node, %error, "the node cannot say which chain it is on");
                 return None;
             }
             Err(_) => tokio::time::sleep(backoff.next_delay()).await,
@@ -77,26 +82,18 @@ pub async fn name(node: &Node) -> Option<String> {
     }
 }
 
+/// True if asking again is of no use: the node does not know the call, or does not let us.
+fn cannot_say(error: &RpcError) -> bool {
+    error.kind() == ErrorKind::Persistent && !matches!(error, RpcError::Unauthorized)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::node::stub::{Reply, StubNode, error, result};
 
-    /// The sentence, or nothing if none came while the node was asked `questions` times.
-    async fn said(expected: Network, replies: Vec<Reply>) -> Option<String> {
-        let questions = replies.len();
-        let stub = StubNode::start(replies).await;
-        let node = stub.node("");
-        tokio::select! {
-            sentence = contradiction(&node, expected) => Some(sentence),
-            () = async {
-                while stub.requests().len() < questions {
-                    tokio::task::yield_now().await;
-                }
-                // The last answer is read by now, or within this time.
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            } => None,
-        }
+    async fn said(expected: Network, replies: Vec<Reply>) -> Result<(), String> {
+        check(&StubNode::start(replies).await.node(""), expected).await
     }
 
     fn on(chain: &str) -> Reply {
@@ -106,12 +103,12 @@ mod tests {
     #[tokio::test]
     async fn a_node_on_another_network_is_found_once_it_answers() {
         let replies = vec![error(-28, "Loading block index..."), Reply::Drop, on("main")];
-        let sentence = said(Network::Regtest, replies).await.unwrap();
+        let sentence = said(Network::Regtest, replies).await.unwrap_err();
         assert!(sentence.contains("is on main, not on regtest"), "{sentence}");
     }
 
     #[tokio::test]
-    async fn a_node_on_the_right_network_is_asked_no_more() {
+    async fn a_node_on_the_right_network_is_let_be() {
         for (network, chain) in [
             (Network::Mainnet, "main"),
             (Network::Testnet, "test"),
@@ -119,12 +116,14 @@ mod tests {
             (Network::Signet, "signet"),
             (Network::Regtest, "regtest"),
         ] {
-            assert_eq!(said(network, vec![on(chain)]).await, None, "{chain}");
+            assert_eq!(said(network, vec![on(chain)]).await, Ok(()), "{chain}");
         }
     }
 
     #[tokio::test]
     async fn a_node_that_cannot_say_is_let_be() {
-        assert_eq!(said(Network::Mainnet, vec![error(-32601, "Method not found")]).await, None);
+        for reply in [error(-32601, "Method not found"), Reply::Http(403, String::new())] {
+            assert_eq!(said(Network::Mainnet, vec![reply]).await, Ok(()));
+        }
     }
 }

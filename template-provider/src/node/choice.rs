@@ -3,6 +3,7 @@
 //!
 //! Pure: what is known of the nodes and the time come as arguments.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,19 +12,56 @@ use tokio::time::Instant;
 /// is late by one block catches up by itself; one that does not has lost its peers or its disk.
 const BEHIND_MAX: Duration = Duration::from_secs(30);
 /// How long a node must have been there before work goes back to it: one that fails now and then
-/// would make work jump with it.
+/// would make work jump with it. And how long nodes that did not answer yet are waited for at the
+/// start.
 const STEADY_MIN: Duration = Duration::from_secs(5);
 
 /// Work of a chain: 256 bits, big-endian, so that more work compares as more.
 pub type ChainWork = [u8; 32];
 
+/// Does a node answer?
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Answers {
+    /// It has not had the time to: at the start the order in which nodes answer decides nothing.
+    #[default]
+    NotAskedYet,
+    /// Without a break since then.
+    Since(Instant),
+    /// Not when it was last asked.
+    No,
+}
+
+impl Answers {
+    /// It answered at `now`.
+    pub fn again(self, now: Instant) -> Self {
+        match self {
+            Self::Since(since) => Self::Since(since),
+            Self::NotAskedYet | Self::No => Self::Since(now),
+        }
+    }
+}
+
+/// Is a node on the network that the settings name?
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnNetwork {
+    /// It is, or cannot say, or they name none.
+    #[default]
+    Yes,
+    /// It has not said yet.
+    Unknown,
+    /// What it gives is for another chain than the one that clients mine for.
+    No,
+}
+
 /// What is known of one node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Candidate {
-    /// Since when it has answered without a break; `None` while it does not.
-    pub there_since: Option<Instant>,
+    /// Does it answer, and since when?
+    pub answers: Answers,
     /// True if it refused to give a template when it was last asked for one.
     pub refuses: bool,
+    /// Is it on the network that is asked for?
+    pub network: OnNetwork,
     /// Hash of its tip, in internal byte order.
     pub tip: Option<[u8; 32]>,
     /// The work of the chain that ends with the tip of this hash.
@@ -32,11 +70,23 @@ pub struct Candidate {
 
 impl Candidate {
     fn is_there(&self) -> bool {
-        self.there_since.is_some() && !self.refuses
+        let gives = matches!(self.answers, Answers::Since(_)) && !self.refuses;
+        gives && self.network == OnNetwork::Yes
+    }
+
+    fn is_lost(&self) -> bool {
+        self.answers == Answers::No || self.refuses || self.network == OnNetwork::No
+    }
+
+    /// True if it is not known yet whether it is there.
+    fn is_unheard(&self) -> bool {
+        let is_unknown = self.answers == Answers::NotAskedYet || self.network == OnNetwork::Unknown;
+        is_unknown && !self.is_lost()
     }
 
     fn is_steady(&self, now: Instant) -> bool {
-        self.is_there() && self.there_since.is_some_and(|since| now - since >= STEADY_MIN)
+        let is_old = matches!(self.answers, Answers::Since(since) if now - since >= STEADY_MIN);
+        self.is_there() && is_old
     }
 
     /// The work of its present tip, if that is known by now.
@@ -63,7 +113,7 @@ enum LeastWork {
 /// What came of a look at the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The active node stays, and is there.
+    /// The active node stays: it is there, or it is too early to say who else is.
     Stays,
     /// The active node is not there, and no other one may take its place.
     NobodyElse,
@@ -75,6 +125,8 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Choice {
     active: usize,
+    /// When the nodes were first looked at.
+    started_at: Option<Instant>,
     served: Option<Served>,
     /// Since when another node has been ahead of the active one.
     behind_since: Option<Instant>,
@@ -83,7 +135,7 @@ pub struct Choice {
 impl Choice {
     /// The first node, until something is known.
     pub fn first() -> Self {
-        Self { active: 0, served: None, behind_since: None }
+        Self { active: 0, started_at: None, served: None, behind_since: None }
     }
 
     /// Position of the node that gives templates.
@@ -99,16 +151,26 @@ impl Choice {
             true => self.behind_since.or(Some(now)),
             false => None,
         };
-        let is_lost = !active.is_there();
+        let is_started = now - *self.started_at.get_or_insert(now) >= STEADY_MIN;
+        let is_lost = active.is_lost() || (is_started && active.is_unheard());
         let is_behind = self.behind_since.is_some_and(|since| now - since >= BEHIND_MAX);
-        let found = nodes.iter().enumerate().find(|(index, node)| {
-            let may_follow = *index != self.active && self.is_not_behind_served(node);
-            let is_better = *index < self.active && node.is_steady(now);
-            may_follow
-                && node.is_there()
-                && (is_lost || is_better || (is_behind && is_ahead(node, &active)))
-        });
-        let Some((index, _)) = found else {
+        // Nobody has work yet, and who answered first would win by chance.
+        if is_lost && self.served.is_none() && !is_started && nodes.iter().any(may_tell_more) {
+            return Verdict::Stays;
+        }
+        let others = || nodes.iter().enumerate().filter(|(index, _)| *index != self.active);
+        let fit =
+            || others().filter(|(_, node)| node.is_there() && self.is_not_behind_served(node));
+        let preferred = fit().find(|(index, node)| *index < self.active && node.is_steady(now));
+        let found = match (is_lost, preferred) {
+            (true, _) => most_work(fit()),
+            (false, Some((index, _))) => Some(index),
+            (false, None) if is_behind => {
+                most_work(fit().filter(|(_, node)| is_ahead(node, &active)))
+            }
+            (false, None) => None,
+        };
+        let Some(index) = found else {
             return if is_lost { Verdict::NobodyElse } else { Verdict::Stays };
         };
         let why = match (is_lost, index < self.active) {
@@ -122,7 +184,9 @@ impl Choice {
 
     /// Clients have what the active node has: its templates go to them as they come.
     fn remember_served(&mut self, active: &Candidate) {
-        let Some(tip) = active.tip else { return };
+        // A tip of another network has any amount of work.
+        let tip = active.tip.filter(|_| active.network == OnNetwork::Yes);
+        let Some(tip) = tip else { return };
         let work = match (active.work_of_tip(), self.served) {
             (Some(work), _) => LeastWork::Exactly(work),
             (None, Some(served)) if served.tip == tip => served.work,
@@ -147,6 +211,18 @@ impl Choice {
             LeastWork::MoreThan(None) => false,
         }
     }
+}
+
+/// True if it is not known yet whether `node` is there, or how much work its chain has.
+fn may_tell_more(node: &Candidate) -> bool {
+    let is_unknown = node.is_there() && node.work_of_tip().is_none();
+    is_unknown || node.is_unheard()
+}
+
+/// Position of the one with the most work, the first among equals; unknown work comes last.
+fn most_work<'a>(nodes: impl Iterator<Item = (usize, &'a Candidate)>) -> Option<usize> {
+    let with_work = nodes.map(|(index, node)| (node.work_of_tip(), Reverse(index)));
+    with_work.max().map(|(_, Reverse(index))| index)
 }
 
 /// True if `node` could give work on a chain with more work than the `active` one's.

@@ -6,16 +6,16 @@
 
 use std::time::Duration;
 
+use mining::hash::display;
 use serde::Deserialize;
 use serde_json::json;
-use service::clock;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
 use super::answer::UnusableTemplate;
 use super::rpc::{Rpc, RpcError};
-use super::sentry::{AskError, Post, displayed};
+use super::sentry::{AskError, Post};
 use super::stopgap::{Basis, Chain, Stopgaps, Tip, WhyNot, period_start};
 use super::tip::{SeenTip, Signal};
 use super::watch::Source;
@@ -75,6 +75,7 @@ pub(super) async fn offer_stopgaps(post: &Post, source: &Source) {
             Ok(template) => {
                 info!(node = post.node.name, height = template.height, "empty template made");
                 let tip_heard_at = post.sight.first_heard(tip, Signal::TipPoll);
+                post.led_to(tip);
                 if source.give(template, asked_at, tip_heard_at).await.is_err() {
                     return;
                 }
@@ -106,7 +107,7 @@ impl Asker {
         basis: Option<Basis>,
     ) -> Result<BlockTemplate, NoStopgap> {
         let basis = basis.ok_or(NoStopgap::NoTemplateYet)?;
-        let header = self.header(&displayed(tip)).await?;
+        let header = self.header(&display(&tip)).await?;
         let chain = self.chain().await?;
         let tip = Tip {
             hash: tip,
@@ -116,7 +117,7 @@ impl Asker {
             confirmations: header.confirmations,
             period_nbits: self.period_nbits(period_start(header.height)).await?,
         };
-        Ok(basis.stopgap(chain, &tip, clock::unix_now_seconds())?)
+        Ok(basis.stopgap(chain, &tip, Instant::now())?)
     }
 
     async fn chain(&mut self) -> Result<Chain, NoStopgap> {

@@ -19,6 +19,8 @@ pub const NEIGHBOUR: &str = super::NAMES[0];
 struct Heard {
     tip: Option<Result<(), String>>,
     template: Option<Result<(), String>>,
+    /// Why it is not on the network that the settings name, if it is not.
+    wrong_network: Option<String>,
     duty: Duty,
     /// What the log said last.
     said: Option<Result<(), String>>,
@@ -76,6 +78,11 @@ impl Presence {
         self.update(|heard| heard.template = Some(outcome));
     }
 
+    /// The node was asked for its network.
+    pub fn network_asked(&self, outcome: Result<(), String>) {
+        self.update(|heard| heard.wrong_network = outcome.err());
+    }
+
     /// The node gives the templates from now on.
     pub fn activate(&self) {
         self.update(|heard| heard.duty = Duty::Active);
@@ -98,6 +105,11 @@ impl Presence {
     /// True if this is the node that should give templates.
     pub fn is_active(&self) -> bool {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).duty != Duty::StandBy
+    }
+
+    /// What is wrong with the node's network, if something is.
+    pub fn wrong_network(&self) -> Option<String> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).wrong_network.clone()
     }
 
     fn update(&self, change: impl FnOnce(&mut Heard)) {
@@ -154,8 +166,11 @@ impl Presence {
 /// `None` while it is not known whether the node is there. What the node says to a question for its
 /// tip comes first: a template cannot be had from a node that does not answer.
 fn verdict(heard: &Heard) -> Option<Result<(), String>> {
+    let wrong_network = heard.wrong_network.as_ref();
     match (&heard.tip, &heard.template) {
-        (Some(Err(reason)), _) | (_, Some(Err(reason))) => Some(Err(reason.clone())),
+        (Some(Err(reason)), _) => Some(Err(reason.clone())),
+        _ if wrong_network.is_some() => wrong_network.cloned().map(Err),
+        (_, Some(Err(reason))) => Some(Err(reason.clone())),
         (Some(Ok(())), Some(Ok(()))) => Some(Ok(())),
         // It is asked for templates when its turn has come.
         (Some(Ok(())), None) if heard.duty == Duty::StandBy => Some(Ok(())),
@@ -183,6 +198,13 @@ mod tests {
     fn a_node_that_answers_but_gives_no_template_is_missing() {
         let verdict = verdict(&heard(Some(Ok(())), Some(Err("still syncing"))));
         assert_eq!(verdict, Some(Err("still syncing".to_owned())));
+    }
+
+    #[test]
+    fn a_node_on_another_network_is_missing_whatever_it_gives() {
+        let wrong_network = Some("on main".to_owned());
+        let foreign = Heard { wrong_network, ..heard(Some(Ok(())), Some(Ok(()))) };
+        assert_eq!(verdict(&foreign), Some(Err("on main".to_owned())));
     }
 
     #[test]

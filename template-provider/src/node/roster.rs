@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::Node;
-use super::choice::{Candidate, Choice, Verdict};
+use super::choice::{Candidate, Choice, OnNetwork, Verdict};
 use super::presence::Presence;
 use super::sentry::{self, Post};
 use super::tip::Sight;
@@ -30,14 +30,16 @@ struct Counted {
     active: Labelled<Gauge>,
 }
 
-/// Watches `nodes` for ever, and gives the templates of the active one to `offered`; ends when
-/// nobody takes templates any more.
+/// Watches `nodes` for ever, and gives the templates of the active one to `offered`. Ends when
+/// nobody takes templates any more; and with a sentence, if the first node is on another network
+/// than the settings say, before anything was made of its or another's templates. Later, and of
+/// the other nodes, that is said, and such a node is not chosen: the program has work to do.
 pub async fn watch(
     nodes: &[Node],
     health: &Health,
     metrics: &Metrics,
     offered: mpsc::Sender<Offered>,
-) {
+) -> Option<String> {
     let counted = Counted {
         switches: metrics.counter("node_switches", "Changes from one active node to another"),
         present: metrics.gauges(
@@ -48,7 +50,7 @@ pub async fn watch(
         active: metrics.gauges("node_active", "Whether a node gives the templates", "node"),
     };
     let firsts = metrics.counters("tip_signals_first", "Who told first of a new tip", "signal");
-    let board = Arc::new(watch::Sender::new(vec![Candidate::default(); nodes.len()]));
+    let board = Arc::new(watch::Sender::new(nodes.iter().map(sentry::unheard).collect()));
     let post = |(index, node): (usize, &Node)| {
         let gauge = counted.present.with(node.name);
         let presence = match index {
@@ -66,8 +68,8 @@ pub async fn watch(
     let active = watch::Sender::new(0);
     let source = Source::new(offered);
     tokio::select! {
-        () = choose(&posts, &board, &active, &counted) => {}
-        () = serve(&posts, active.subscribe(), &source) => {}
+        wrong = choose(&posts, &board, &active, &counted) => wrong,
+        () = serve(&posts, active.subscribe(), &source) => None,
     }
 }
 
@@ -76,13 +78,20 @@ async fn choose(
     board: &watch::Sender<Vec<Candidate>>,
     active: &watch::Sender<usize>,
     counted: &Counted,
-) {
+) -> Option<String> {
     let mut choice = Choice::first();
     let mut board = board.subscribe();
-    let mut is_told = false;
+    let (mut is_told, mut has_begun) = (false, false);
     loop {
         let verdict = {
             let candidates = board.borrow_and_update();
+            match candidates.first().map(|first| first.network) {
+                Some(OnNetwork::No) if !has_begun => {
+                    return posts.first()?.presence.wrong_network();
+                }
+                Some(OnNetwork::Yes) => has_begun = true,
+                _ => {}
+            }
             choice.look(Instant::now(), &candidates)
         };
         for post in posts {
@@ -98,14 +107,14 @@ async fn choose(
             }
             Verdict::NobodyElse => {}
             Verdict::Switched(reason) => {
-                is_told = false;
+                (is_told, has_begun) = (false, true);
                 switch(posts, choice.active(), reason);
                 counted.switches.inc();
                 active.send_replace(choice.active());
             }
         }
         tokio::select! {
-            changed = board.changed() => if changed.is_err() { return },
+            changed = board.changed() => if changed.is_err() { return None },
             () = sleep(LOOK_EVERY) => {}
         }
     }
@@ -128,8 +137,19 @@ async fn serve(posts: &[Arc<Post>], mut active: watch::Receiver<usize>, source: 
         let index = *active.borrow_and_update();
         let Some(post) = posts.get(index) else { return };
         tokio::select! {
-            () = watch_active(post, source) => return,
+            () = watch_on_network(post, source) => return,
             changed = active.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Takes nothing of a node that is on another network, or has not said yet.
+async fn watch_on_network(post: &Post, source: &Source) {
+    loop {
+        post.is_on_network(OnNetwork::Yes).await;
+        tokio::select! {
+            () = watch_active(post, source) => return,
+            () = post.is_on_network(OnNetwork::No) => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every call made here is safe to repeat (submitblock of a known block answers `duplicate`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,8 +10,9 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use super::auth::{Authorization, Credentials, Unreadable};
+use super::auth::{Authorization, Credentials, Login, Unreadable};
 use crate::http::{Endpoint, HttpAnswer, HttpConnection, HttpError};
 
 /// The node is starting (Bitcoin's RPC_IN_WARMUP).
@@ -108,12 +110,10 @@ impl RpcError {
 #[derive(Debug)]
 pub struct Rpc {
     http: HttpConnection,
-    credentials: Credentials,
+    /// Shared by all connections to the node.
+    login: Arc<Login>,
     /// Of JSON-RPC, as every request states it.
     version: &'static str,
-    /// What the credentials said when they were last read.
-    authorization: Option<Authorization>,
-    authorized: bool,
 }
 
 /// The envelope of every answer. `result` is null for a call that returns nothing.
@@ -133,14 +133,13 @@ struct NodeError {
 }
 
 impl Rpc {
-    pub(super) fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
-        let http = HttpConnection::new(endpoint);
-        Self { http, credentials, version: "1.0", authorization: None, authorized: false }
+    pub(super) fn new(endpoint: Endpoint, login: Arc<Login>) -> Self {
+        Self { http: HttpConnection::new(endpoint), login, version: "1.0" }
     }
 
     /// To a server that takes JSON-RPC 2.0 alone, and no credentials.
     pub(super) fn version_2(endpoint: Endpoint) -> Self {
-        Self { version: "2.0", ..Self::new(endpoint, Credentials::None) }
+        Self { version: "2.0", ..Self::new(endpoint, Login::with(Credentials::None)) }
     }
 
     /// Calls `method`; `None` is the answer null.
@@ -153,16 +152,9 @@ impl Rpc {
         let version = self.version;
         let body = json!({ "jsonrpc": version, "id": 1, "method": method, "params": params });
         let body = Bytes::from(body.to_string());
-        let remembered = self.authorized;
-        let mut answer = self.post(body.clone(), deadline).await?;
-        if answer.status == StatusCode::UNAUTHORIZED && remembered {
-            // The node was restarted and wrote a new cookie.
-            self.authorized = false;
-            answer = self.post(body, deadline).await?;
-        }
-        if answer.status == StatusCode::UNAUTHORIZED {
-            self.authorized = false;
-        }
+        // Whatever must be read or said twice for it.
+        let answer = timeout(deadline, self.authorized(body, deadline)).await;
+        let answer = answer.unwrap_or(Err(HttpError::TimedOut(deadline).into()))?;
         read_answer(method, &answer)
     }
 
@@ -177,13 +169,34 @@ impl Rpc {
         answer.ok_or_else(|| RpcError::Malformed { method, error: "it is null".to_owned() })
     }
 
-    async fn post(&mut self, body: Bytes, deadline: Duration) -> Result<HttpAnswer, RpcError> {
-        if !self.authorized {
-            self.authorization = self.credentials.read().await?;
-            self.authorized = true;
+    async fn authorized(
+        &mut self,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<HttpAnswer, RpcError> {
+        if let Some(known) = self.login.known() {
+            let answer = self.post(known.as_ref(), body.clone(), deadline).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                return Ok(answer);
+            }
+            // The node was restarted and wrote a new cookie.
         }
-        let header = self.authorization.as_ref().map(Authorization::header);
-        Ok(self.http.post(header, body, deadline).await?)
+        let read = self.login.read().await?;
+        self.post(read.as_ref(), body, deadline).await
+    }
+
+    async fn post(
+        &mut self,
+        authorization: Option<&Authorization>,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<HttpAnswer, RpcError> {
+        let header = authorization.map(Authorization::header);
+        let answer = self.http.post(header, body, deadline).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            self.login.refused(authorization);
+        }
+        Ok(answer)
     }
 }
 

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::hex::FromHex;
-use bitcoin::hex::display::DisplayHex;
+use mining::hash::display;
 use serde::Deserialize;
 use serde_json::json;
 use service::backoff::Backoff;
+use service::clock;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::Node;
 use super::answer::{self, UnusableTemplate};
-use super::choice::{Candidate, ChainWork};
+use super::chain;
+use super::choice::{Answers, Candidate, ChainWork, OnNetwork};
 use super::presence::Presence;
 use super::rpc::{Rpc, RpcError};
 use super::template_source::{NoTemplate, TemplateSource};
@@ -63,6 +65,15 @@ impl AskError {
     }
 }
 
+/// What is known of a node that was never asked anything.
+pub(super) fn unheard(node: &Node) -> Candidate {
+    let network = match node.network {
+        Some(_) => OnNetwork::Unknown,
+        None => OnNetwork::Yes,
+    };
+    Candidate { network, ..Candidate::default() }
+}
+
 /// What all who deal with one node know of it.
 #[derive(Debug)]
 pub(super) struct Post {
@@ -83,15 +94,49 @@ impl Post {
         self.presence.template_asked(outcome);
     }
 
-    fn tip_asked(&self, outcome: Result<[u8; 32], String>) {
+    /// Clients get a template that the node, or its tip, gave for `tip`: who takes over must not
+    /// lead them back behind it. The poll of the tip may be slower than that.
+    pub(super) fn led_to(&self, tip: [u8; 32]) {
+        // Not where the node's template lags behind its own tip.
+        if self.sight.newest().is_some_and(|(newest, _)| newest == tip) {
+            self.note(|candidate| candidate.tip = Some(tip));
+        }
+    }
+
+    fn tip_asked(&self, outcome: Result<[u8; 32], String>, asked_at: Instant) {
+        let overtaken_by = self.sight.newest().filter(|(_, at)| at.is_some_and(|at| at > asked_at));
         self.note(|candidate| match outcome {
             Ok(tip) => {
-                candidate.there_since = candidate.there_since.or_else(|| Some(Instant::now()));
-                candidate.tip = Some(tip);
+                candidate.answers = candidate.answers.again(Instant::now());
+                candidate.tip = Some(overtaken_by.map_or(tip, |(newest, _)| newest));
             }
-            Err(_) => candidate.there_since = None,
+            Err(_) => {
+                candidate.answers = Answers::No;
+                // Another program may answer when somebody does.
+                candidate.network = unheard(&self.node).network;
+            }
         });
         self.presence.tip_asked(outcome.map(drop));
+    }
+
+    fn network_asked(&self, outcome: Result<(), String>) {
+        let network = match &outcome {
+            Ok(()) => OnNetwork::Yes,
+            Err(_) => OnNetwork::No,
+        };
+        // First, for who sees the one looks for the other.
+        self.presence.network_asked(outcome);
+        self.note(|candidate| candidate.network = network);
+    }
+
+    /// Waits until this is so.
+    pub(super) async fn is_on_network(&self, network: OnNetwork) {
+        let is_so = |all: &Vec<Candidate>| {
+            all.get(self.index).is_some_and(|candidate| candidate.network == network)
+        };
+        if self.board.subscribe().wait_for(is_so).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn note(&self, change: impl FnOnce(&mut Candidate)) {
@@ -116,7 +161,21 @@ pub(super) async fn stand(post: &Post) {
             None => std::future::pending().await,
         }
     };
-    tokio::join!(poll_tip(post), follow_work(post), ask_the_refusing(post), zmq);
+    let network = check_network(post);
+    tokio::join!(poll_tip(post), network, follow_work(post), ask_the_refusing(post), zmq);
+}
+
+/// Asks at the start, and each time that the node is back.
+async fn check_network(post: &Post) {
+    let Some(network) = post.node.network else { return };
+    let mut seen = post.sight.subscribe();
+    loop {
+        let returns = seen.borrow().returns;
+        post.network_asked(chain::check(&post.node, network).await);
+        if seen.wait_for(|seen| seen.returns != returns).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn poll_tip(post: &Post) {
@@ -129,7 +188,7 @@ async fn poll_tip(post: &Post) {
         match best_block_hash(&mut rpc).await {
             Ok(hash) => {
                 sight.saw(hash, Signal::TipPoll, asked_at);
-                post.tip_asked(Ok(hash));
+                post.tip_asked(Ok(hash), asked_at);
                 backoff.reset();
                 if std::mem::take(&mut is_back) {
                     sight.returned();
@@ -137,7 +196,7 @@ async fn poll_tip(post: &Post) {
                 sleep(node.tip_poll).await;
             }
             Err(error) => {
-                post.tip_asked(Err(error.to_string()));
+                post.tip_asked(Err(error.to_string()), asked_at);
                 is_back = true;
                 sleep(error.pause(&mut backoff)).await;
             }
@@ -157,7 +216,7 @@ async fn follow_work(post: &Post) {
     let mut seen = post.sight.subscribe();
     loop {
         let tip = seen.borrow_and_update().hash;
-        let retry = match tip {
+        let retry_at = match tip {
             None => None,
             Some(tip) => match chain_work(&mut rpc, tip).await {
                 Ok(work) => {
@@ -167,21 +226,14 @@ async fn follow_work(post: &Post) {
                 }
                 Err(error) => {
                     debug!(node = post.node.name, %error, "work of the chain not known");
-                    Some(error.pause(&mut backoff))
+                    Some(Instant::now() + error.pause(&mut backoff))
                 }
             },
         };
         tokio::select! {
             changed = seen.changed() => if changed.is_err() { return },
-            () = wait(retry) => {}
+            () = clock::until(retry_at) => {}
         }
-    }
-}
-
-async fn wait(time: Option<Duration>) {
-    match time {
-        Some(time) => sleep(time).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -191,28 +243,24 @@ struct Header {
 }
 
 async fn chain_work(rpc: &mut Rpc, tip: [u8; 32]) -> Result<ChainWork, AskError> {
-    let header: Header = rpc.ask("getblockheader", json!([displayed(tip)]), TIP_ANSWER_MAX).await?;
+    let header: Header = rpc.ask("getblockheader", json!([display(&tip)]), TIP_ANSWER_MAX).await?;
     let work = ChainWork::from_hex(&header.chainwork);
     Ok(work.map_err(|_| UnusableTemplate::Unreadable("chainwork"))?)
-}
-
-/// A hash in display order, as the node takes and gives it.
-pub(super) fn displayed(mut hash: [u8; 32]) -> String {
-    hash.reverse();
-    hash.to_lower_hex_string()
 }
 
 /// An active node is asked for templates anyway; one that is not would never be asked again.
 async fn ask_the_refusing(post: &Post) {
     let mut templates = TemplateSource::of(&post.node);
     let mut seen = post.sight.subscribe();
+    let mut returns = 0;
     loop {
-        let returns = seen.borrow_and_update().returns;
         tokio::select! {
             () = sleep(REFUSING_ASKED_EVERY) => {}
             // It refused, perhaps, because it was on its way out.
             back = seen.wait_for(|seen| seen.returns != returns) => if back.is_err() { return },
         }
+        // Before it is asked: it may be on its way out now, and back when this is done.
+        returns = seen.borrow().returns;
         if !post.refuses() || post.presence.is_active() {
             continue;
         }

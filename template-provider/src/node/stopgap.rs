@@ -7,8 +7,10 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::coinbasetxn::Schedule;
-use crate::block_template::{BlockTemplate, Limits};
+use crate::block_template::{BlockTemplate, Limits, all_fees};
 
 /// Blocks from one change of Bitcoin's difficulty to the next.
 const RETARGET_INTERVAL: u32 = 2016;
@@ -39,6 +41,9 @@ pub struct Basis {
     height: u32,
     version: u32,
     nbits: u32,
+    /// The node's time, and when it said so.
+    curtime: u32,
+    said_at: Instant,
     segwit: bool,
     limits: Limits,
     /// What the coinbase may spend without the fees; `None` where some fee is not known.
@@ -113,18 +118,19 @@ pub fn period_start(tip_height: u32) -> u32 {
 }
 
 impl Basis {
-    /// What `template`, a node's own, says.
-    pub fn of(template: &BlockTemplate) -> Self {
-        let all_known = template.transactions.iter().all(|one| one.fee.is_some());
-        let subsidy = template.coinbase_value.checked_sub(template.fees());
+    /// What `template`, a node's own, said at `said_at`.
+    pub fn of(template: &BlockTemplate, said_at: Instant) -> Self {
+        let fees = all_fees(&template.transactions);
         Self {
             prev_hash: template.prev_hash,
             height: template.height,
             version: template.version,
             nbits: template.nbits,
+            curtime: template.curtime,
+            said_at,
             segwit: template.segwit,
             limits: template.limits,
-            subsidy: subsidy.filter(|_| all_known),
+            subsidy: fees.and_then(|fees| template.coinbase_value.checked_sub(fees)),
             has_given_outputs: !template.given_outputs.is_empty(),
         }
     }
@@ -134,8 +140,8 @@ impl Basis {
         self.prev_hash
     }
 
-    /// The empty template on `tip`, if it can be known; `unix_now` in seconds.
-    pub fn stopgap(&self, chain: Chain, tip: &Tip, unix_now: u32) -> Result<BlockTemplate, WhyNot> {
+    /// The empty template on `tip`, if it can be known.
+    pub fn stopgap(&self, chain: Chain, tip: &Tip, now: Instant) -> Result<BlockTemplate, WhyNot> {
         let height = tip.height.saturating_add(1);
         if tip.confirmations != 1 {
             return Err(WhyNot::NotTheTip);
@@ -164,7 +170,7 @@ impl Basis {
             height,
             version: self.version,
             nbits: tip.nbits,
-            curtime: unix_now,
+            curtime: self.curtime_at(now),
             mintime: tip.median_time.saturating_add(1),
             coinbase_value: subsidy,
             transactions: Vec::new(),
@@ -174,6 +180,12 @@ impl Basis {
             given_outputs: Vec::new(),
             is_stopgap: true,
         })
+    }
+
+    /// The node's time: who judges the block has this clock, and ours may be far from it.
+    fn curtime_at(&self, now: Instant) -> u32 {
+        let passed = now.saturating_duration_since(self.said_at).as_secs();
+        self.curtime.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX))
     }
 }
 

@@ -6,7 +6,8 @@
 //! its chain is enough; one that refuses it is not, while others have not answered. It knows no
 //! disk and no template.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,6 +17,7 @@ use service::backoff::Backoff;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::Node;
@@ -35,6 +37,8 @@ const UNSETTLED_EVERY_MAX: Duration = Duration::from_secs(10);
 const UNSETTLED_MAX: Duration = Duration::from_secs(6 * 3600);
 /// How often it is said that the node's answers are still not final.
 const UNSETTLED_TOLD_EVERY: Duration = Duration::from_secs(600);
+/// Blocks found here that are remembered: on a real chain those of many weeks.
+const ACCEPTED_MAX: usize = 64;
 /// The node does not know the block's parent: it lost its last blocks, or is behind.
 const PARENT_UNKNOWN: &str = "prev-blk-not-found";
 /// The block's time is two hours ahead of the node's clock, or more: the clock is behind.
@@ -55,6 +59,8 @@ enum Step {
     Done(Verdict),
     /// Why it is not in the chain, which may change.
     Unsettled(String),
+    /// It is whole and good, and another block of its height came first; in words.
+    Lost(String),
 }
 
 #[derive(Deserialize)]
@@ -63,10 +69,36 @@ struct BlockHeader {
     confirmations: i64,
 }
 
+/// Who brings blocks to nodes, and which of them the nodes took. Cheap to clone; all clones are
+/// one.
+#[derive(Debug, Clone, Default)]
+pub struct Dispatch {
+    /// Tells when all have ended the call that they had begun.
+    pub couriers: TaskTracker,
+    /// Hashes of blocks that are in the chain (display order), the newest last.
+    accepted: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Dispatch {
+    fn note_accepted(&self, hash: &str) {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.push_back(hash.to_owned());
+        if accepted.len() > ACCEPTED_MAX {
+            accepted.pop_front();
+        }
+    }
+
+    fn has_accepted(&self, hash: &str) -> bool {
+        let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.iter().any(|known| known == hash)
+    }
+}
+
 /// Submits the block `hash` (display order), given as hex, to all nodes in parallel, each over a
-/// connection of its own, until there is a verdict. The first node is the one that templates come
-/// from: it is asked to build on the block.
-pub async fn submit(nodes: &[Node], hash: &str, block_hex: &str) -> Verdict {
+/// connection of its own, until there is a verdict. A node that had another block of its height
+/// first is asked to build on this one, unless that one was found here as well. A verdict does not
+/// wait for the nodes that are slower.
+pub async fn submit(nodes: &[Node], hash: &str, block_hex: &str, dispatch: &Dispatch) -> Verdict {
     let pace = Pace {
         unreached: Backoff::new(Duration::from_millis(100), ATTEMPTS_EVERY_MAX),
         unsettled: Backoff::new(Duration::from_millis(100), UNSETTLED_EVERY_MAX),
@@ -74,29 +106,36 @@ pub async fn submit(nodes: &[Node], hash: &str, block_hex: &str) -> Verdict {
     };
     // All stand behind the same enforcer, if there is one.
     if let Some(node) = nodes.first() {
-        node.tell_enforcer(hash, block_hex);
+        node.tell_enforcer(hash, block_hex, &dispatch.couriers);
     }
-    submit_at(&pace, nodes, hash, block_hex).await
+    submit_at(&pace, nodes, hash, block_hex, dispatch).await
 }
 
 /// What all nodes together say: accepted as soon as one has it in its chain; refused when all have
 /// refused it. Once one has, those that cannot be reached are waited for as long as for an answer
 /// that is not final: they may be gone for good, and the block is kept on disk in any case.
-async fn submit_at(pace: &Pace, nodes: &[Node], hash: &str, block_hex: &str) -> Verdict {
+async fn submit_at(
+    pace: &Pace,
+    nodes: &[Node],
+    hash: &str,
+    block_hex: &str,
+    dispatch: &Dispatch,
+) -> Verdict {
     let (verdicts, mut given) = mpsc::channel(nodes.len().max(1));
     let accepted = CancellationToken::new();
     let block: Arc<Block> = Arc::new(Block { hash: hash.to_owned(), hex: block_hex.to_owned() });
-    for (index, node) in nodes.iter().enumerate() {
+    for node in nodes {
         let courier = Courier {
             node: node.name,
-            is_first: index == 0,
+            is_preferred: false,
             rpc: node.connection(),
             block: Arc::clone(&block),
+            dispatch: dispatch.clone(),
             accepted: accepted.clone(),
         };
         // A task of its own: after a verdict it ends the call that it has begun, so that this node
         // has the block as well.
-        tokio::spawn(courier.carry(pace.clone(), verdicts.clone()));
+        dispatch.couriers.spawn(courier.carry(pace.clone(), verdicts.clone()));
     }
     drop(verdicts);
     let mut refused = None;
@@ -109,6 +148,7 @@ async fn submit_at(pace: &Pace, nodes: &[Node], hash: &str, block_hex: &str) -> 
         match verdict {
             Some(Verdict::Accepted) => {
                 accepted.cancel();
+                dispatch.note_accepted(hash);
                 return Verdict::Accepted;
             }
             Some(Verdict::Refused(reason)) => {
@@ -162,23 +202,22 @@ impl Unsettled {
 struct Courier {
     /// What it is called.
     node: &'static str,
-    is_first: bool,
+    /// True once the node was asked to build on the block, or found to build on another of ours.
+    is_preferred: bool,
     rpc: Rpc,
     block: Arc<Block>,
+    dispatch: Dispatch,
     /// Some node has the block in its chain.
     accepted: CancellationToken,
 }
 
 impl Courier {
     async fn carry(mut self, pace: Pace, verdicts: mpsc::Sender<Verdict>) {
-        let verdict = self.ask(pace, &verdicts).await;
-        let is_in = verdict == Some(Verdict::Accepted) || self.accepted.is_cancelled();
-        if let Some(verdict) = verdict {
+        match self.ask(pace, &verdicts).await {
             // Nobody listens any more once there is a verdict.
-            drop(verdicts.try_send(verdict));
-        }
-        if self.is_first && is_in {
-            self.prefer().await;
+            Some(verdict) => drop(verdicts.try_send(verdict)),
+            None if self.accepted.is_cancelled() && !self.is_preferred => self.prefer().await,
+            None => {}
         }
     }
 
@@ -189,7 +228,11 @@ impl Courier {
         while !verdicts.is_closed() {
             let wait = match attempt(&mut self.rpc, &hash, &self.block.hex).await {
                 Ok(Step::Done(verdict)) => return Some(verdict),
-                Ok(Step::Unsettled(reason)) => {
+                Ok(Step::Lost(_)) if !self.is_preferred => {
+                    self.prefer().await;
+                    continue;
+                }
+                Ok(Step::Unsettled(reason) | Step::Lost(reason)) => {
                     let unsettled = unsettled.get_or_insert_with(Unsettled::now);
                     if unsettled.since.elapsed() >= pace.unsettled_max {
                         return Some(Verdict::Refused(reason));
@@ -217,9 +260,20 @@ impl Courier {
         None
     }
 
+    /// True if the node builds on another block that was found here: nothing is won by a change,
+    /// and the work that stands on that one would be lost.
+    async fn is_behind_own(&mut self) -> bool {
+        let tip = self.rpc.ask::<String>("getbestblockhash", json!([]), LOOKUP_ANSWER_MAX).await;
+        tip.is_ok_and(|tip| self.dispatch.has_accepted(&tip))
+    }
+
     /// Asks the node to build on the block, should another one of its height have come first. It
     /// may not know the call, or not have the block yet.
     async fn prefer(&mut self) {
+        self.is_preferred = true;
+        if self.is_behind_own().await {
+            return;
+        }
         let params = json!([self.block.hash]);
         let answer = self.rpc.call::<IgnoredAny>("preciousblock", params, LOOKUP_ANSWER_MAX).await;
         if let Err(error) = answer {
@@ -258,7 +312,7 @@ async fn look_up(rpc: &mut Rpc, hash: &str, reason: String) -> Result<Step, RpcE
     let answer = rpc.ask::<BlockHeader>("getblockheader", json!([hash]), LOOKUP_ANSWER_MAX).await;
     match answer {
         Ok(BlockHeader { confirmations: 1.. }) => Ok(Step::Done(Verdict::Accepted)),
-        Ok(_) => Ok(Step::Unsettled(format!("{reason}: another block of its height was first"))),
+        Ok(_) => Ok(Step::Lost(format!("{reason}: another block of its height was first"))),
         Err(RpcError::Node { code: NOT_FOUND, .. }) => Ok(Step::Unsettled(reason)),
         Err(error) => Err(error),
     }

@@ -78,6 +78,7 @@ impl Sight {
             if seen.hash == Some(hash) || is_overtaken {
                 return false;
             }
+            self.forget_if_left(hash, since);
             self.first_heard(hash, signal);
             (seen.hash, seen.heard_at) = (Some(hash), Some(Instant::now()));
             true
@@ -89,12 +90,26 @@ impl Sight {
         self.tip.send_modify(|seen| seen.returns += 1);
     }
 
+    /// A tip that was left and is the tip again, not before `since`, is heard of anew: otherwise
+    /// the time until clients have it would be counted from its first life. One that another
+    /// signal told of a moment ago is the newest of all.
+    fn forget_if_left(&self, hash: [u8; 32], since: Instant) {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_left = first.back().is_some_and(|(newest, at)| {
+            *newest != hash && at.is_some_and(|heard_at| heard_at < since)
+        });
+        if was_left {
+            first.retain(|(known, _)| *known != hash);
+        }
+    }
+
     /// When this tip was first heard of: now, if nobody told before. `None` for the first tip of
-    /// all, which is no new one.
+    /// all, which is no new one, and for one that was left: it may be the tip again, and nobody
+    /// told since when.
     pub fn first_heard(&self, hash: [u8; 32], signal: Signal) -> Option<Instant> {
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, at)) = first.iter().find(|(known, _)| *known == hash) {
-            return *at;
+        if first.iter().any(|(known, _)| *known == hash) {
+            return first.back().filter(|(newest, _)| *newest == hash).and_then(|(_, at)| *at);
         }
         let at = (!first.is_empty()).then(Instant::now);
         if at.is_some() {
@@ -105,6 +120,11 @@ impl Sight {
             first.pop_front();
         }
         at
+    }
+
+    /// The tip that was heard of last, by any signal, and when that was; not known of the first.
+    pub fn newest(&self) -> Option<([u8; 32], Option<Instant>)> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).back().copied()
     }
 }
 
@@ -133,6 +153,33 @@ mod tests {
             (count(Signal::LongPoll), count(Signal::TipPoll), count(Signal::Refresh)),
             (0, 0, 0)
         );
+    }
+
+    #[test]
+    fn a_tip_that_is_the_tip_again_is_heard_of_anew() {
+        let sight = sight();
+        for tip in [1, 2, 3] {
+            sight.saw([tip; 32], Signal::Zmq, Instant::now());
+        }
+        let third = sight.first_heard([3; 32], Signal::LongPoll).unwrap();
+        assert_eq!(sight.first_heard([2; 32], Signal::LongPoll), None, "nobody knows since when");
+        sight.saw([2; 32], Signal::TipPoll, Instant::now());
+        let again = sight.first_heard([2; 32], Signal::LongPoll).unwrap();
+        assert!(again > third, "a reorg");
+        assert_eq!(sight.first_heard([2; 32], Signal::Refresh), Some(again));
+    }
+
+    #[test]
+    fn a_tip_that_another_signal_told_of_is_not_heard_of_anew() {
+        let sight = sight();
+        sight.saw([1; 32], Signal::TipPoll, Instant::now());
+        let asked_at = Instant::now();
+        sight.first_heard([2; 32], Signal::LongPoll).unwrap();
+        let newest = sight.first_heard([3; 32], Signal::LongPoll).unwrap();
+        // The second was the tip when this was asked.
+        sight.saw([2; 32], Signal::TipPoll, asked_at);
+        sight.saw([3; 32], Signal::TipPoll, Instant::now());
+        assert_eq!(sight.first_heard([3; 32], Signal::Refresh), Some(newest));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use service::backoff::Backoff;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::answer::Reader;
@@ -34,6 +34,10 @@ const LONG_POLL_INTERVAL_MIN: Duration = Duration::from_millis(100);
 const BEHIND_WAIT_MIN: Duration = Duration::from_millis(10);
 /// And the last, with twice the time each: about a second in all.
 const BEHIND_WAIT_MAX: Duration = Duration::from_millis(640);
+
+/// A node that has not answered a question for a template after so long is passed over, if there
+/// is another. It takes a second, or a few where the disk is slow.
+const TEMPLATE_LATE: Duration = Duration::from_secs(10);
 
 /// A template, and when it was asked for.
 #[derive(Debug)]
@@ -65,7 +69,11 @@ async fn fetch(post: &Post, source: &Source) {
     let mut behind_wait = BEHIND_WAIT_MIN;
     loop {
         let tip = seen.borrow_and_update().hash;
-        let wait = match source.ask(post, &mut templates, Refresh, None).await {
+        let question = source.ask(post, &mut templates, Refresh, None);
+        let late = || {
+            post.template_asked(Err(format!("no template within {TEMPLATE_LATE:?}")));
+        };
+        let wait = match telling_when_late(question, late).await {
             Ok(fetched) => {
                 post.template_asked(Ok(()));
                 backoff.reset();
@@ -95,6 +103,19 @@ async fn fetch(post: &Post, source: &Source) {
         tokio::select! {
             changed = seen.changed() => if changed.is_err() { return },
             () = sleep(wait) => {}
+        }
+    }
+}
+
+/// The answer to `question`, however late; `late` is called meanwhile. Given up, the question would
+/// have to be asked anew, which is no help to a node that is busy with it.
+async fn telling_when_late<T>(question: impl Future<Output = T>, late: impl FnOnce()) -> T {
+    tokio::pin!(question);
+    match timeout(TEMPLATE_LATE, &mut question).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            late();
+            question.await
         }
     }
 }
@@ -236,9 +257,11 @@ impl Source {
         let longpollid = answer.longpollid.take();
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let template = reader.read(answer)?;
-        *self.basis.lock().unwrap_or_else(PoisonError::into_inner) = Some(Basis::of(&template));
+        let basis = Basis::of(&template, answered_at);
+        *self.basis.lock().unwrap_or_else(PoisonError::into_inner) = Some(basis);
         let prev_hash = template.prev_hash;
         let tip_heard_at = post.sight.first_heard(prev_hash, signal);
+        post.led_to(prev_hash);
         Ok(Fetched {
             offered: Offered { template, asked_at, answered_at, tip_heard_at },
             prev_hash,

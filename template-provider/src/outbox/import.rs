@@ -2,8 +2,8 @@
 //! notes of accepted blocks that its sidecar never got.
 //!
 //! What it held for certain is only that its entries are POST bodies; so they are looked for
-//! wherever they stand. The file is renamed after everything is durable, and never removed. It
-//! never logs what an entry holds.
+//! wherever they stand. The file is renamed once all of it was read and is durable; never removed.
+//! It never logs what an entry holds.
 
 use std::fs;
 use std::io;
@@ -27,6 +27,9 @@ const EXTENSION: &str = "shielded";
 /// What the ending of an imported file begins with.
 const IMPORTED: &str = "imported";
 
+/// How deep JSON may stand in texts of JSON. What is deeper is told as not read.
+const TEXTS_MAX: u32 = 4;
+
 /// What came of an import.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Imported {
@@ -34,23 +37,27 @@ pub struct Imported {
     pub parcels: usize,
     /// Where something stands in the file that is no entry, and why.
     pub unread: Vec<String>,
-    /// What the file is called now.
-    pub renamed_to: PathBuf,
+    /// What the file is called now; `None` if it stays, since something in it was not read.
+    pub renamed_to: Option<PathBuf>,
 }
 
-/// Puts all entries of `file` into the outbox, durably, then renames the file.
+/// Puts all entries of `file` into the outbox, durably, then renames the file; unless something in
+/// it was not read, which nobody may lose: then it is imported again at each start, which puts in
+/// what is new alone.
 pub fn import(store: &Store, file: &Path) -> io::Result<Imported> {
     if fs::metadata(file)?.len() > FILE_BYTES_MAX {
         return Err(invalid(format!("it is larger than {FILE_BYTES_MAX} bytes")));
     }
     let content: Value = serde_json::from_slice(&fs::read(file)?)?;
     let mut found = Found::default();
-    found.search("$", &content);
+    found.search("$", &content, TEXTS_MAX);
     for pending in &found.entries {
         store.put(pending)?;
     }
-    let renamed_to = free_name(file)?;
-    durable::rename(file, &renamed_to)?;
+    let renamed_to = found.unread.is_empty().then(|| free_name(file)).transpose()?;
+    if let Some(renamed_to) = &renamed_to {
+        durable::rename(file, renamed_to)?;
+    }
     Ok(Imported { parcels: found.entries.len(), unread: found.unread, renamed_to })
 }
 
@@ -61,32 +68,71 @@ struct Found {
 }
 
 impl Found {
-    /// `place` is where `value` stands, as a JSON path.
-    fn search(&mut self, place: &str, value: &Value) {
+    /// `place` is where `value` stands, as a JSON path; `texts` says how many texts may still be
+    /// opened on the way down.
+    fn search(&mut self, place: &str, value: &Value, texts: u32) {
         match value {
             Value::Array(list) => {
                 for (index, one) in list.iter().enumerate() {
-                    self.search(&format!("{place}[{index}]"), one);
+                    self.search(&format!("{place}[{index}]"), one, texts);
                 }
             }
-            Value::Object(fields) if FIELDS.iter().any(|(name, _)| fields.contains_key(*name)) => {
-                match entry(fields) {
-                    Ok(entry) => self.entries.push(entry),
-                    Err(reason) => self.unread.push(format!("{place}: {reason}")),
-                }
-            }
-            Value::Object(fields) => {
-                for (name, one) in fields.iter().filter(|(_, one)| is_nested(one)) {
-                    self.search(&format!("{place}.{name}"), one);
-                }
-            }
+            Value::Object(fields) => self.search_object(place, fields, texts),
+            Value::String(text) if is_json(text) => self.search_text(place, text, texts),
             _ => self.unread.push(format!("{place}: no object")),
+        }
+    }
+
+    /// An entry, or what an entry was put into: whatever its other fields are called.
+    fn search_object(&mut self, place: &str, fields: &Map<String, Value>, texts: u32) {
+        let named = FIELDS.iter().filter(|(name, _)| fields.contains_key(*name)).count();
+        let reason = match entry(fields) {
+            Ok(entry) => return self.entries.push(entry),
+            Err(reason) if named > 0 => reason,
+            Err(_) => "nothing in it is an entry".to_owned(),
+        };
+        let before = (self.entries.len(), self.unread.len());
+        for (name, one) in fields.iter().filter(|(_, one)| may_hold_entries(one)) {
+            self.search(&format!("{place}.{name}"), one, texts);
+        }
+        let is_barren = before == (self.entries.len(), self.unread.len()) && !is_empty(fields);
+        // With all three fields it was meant to be an entry, whatever else is in it.
+        if is_barren || named == FIELDS.len() {
+            self.unread.push(format!("{place}: {reason}"));
+        }
+    }
+
+    fn search_text(&mut self, place: &str, text: &str, texts: u32) {
+        match (serde_json::from_str(text), texts.checked_sub(1)) {
+            (Ok(value), Some(texts)) => self.search(place, &value, texts),
+            (Ok(_), None) => self.unread.push(format!("{place}: JSON in too many texts")),
+            (Err(_), _) => self.unread.push(format!("{place}: text that is no JSON")),
         }
     }
 }
 
-fn is_nested(value: &Value) -> bool {
-    value.is_array() || value.is_object()
+/// Bytes are no place for entries.
+fn may_hold_entries(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => !list.iter().all(Value::is_number),
+        Value::Object(_) => true,
+        Value::String(text) => is_json(text),
+        _ => false,
+    }
+}
+
+/// True if no note can be lost with it: a queue that was empty.
+fn is_empty(fields: &Map<String, Value>) -> bool {
+    fields.values().all(|value| match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => is_empty(fields),
+        Value::String(_) => false,
+        _ => true,
+    })
+}
+
+fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '[', '"'])
 }
 
 fn entry(fields: &Map<String, Value>) -> Result<Pending, String> {
@@ -154,9 +200,17 @@ mod tests {
         let file = directory.path().join("pending_l2_submissions.json");
         fs::write(&file, content.to_string()).unwrap();
         let imported = import(&store, &file).unwrap();
-        assert!(!file.exists());
-        assert_eq!(fs::read_to_string(&imported.renamed_to).unwrap(), content.to_string());
+        assert_eq!(file.exists(), !imported.unread.is_empty(), "it goes if all of it was read");
+        let kept = imported.renamed_to.clone().unwrap_or(file);
+        assert_eq!(fs::read_to_string(kept).unwrap(), content.to_string());
         (imported, store.all_pending().unwrap())
+    }
+
+    /// What is not read of `content`, in which one note is found.
+    fn unread_beside_a_note(content: &Value) -> Vec<String> {
+        let (imported, pending) = imported(content);
+        assert_eq!((imported.parcels, pending.len()), (1, 1), "{content}");
+        imported.unread
     }
 
     #[test]
@@ -206,6 +260,54 @@ mod tests {
     }
 
     #[test]
+    fn a_note_is_found_in_an_entry_that_names_some_of_its_fields() {
+        let commitment = "03".repeat(32);
+        let wrapped = json!({ "commitment": commitment, "payload": note(3), "attempts": 3 });
+        assert_eq!(unread_beside_a_note(&json!([wrapped])), Vec::<String>::new());
+        let mut spoilt = note(4);
+        spoilt["ciphertext"] = json!([77]);
+        spoilt["last"] = note(3);
+        let unread = ["$[0]: ciphertext is no array of 44 bytes"];
+        assert_eq!(unread_beside_a_note(&json!([spoilt])), unread);
+    }
+
+    #[test]
+    fn a_note_is_found_in_a_text_of_json() {
+        let request = json!({ "url": "http://a/submit", "body": note(3).to_string() });
+        assert_eq!(unread_beside_a_note(&json!([request])), Vec::<String>::new());
+        let twice = json!(json!([request]).to_string());
+        assert_eq!(unread_beside_a_note(&twice), Vec::<String>::new());
+        let torn = json!([note(3), { "body": "{\"commitment\": [1," }]);
+        assert_eq!(unread_beside_a_note(&torn), ["$[1].body: text that is no JSON"]);
+        let mut deep = note(3);
+        (0..=TEXTS_MAX).for_each(|_| deep = json!(deep.to_string()));
+        assert_eq!(unread_beside_a_note(&json!([note(4), deep])), ["$[1]: JSON in too many texts"]);
+    }
+
+    #[test]
+    fn an_object_without_a_note_is_named_unless_it_is_an_empty_queue() {
+        let unknown = json!([note(3), { "url": "http://a/submit", "body": "AAECAw==" }]);
+        assert_eq!(unread_beside_a_note(&unknown), ["$[1]: nothing in it is an entry"]);
+        for empty in [json!([]), json!({}), json!({ "version": 1, "queue": [], "by_key": {} })] {
+            let (imported, _) = imported(&empty);
+            assert_eq!((imported.parcels, imported.unread), (0, vec![]), "{empty}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_which_not_all_was_read_is_imported_again_without_harm() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("outbox")).unwrap();
+        let file = directory.path().join("pending_l2_submissions.json");
+        fs::write(&file, json!([note(3), "text"]).to_string()).unwrap();
+        assert_eq!(import(&store, &file).unwrap().renamed_to, None);
+        let [pending] = store.all_pending().unwrap().try_into().unwrap();
+        store.delivered(&pending).unwrap();
+        assert_eq!(import(&store, &file).unwrap().unread, ["$[1]: no object"]);
+        assert_eq!(store.all_pending().unwrap(), []);
+    }
+
+    #[test]
     fn a_file_that_is_no_json_stays_where_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("outbox")).unwrap();
@@ -222,7 +324,7 @@ mod tests {
         let file = directory.path().join("pending_l2_submissions.json");
         let renamed = [note(3), note(4)].map(|note| {
             fs::write(&file, json!([note]).to_string()).unwrap();
-            import(&store, &file).unwrap().renamed_to
+            import(&store, &file).unwrap().renamed_to.unwrap()
         });
         assert!(renamed[0] != renamed[1] && renamed.iter().all(|path| path.exists()));
         assert_eq!(store.all_pending().unwrap().len(), 2);

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::durable;
+use crate::durable::{self, Lock};
 use crate::extension::{AcceptedBlock, Parcel};
 
 /// How long it is remembered what was delivered. A parcel comes twice when a block is submitted
@@ -26,6 +26,11 @@ use crate::extension::{AcceptedBlock, Parcel};
 const DONE_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 const FILE_ENDING: &str = "json";
+/// Locked by whoever changes files.
+const LOCK_FILE: &str = "changes.lock";
+/// How long it is waited for another program's change. Past it the change fails: the worker and who
+/// puts parcels in try again, a person's command says so.
+const LOCK_MAX: Duration = Duration::from_secs(5);
 
 /// The directory. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -35,6 +40,12 @@ pub struct Store {
     writing: Arc<Mutex<()>>,
     /// Wakes the worker.
     put: Arc<Notify>,
+}
+
+/// While it lives, nobody else changes files.
+struct Writing<'a> {
+    _programs: Lock,
+    _threads: MutexGuard<'a, ()>,
 }
 
 /// A parcel that waits for its delivery.
@@ -70,6 +81,22 @@ pub struct Tombstone {
     pub delivered_at: u64,
 }
 
+/// What came of putting a parcel in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It waits for its delivery from now on.
+    New,
+    /// It waits already.
+    Waiting,
+    /// It was delivered before, and is not put in.
+    Delivered {
+        /// When, seconds since 1970, if that can be read.
+        delivered_at: Option<u64>,
+    },
+    /// It was refused before, and waits for a person.
+    Refused,
+}
+
 /// How many parcels there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
@@ -89,6 +116,8 @@ enum Folder {
     Dead,
 }
 
+const FOLDERS: [Folder; 3] = [Folder::Pending, Folder::Done, Folder::Dead];
+
 impl Folder {
     fn name(self) -> &'static str {
         match self {
@@ -105,6 +134,11 @@ impl Pending {
         Self { block, parcel, since: unix_now() }
     }
 
+    /// How long it has waited by now, by the system's clock.
+    pub fn waited(&self) -> Duration {
+        Duration::from_secs(unix_now().saturating_sub(self.since))
+    }
+
     /// The name of its file: the same for the same parcel.
     pub fn name(&self) -> String {
         file_name(&self.parcel.extension, &self.parcel.key)
@@ -114,27 +148,57 @@ impl Pending {
 impl Store {
     /// Makes the directory if it is not there, and forgets what was delivered long ago.
     pub fn open(directory: &Path) -> io::Result<Self> {
-        let store =
-            Self { directory: directory.to_owned(), writing: Arc::default(), put: Arc::default() };
-        for folder in [Folder::Pending, Folder::Done, Folder::Dead] {
+        let store = Self::at(directory);
+        for folder in FOLDERS {
             durable::make_directory(&directory.join(folder.name()))?;
         }
-        durable::make_directory(directory)?;
         store.forget_delivered(DONE_KEPT)?;
         Ok(store)
     }
 
+    /// The directory as it is, for a person's command; `None` if it is no outbox.
+    pub fn existing(directory: &Path) -> Option<Self> {
+        let is_there = FOLDERS.iter().all(|folder| directory.join(folder.name()).is_dir());
+        is_there.then(|| Self::at(directory))
+    }
+
+    fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), writing: Arc::default(), put: Arc::default() }
+    }
+
     /// Puts a parcel in, unless it was delivered or is there already.
-    pub fn put(&self, pending: &Pending) -> io::Result<()> {
+    pub fn put(&self, pending: &Pending) -> io::Result<Put> {
+        let _writing = self.write_lock()?;
+        self.put_in(pending)
+    }
+
+    /// Puts a parcel in though it was delivered before.
+    pub fn put_again(&self, pending: &Pending) -> io::Result<Put> {
+        let _writing = self.write_lock()?;
+        durable::remove(&self.path(Folder::Done, &pending.name()))?;
+        self.put_in(pending)
+    }
+
+    fn put_in(&self, pending: &Pending) -> io::Result<Put> {
         let name = pending.name();
-        let _writing = self.write_lock();
-        let folders = [Folder::Pending, Folder::Done, Folder::Dead];
-        if folders.into_iter().any(|folder| self.path(folder, &name).exists()) {
-            return Ok(());
+        let path = |folder| self.path(folder, &name);
+        if path(Folder::Done).exists() {
+            // What cannot be read was delivered all the same.
+            let tombstone = read_json::<Tombstone>(&path(Folder::Done));
+            let delivered_at = tombstone.ok().map(|tombstone| tombstone.delivered_at);
+            return Ok(Put::Delivered { delivered_at });
+        }
+        if path(Folder::Dead).exists() {
+            return Ok(Put::Refused);
+        }
+        if path(Folder::Pending).exists() {
+            // Perhaps its writer was killed before the name was durable.
+            durable::sync_directory_of(&path(Folder::Pending))?;
+            return Ok(Put::Waiting);
         }
         self.write(Folder::Pending, &name, pending)?;
         self.put.notify_one();
-        Ok(())
+        Ok(Put::New)
     }
 
     /// Waits until something was put in since the last call.
@@ -147,7 +211,7 @@ impl Store {
         let name = pending.name();
         let Pending { block, parcel: Parcel { extension, key, .. }, .. } = pending.clone();
         let tombstone = Tombstone { block, extension, key, delivered_at: unix_now() };
-        let _writing = self.write_lock();
+        let _writing = self.write_lock()?;
         self.write(Folder::Done, &name, &tombstone)?;
         durable::remove(&self.path(Folder::Pending, &name))
     }
@@ -155,14 +219,14 @@ impl Store {
     /// Puts a parcel aside that will never be taken.
     pub fn bury(&self, dead: &Dead) -> io::Result<()> {
         let name = dead.pending.name();
-        let _writing = self.write_lock();
+        let _writing = self.write_lock()?;
         self.write(Folder::Dead, &name, dead)?;
         durable::remove(&self.path(Folder::Pending, &name))
     }
 
     /// Makes a dead parcel pending again; false if there is none of this name.
     pub fn revive(&self, name: &str) -> io::Result<bool> {
-        let _writing = self.write_lock();
+        let _writing = self.write_lock()?;
         let path = self.path(Folder::Dead, name);
         if !path.exists() {
             return Ok(false);
@@ -177,17 +241,15 @@ impl Store {
     /// files tell. What was delivered before its file could go is cleared away.
     pub fn waiting(&self, most: usize) -> io::Result<Vec<String>> {
         let mut names = self.names(Folder::Pending)?;
-        let _writing = self.write_lock();
-        let mut cleared = Ok(());
-        names.retain(|(_, name)| {
-            let is_done = self.path(Folder::Done, name).exists();
-            if is_done && cleared.is_ok() {
-                cleared = durable::remove(&self.path(Folder::Pending, name));
+        let is_done = |name: &str| self.path(Folder::Done, name).exists();
+        if names.iter().any(|(_, name)| is_done(name)) {
+            let _writing = self.write_lock()?;
+            for (_, name) in names.extract_if(.., |(_, name)| is_done(name)) {
+                durable::remove(&self.path(Folder::Pending, &name))?;
             }
-            !is_done
-        });
+        }
         names.truncate(most);
-        cleared.map(|()| names.into_iter().map(|(_, name)| name).collect())
+        Ok(names.into_iter().map(|(_, name)| name).collect())
     }
 
     /// A parcel that waits; `None` if it does no more.
@@ -267,8 +329,11 @@ impl Store {
         self.directory.join(folder.name()).join(format!("{name}.{FILE_ENDING}"))
     }
 
-    fn write_lock(&self) -> MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For a change of files: of all threads and all programs, only one changes some.
+    fn write_lock(&self) -> io::Result<Writing<'_>> {
+        let threads = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let programs = durable::lock(&self.directory.join(LOCK_FILE), LOCK_MAX)?;
+        Ok(Writing { _threads: threads, _programs: programs })
     }
 }
 

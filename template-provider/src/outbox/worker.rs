@@ -2,8 +2,9 @@
 //! until it has arrived or will never be taken.
 //!
 //! Nothing waits for it: neither templates nor shares nor blocks. A neighbour that hangs delays its
-//! own parcels alone. What runs when the program ends is tried again at the next start, so hooks
-//! must be harmless to repeat. It never logs what a parcel holds.
+//! own parcels alone. Nothing is delivered for a block that a reorganisation took out of the chain:
+//! its parcels wait until it is back. What runs when the program ends is tried again at the next
+//! start, so hooks must be harmless to repeat. It never logs what a parcel holds.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -17,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::store::{Counts, Dead, Pending, Store};
-use crate::extension::{Delivery, Extension};
+use crate::extension::{AcceptedBlock, Delivery, Extension, Hook, Standing};
 
 /// The first wait after a failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -30,6 +31,14 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(60);
 const AT_ONCE_MAX: usize = 4;
 /// Parcels that are known to the worker; those behind them wait on disk until some are delivered.
 const WAITING_MAX: usize = 10_000;
+/// How long a parcel is offered to a neighbour that answers and does not take it. Kept for longer,
+/// such parcels would in the end stand before all others.
+const DECLINED_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Blocks above the height of one that left the chain, past which it will not come back: two days
+/// of ten minutes each.
+const BLOCKS_ABOVE_MAX: u32 = 288;
+/// For how long the acceptance of a block is believed while no node answers.
+const ACCEPTED_JUST_NOW: Duration = Duration::from_secs(60);
 /// How often the directory is looked at for what a person's command put there.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -39,6 +48,7 @@ pub struct OutboxMetrics {
     pending: Gauge,
     oldest_seconds: Gauge,
     dead: Gauge,
+    off_chain: Gauge,
 }
 
 impl OutboxMetrics {
@@ -49,6 +59,8 @@ impl OutboxMetrics {
             oldest_seconds: metrics
                 .gauge("outbox_oldest_seconds", "How long the parcel has waited that came first"),
             dead: metrics.gauge("outbox_dead", "Parcels that were refused and wait for a person"),
+            off_chain: metrics
+                .gauge("outbox_off_chain", "Parcels that wait because their block left the chain"),
         }
     }
 
@@ -60,11 +72,20 @@ impl OutboxMetrics {
     }
 }
 
-/// Delivers for as long as it is polled.
-pub async fn deliver(store: Store, extensions: Arc<[Arc<dyn Extension>]>, metrics: OutboxMetrics) {
+/// Asks where a block stands. Safe to drop at any time.
+pub type AskChain = Arc<dyn Fn(AcceptedBlock) -> Hook<'static, Standing> + Send + Sync>;
+
+/// Delivers for as long as it is polled. Before each delivery `chain` is asked for the block.
+pub async fn deliver(
+    store: Store,
+    extensions: Arc<[Arc<dyn Extension>]>,
+    chain: AskChain,
+    metrics: OutboxMetrics,
+) {
     let mut worker = Worker {
         store,
         extensions,
+        chain,
         metrics,
         waits: BTreeMap::new(),
         attempts: JoinSet::new(),
@@ -88,6 +109,7 @@ pub async fn deliver(store: Store, extensions: Arc<[Arc<dyn Extension>]>, metric
 struct Worker {
     store: Store,
     extensions: Arc<[Arc<dyn Extension>]>,
+    chain: AskChain,
     metrics: OutboxMetrics,
     /// What is known to wait, by the name of its file.
     waits: BTreeMap<String, Wait>,
@@ -99,6 +121,8 @@ struct Worker {
 struct Wait {
     backoff: Backoff,
     turn: Turn,
+    /// Whether its block was not in the chain at the last look.
+    is_off_chain: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,6 +141,8 @@ enum Outcome {
     /// No extension of this name is configured.
     Unknown,
     Failed,
+    /// The block, of this hash, is not in the chain.
+    OffChain(String),
 }
 
 impl Worker {
@@ -129,7 +155,11 @@ impl Worker {
         };
         self.metrics.show(&counts);
         let now = Instant::now();
-        let new = || Wait { backoff: Backoff::new(RETRY_MIN, RETRY_MAX), turn: Turn::At(now) };
+        let new = || Wait {
+            backoff: Backoff::new(RETRY_MIN, RETRY_MAX),
+            turn: Turn::At(now),
+            is_off_chain: false,
+        };
         let mut last = std::mem::take(&mut self.waits);
         self.waits = names
             .into_iter()
@@ -176,7 +206,8 @@ impl Worker {
     }
 
     fn start(&mut self, name: String) {
-        let attempt = attempt(self.store.clone(), Arc::clone(&self.extensions), name.clone());
+        let (extensions, chain) = (Arc::clone(&self.extensions), Arc::clone(&self.chain));
+        let attempt = attempt(self.store.clone(), extensions, chain, name.clone());
         let id = self.attempts.spawn(attempt).id();
         if let Some(wait) = self.waits.get_mut(&name) {
             wait.turn = Turn::Running;
@@ -200,7 +231,16 @@ impl Worker {
             (Outcome::Failed, Some(wait)) => {
                 wait.turn = Turn::At(Instant::now() + wait.backoff.next_delay());
             }
+            (Outcome::OffChain(hash), Some(wait)) => {
+                if !wait.is_off_chain {
+                    warn!(parcel = %name, %hash, "block left the chain: its parcel waits");
+                }
+                wait.is_off_chain = true;
+                wait.turn = Turn::At(Instant::now() + wait.backoff.next_delay());
+            }
         }
+        let off_chain = self.waits.values().filter(|wait| wait.is_off_chain).count();
+        self.metrics.off_chain.set(i64::try_from(off_chain).unwrap_or(i64::MAX));
     }
 
     async fn on_disk<T: Send + 'static>(
@@ -216,7 +256,12 @@ fn extension_of(name: &str) -> &str {
     name.rsplit_once('-').map_or(name, |(extension, _)| extension)
 }
 
-async fn attempt(store: Store, extensions: Arc<[Arc<dyn Extension>]>, name: String) -> Outcome {
+async fn attempt(
+    store: Store,
+    extensions: Arc<[Arc<dyn Extension>]>,
+    chain: AskChain,
+    name: String,
+) -> Outcome {
     let pending = on_disk(&store, move |store| store.read(&name)).await;
     let pending = match pending {
         Ok(Some(pending)) => pending,
@@ -231,9 +276,21 @@ async fn attempt(store: Store, extensions: Arc<[Arc<dyn Extension>]>, name: Stri
         error!(extension = %name, %key, "no settings for delivering this parcel: it is kept");
         return Outcome::Unknown;
     };
-    let hook = extension.on_accepted(&pending.block, &pending.parcel);
-    let late = || Delivery::Failed(format!("it took more than {ATTEMPT_MAX:?}"));
-    let delivery = timeout(ATTEMPT_MAX, hook).await.unwrap_or_else(|_| late());
+    let standing = chain(pending.block.clone()).await;
+    let delivery = match course(standing, pending.waited()) {
+        Course::Deliver => {
+            let hook = extension.on_accepted(&pending.block, &pending.parcel);
+            let late = || Delivery::Failed(format!("it took more than {ATTEMPT_MAX:?}"));
+            timeout(ATTEMPT_MAX, hook).await.unwrap_or_else(|_| late())
+        }
+        Course::Ask => Delivery::Failed("no node tells whether its block is in the chain".into()),
+        Course::Wait => return Outcome::OffChain(pending.block.hash),
+        Course::GiveUp => {
+            let hash = &pending.block.hash;
+            Delivery::Refused(format!("block {hash} left the chain and did not come back"))
+        }
+    };
+    let delivery = grown_old(delivery, pending.waited());
     match settle(&store, pending, delivery.clone()).await {
         Ok(()) => {}
         Err(error) => {
@@ -246,12 +303,45 @@ async fn attempt(store: Store, extensions: Arc<[Arc<dyn Extension>]>, name: Stri
         Delivery::Refused(reason) => {
             error!(extension = %name, %key, %reason, "parcel refused: kept among the dead letters");
         }
-        Delivery::Failed(reason) => {
+        Delivery::Failed(reason) | Delivery::Declined(reason) => {
             warn!(extension = %name, %key, %reason, "parcel not delivered yet");
             return Outcome::Failed;
         }
     }
     Outcome::Over
+}
+
+/// What is done with a parcel, as its block stands.
+#[derive(Debug, PartialEq, Eq)]
+enum Course {
+    Deliver,
+    /// Until a node answers.
+    Ask,
+    /// Until the block is in the chain again.
+    Wait,
+    GiveUp,
+}
+
+/// Nothing is delivered for a block that is off the chain. Where no node answers, only what was
+/// put in a moment ago goes out: a node has just said that it has the block.
+fn course(standing: Standing, waited: Duration) -> Course {
+    match standing {
+        Standing::InChain | Standing::Untold => Course::Deliver,
+        Standing::Unknown if waited < ACCEPTED_JUST_NOW => Course::Deliver,
+        Standing::Unknown => Course::Ask,
+        Standing::OffChain { above } if above < BLOCKS_ABOVE_MAX => Course::Wait,
+        Standing::OffChain { .. } => Course::GiveUp,
+    }
+}
+
+/// What a neighbour declined for too long is a person's.
+fn grown_old(delivery: Delivery, waited: Duration) -> Delivery {
+    match delivery {
+        Delivery::Declined(reason) if waited >= DECLINED_MAX => {
+            Delivery::Refused(format!("{reason}, since {} hours", waited.as_secs() / 3600))
+        }
+        other => other,
+    }
 }
 
 async fn settle(store: &Store, pending: Pending, delivery: Delivery) -> io::Result<()> {
@@ -260,7 +350,7 @@ async fn settle(store: &Store, pending: Pending, delivery: Delivery) -> io::Resu
         Delivery::Refused(reason) => {
             on_disk(store, move |store| store.bury(&Dead { reason, pending })).await
         }
-        Delivery::Failed(_) => Ok(()),
+        Delivery::Failed(_) | Delivery::Declined(_) => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@
 //! to be mined at once. No I/O, no clock, no randomness of its own.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -124,12 +125,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// A client has connected. `seed` must be fresh randomness, `unix_now` is in seconds.
-    pub fn new(identity: ServerIdentity, now: Instant, seed: [u8; 32], unix_now: u32) -> Self {
+    /// A client has connected. `seed` must be fresh randomness.
+    pub fn new(identity: Arc<ServerIdentity>, now: Instant, seed: [u8; 32]) -> Self {
         let mut timers = Timers::default();
         timers.set(Timer::Opening, now + HANDSHAKE_MAX);
         Self {
-            link: Link::server(identity, LIMITS, seed, unix_now),
+            link: Link::server(identity, LIMITS, seed),
             state: State::AwaitHandshake,
             timers,
             events: VecDeque::new(),

@@ -7,6 +7,7 @@ use mining::header::Header;
 use mining::merkle;
 use mining::target::Target;
 use mining::version::{BIP323_MASK, is_rolled_within};
+use tracing::warn;
 
 use super::build::Contents;
 use super::coinbase::WITNESS_RESERVED_VALUE;
@@ -44,24 +45,14 @@ pub enum NotABlock {
     /// Not a transaction, or not a coinbase.
     #[error("its coinbase_tx is no coinbase transaction: {0}")]
     Coinbase(String),
-    /// The witness is not the reserved value that the commitment was made with.
-    #[error(
-        "the witness of its coinbase is not the one that the template's commitment is made for"
-    )]
-    Witness,
-    /// Version bits were changed that are not the miner's.
-    #[error("its version {0:#010x} differs from the template's outside the bits of BIP323")]
-    Version(u32),
     /// The hash does not reach the target of the network.
     #[error("its hash {} is above the target of the network", mining::hash::display(.0))]
     AboveTarget([u8; 32]),
 }
 
-/// Puts the block of `template` together.
+/// Puts the block of `template` together. Whatever reaches the target is one: what its client did
+/// wrong besides is for the nodes to judge.
 pub fn assemble(template: &Contents, solution: &Solution) -> Result<FoundBlock, NotABlock> {
-    if !is_rolled_within(BIP323_MASK, template.version, solution.version) {
-        return Err(NotABlock::Version(solution.version));
-    }
     let coinbase = whole_coinbase(template, &solution.coinbase_tx)?;
     let txid = coinbase.compute_txid().to_byte_array();
     let header = Header {
@@ -77,9 +68,12 @@ pub fn assemble(template: &Contents, solution: &Solution) -> Result<FoundBlock, 
     if !target.is_some_and(|target| target.is_met_by(&hash)) {
         return Err(NotABlock::AboveTarget(hash));
     }
+    if !is_rolled_within(BIP323_MASK, template.version, solution.version) {
+        let version = format_args!("{:#010x}", solution.version);
+        warn!(%version, "block with version bits changed that are not the miner's");
+    }
     let bytes = serialise(template, &header, &serialize(&coinbase));
-    // A block is worth its submission whatever its client put into the coinbase; but what is
-    // delivered must be in it.
+    // What is delivered must be in it.
     let parcels = match holds_outputs(template, &coinbase) {
         true => template.parcels.clone(),
         false => Vec::new(),
@@ -87,20 +81,21 @@ pub fn assemble(template: &Contents, solution: &Solution) -> Result<FoundBlock, 
     Ok(FoundBlock { hash, height: template.height, bytes, parcels })
 }
 
-/// The coinbase with its witness, which clients may leave out.
+/// The coinbase with the witness that the block needs. Clients may leave it out or have one where
+/// there is none; no header depends on it. One that put a commitment of its own behind the
+/// template's may have a witness for it.
 fn whole_coinbase(template: &Contents, bytes: &[u8]) -> Result<bitcoin::Transaction, NotABlock> {
     let mut coinbase: bitcoin::Transaction =
         deserialize(bytes).map_err(|error| NotABlock::Coinbase(error.to_string()))?;
     if !coinbase.is_coinbase() {
         return Err(NotABlock::Coinbase("it spends an output".to_owned()));
     }
-    let reserved = bitcoin::Witness::from_slice(&[WITNESS_RESERVED_VALUE]);
+    let has_ours = holds_outputs(template, &coinbase);
     for input in &mut coinbase.input {
-        if template.segwit && input.witness.is_empty() {
-            input.witness = reserved.clone();
-        }
-        if template.segwit && input.witness != reserved {
-            return Err(NotABlock::Witness);
+        if !template.segwit {
+            input.witness = bitcoin::Witness::new();
+        } else if has_ours || input.witness.is_empty() {
+            input.witness = bitcoin::Witness::from_slice(&[WITNESS_RESERVED_VALUE]);
         }
     }
     Ok(coinbase)

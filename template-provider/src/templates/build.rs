@@ -10,7 +10,7 @@ use tracing::{debug, error};
 
 use super::coinbase::{bip34_prefix, is_witness_commitment, serialise_output, witness_commitment};
 use super::trim::{self, Load, Room};
-use crate::block_template::{BlockTemplate, Output, Transaction, fees};
+use crate::block_template::{BlockTemplate, Output, Transaction, all_fees, fees};
 use crate::dependencies::Parents;
 use crate::extension::{Addition, Extension, Facts, Parcel};
 
@@ -105,8 +105,7 @@ pub fn build_with_room(
 ) -> Result<Contents, BuildError> {
     // What the extensions add is known only after trimming, for it may depend on the fees: so much
     // is kept free for them as they may need at most.
-    let most = extensions.iter().map(|extension| extension.output_bytes_max());
-    let most = Load::of_bytes(most.fold(0, u32::saturating_add));
+    let most = Load::of_bytes(output_bytes_max(extensions));
     let mut own = Load::of_outputs(given(offer)).plus(most);
     for _ in 0..TRIMS_MAX {
         let kept = trim::trim(offer, parents, room.load().plus(own))?;
@@ -119,6 +118,12 @@ pub fn build_with_room(
         own = own.plus(taken.above(own));
     }
     Err(BuildError::Outputs)
+}
+
+/// The most that the outputs of all extensions can take, in bytes.
+pub fn output_bytes_max(extensions: &Extensions) -> u32 {
+    let most = extensions.iter().map(|extension| extension.output_bytes_max());
+    most.fold(0, u32::saturating_add)
 }
 
 /// What the node offers without its transactions: a block of the coinbase alone.
@@ -135,10 +140,8 @@ fn value_of(offer: &BlockTemplate, kept: &[Arc<Transaction>]) -> Result<u64, Bui
         return Ok(offer.coinbase_value);
     }
     // What the node does not state counts as nothing in `fees`, so it must be known here.
-    if offer.transactions.iter().any(|transaction| transaction.fee.is_none()) {
-        return Err(BuildError::UnknownFees);
-    }
-    let left_out = offer.fees().saturating_sub(fees(kept));
+    let all = all_fees(&offer.transactions).ok_or(BuildError::UnknownFees)?;
+    let left_out = all.saturating_sub(fees(kept));
     offer.coinbase_value.checked_sub(left_out).ok_or(BuildError::FeesAboveValue)
 }
 
@@ -175,8 +178,7 @@ fn contents(
     transactions: Vec<Arc<Transaction>>,
     value: u64,
 ) -> Result<Contents, BuildError> {
-    let fees = fees(&transactions);
-    let mut added = add(offer, extensions, value, fees)?;
+    let mut added = add(offer, extensions, value, all_fees(&transactions))?;
     let txids: Vec<_> = transactions.iter().map(|transaction| transaction.txid).collect();
     let wtxids: Vec<_> = transactions.iter().map(|transaction| transaction.wtxid).collect();
     // BIP141 wants the last commitment in the coinbase to be the right one: it is the last output.
@@ -193,7 +195,7 @@ fn contents(
         value_remaining: added.value_left,
         merkle_path: merkle::path_of_coinbase(&txids),
         segwit: offer.segwit,
-        fees,
+        fees: fees(&transactions),
         parcels: added.parcels,
         transactions,
     })
@@ -210,7 +212,7 @@ fn add(
     offer: &BlockTemplate,
     extensions: &Extensions,
     value: u64,
-    fees: u64,
+    fees: Option<u64>,
 ) -> Result<Added, BuildError> {
     let outputs = given(offer).cloned().collect();
     let mut added = Added { outputs, value_left: value, parcels: Vec::new() };

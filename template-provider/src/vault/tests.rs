@@ -189,3 +189,18 @@ fn a_refused_block_is_listed_and_can_be_made_pending_again() {
     assert_eq!(vault.read("aa").unwrap(), with_parcel("aa", "00"));
     assert!(vault.reopen("bb").is_err(), "there is none");
 }
+
+#[test]
+fn a_part_that_holds_nothing_is_cleared_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = Vault::open(directory.path()).unwrap();
+    let [empty, torn] = ["aa.partial", "bb.partial"].map(|name| directory.path().join(name));
+    fs::write(&empty, "").unwrap();
+    fs::write(&torn, "{").unwrap();
+    assert_eq!(vault.pending().unwrap(), []);
+    assert_eq!(
+        (empty.exists(), torn.exists()),
+        (false, true),
+        "what holds something is a person's"
+    );
+}

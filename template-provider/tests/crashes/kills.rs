@@ -123,7 +123,8 @@ impl Run {
         let (mut client, template, tip) = self.client_on_tip();
         let is_stale = self.found.iter().filter(|found| found.is_stale).count() < STALE_MAX;
         if is_stale {
-            self.node.generate(1).unwrap();
+            // Two: of two chains with the same work, the node would be asked for that of the block.
+            self.node.generate(2).unwrap();
         }
         self.find(&mut client, &template, &tip, is_stale);
         self.kill_at(Aim::Anywhere);

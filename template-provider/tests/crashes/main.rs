@@ -82,7 +82,8 @@ fn a_refused_block_is_listed_and_goes_out_again_when_a_person_wants_it() {
     let node = Node::start_funded().unwrap();
     let sidecar = Sidecar::start();
     let mut provider = Provider::start(&node, Some(&sidecar));
-    assert_eq!(provider.command(&["vault", "list"]), ["no blocks are kept"]);
+    let none = format!("no blocks are kept in {}", provider.folder("blocks"));
+    assert_eq!(provider.command(&["vault", "list"]), [none]);
     let mut client = Client::connect(&provider.url, PAYOUT);
     let (template, tip) = client.next_tip();
     let solution = mine(&template, &tip, 1);
@@ -101,8 +102,10 @@ fn a_refused_block_is_listed_and_goes_out_again_when_a_person_wants_it() {
     assert!(listed[0].contains("1 parcels"), "{listed:?}");
     assert_eq!(sidecar.posts(), Vec::<String>::new(), "a refused block's note goes nowhere");
 
-    node.rpc("reconsiderblock", &json!([hash])).unwrap();
     let said = provider.command(&["vault", "resubmit", &hash]);
+    assert_eq!(said, [format!("{hash} refused: duplicate-invalid")]);
+    node.rpc("reconsiderblock", &json!([hash])).unwrap();
+    let said = provider.command(&["vault", "resubmit", "--all"]);
     assert_eq!(said, [format!("{hash} accepted")]);
     assert!(provider.blocks().is_empty());
     provider.wait_until(|| sidecar.taken() == [commitment(&template)]);
@@ -125,11 +128,54 @@ fn a_note_that_the_sidecar_refuses_is_kept_and_retried_when_a_person_wants_it() 
     provider.wait_until(|| provider.waiting().is_empty());
     let listed = provider.command(&["outbox", "list"]);
     assert!(listed[0].starts_with(&note) && listed[0].contains("HTTP 400"), "{listed:?}");
-    sidecar.go_on();
+    let from_retry = provider.end();
     assert_eq!(provider.command(&["outbox", "retry", &note]).len(), 1);
+    provider.wait_for(from_retry, "parcel refused: kept among the dead letters");
+    sidecar.go_on();
+    assert_eq!(provider.command(&["outbox", "retry", "--all-dead"]).len(), 1);
     provider.wait_for(from, "parcel delivered");
     assert_eq!(sidecar.taken(), [note]);
-    assert_eq!(provider.command(&["outbox", "list"]), ["the outbox is empty"]);
+    let empty = format!("the outbox in {} is empty", provider.folder("outbox"));
+    assert_eq!(provider.command(&["outbox", "list"]), [empty]);
+}
+
+#[test]
+fn a_second_server_on_the_same_directories_touches_nothing() {
+    let node = Node::start_funded().unwrap();
+    let mut provider = Provider::start(&node, None);
+    // By then it has cleared away what an earlier run left.
+    let (template, _) = Client::connect(&provider.url, PAYOUT).next_tip();
+    provider.wait_until_spooled(template.template_id);
+    let partial = provider.directory.path().join("templates/1.partial");
+    std::fs::write(&partial, "of the first server").unwrap();
+    let said = provider.command_fails(&["run"]);
+    assert!(said.contains("another template-provider uses"), "{said}");
+    assert!(partial.exists(), "what the first one writes is still there");
+    provider.program.kill();
+    provider.restart();
+}
+
+#[test]
+fn the_lists_make_no_directories_and_read_an_env_file() {
+    let node = Node::start_funded().unwrap();
+    let provider = Provider::start(&node, None);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let env_file = elsewhere.path().join(".env");
+    let [blocks, outbox] = ["blocks", "outbox"].map(|name| elsewhere.path().join(name));
+    let lines = format!(
+        "TEMPLATE_PROVIDER__VAULT__BLOCKS_DIR={}\nTEMPLATE_PROVIDER__OUTBOX__DIR={}\n",
+        blocks.display(),
+        outbox.display()
+    );
+    std::fs::write(&env_file, lines).unwrap();
+    let env_file = env_file.to_str().unwrap();
+    for (list, directory) in [("vault", &blocks), ("outbox", &outbox)] {
+        let said = provider.command_fails(&[list, "list", "--env-file", env_file]);
+        assert!(said.contains(&format!("{} is not there", directory.display())), "{said}");
+        assert!(!directory.exists());
+    }
+    let said = provider.command_fails(&["notes", "recover", "--env-file", env_file]);
+    assert!(said.contains("shielded"), "{said}");
 }
 
 #[test]

@@ -81,7 +81,8 @@ impl Provider {
 
     fn files(&self, folder: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.directory.path().join(folder)).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| !name.ends_with(".lock")).collect()
     }
 
     /// Runs a subcommand; gives the lines that it says.
@@ -98,7 +99,12 @@ impl Provider {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    /// Where the program keeps something.
+    pub(crate) fn folder(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_template-provider"));
         command.args(arguments).arg("--config");
         command.arg(self.directory.path().join("template-provider.toml")).output().unwrap()

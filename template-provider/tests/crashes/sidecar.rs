@@ -2,7 +2,7 @@
 //! refuses as a test wants.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,6 +10,7 @@ use std::thread;
 
 use bitcoin::hex::DisplayHex;
 use serde_json::Value;
+use testkit::http::{Request, answer};
 
 use crate::provider::SOON;
 
@@ -138,8 +139,7 @@ impl Sidecar {
                 state.taken.insert(commitment);
             }
             drop(state);
-            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
-            if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+            if stream.get_mut().write_all(answer(status, "").as_bytes()).is_err() {
                 return;
             }
         }
@@ -157,24 +157,7 @@ fn commitment(body: &[u8]) -> String {
 
 /// The body of the next POST to `/submit`; `None` at the end of the connection, also in the middle.
 fn read_post(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
-    let (mut length, mut first) = (0, true);
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if std::mem::take(&mut first) {
-            assert!(line.starts_with("POST /submit HTTP/1.1"), "{line}");
-        }
-        match line.trim_end().split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().unwrap();
-            }
-            _ if line.trim_end().is_empty() => break,
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).ok()?;
+    let Request { head, body } = Request::read(stream)?;
+    assert!(head.starts_with("POST /submit HTTP/1.1"), "{head}");
     Some(body)
 }

@@ -1,7 +1,7 @@
 //! A drivechain's enforcer with all its ways: its templates are those of a real node, with a whole
 //! coinbase in place of coinbasevalue, and it hands blocks on to that node.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,6 +13,7 @@ use bitcoin::script::Builder;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, ScriptBuf, Transaction, TxIn, TxOut, Witness};
 use serde_json::{Value, json};
+use testkit::http::{self, Request};
 use testkit::node::Node;
 
 /// What differs from one enforcer, or one moment, to another.
@@ -118,10 +119,8 @@ fn serve(mut stream: &TcpStream, state: &State) {
                 "error": { "code": code, "message": message },
             }),
         };
-        let body = body.to_string();
         // As jsonrpsee: errors under status 200 too.
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-        if stream.write_all((head + &body).as_bytes()).is_err() {
+        if stream.write_all(http::answer(200, &body.to_string()).as_bytes()).is_err() {
             return;
         }
     }
@@ -136,22 +135,7 @@ fn count(state: &State, is_template: bool, begins: usize) {
 }
 
 fn read(reader: &mut BufReader<&TcpStream>) -> Option<Asked> {
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        head.push_str(&line);
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
+    let Request { head, body } = Request::read(reader)?;
     Some(Asked { head, call: serde_json::from_slice(&body).unwrap() })
 }
 

@@ -1,12 +1,13 @@
 //! A node that is well, but for the one thing that a test asks of it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testkit::http::{Request, answer};
 
 /// The first block of regtest.
 const GENESIS: &str = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206";
@@ -146,8 +147,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) {
             Some(Fault::AtOnce) => (200, envelope(&template(shared))),
             Some(Fault::CloseAfter) | None => (200, well(&asked, shared)),
         };
-        let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
-        let is_written = stream.write_all((head + &body).as_bytes()).is_ok();
+        let is_written = stream.write_all(answer(status, &body).as_bytes()).is_ok();
         if !is_written || matches!(fault, Some(Fault::CloseAfter)) {
             return;
         }
@@ -155,27 +155,10 @@ fn serve(mut stream: &TcpStream, shared: &Shared) {
 }
 
 fn read(reader: &mut BufReader<&TcpStream>) -> Option<Asked> {
-    let (mut authorization, mut length) = (None, 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        match line.trim_end().split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
-                authorization = Some(value.to_owned());
-            }
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().unwrap();
-            }
-            _ if line.trim().is_empty() => break,
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let call: Value = serde_json::from_slice(&body).unwrap();
+    let request = Request::read(reader)?;
+    let call: Value = serde_json::from_slice(&request.body).unwrap();
     let method = call["method"].as_str().unwrap().to_owned();
+    let authorization = request.field("authorization").map(str::to_owned);
     Some(Asked { method, params: call["params"].clone(), authorization })
 }
 

@@ -32,7 +32,7 @@ impl Figures {
         took: Duration,
         judged: Duration,
     ) {
-        let all = to_float(offer.fees());
+        let all = to_float(fees(&offer.transactions));
         let load = kept
             .transactions
             .iter()

@@ -100,7 +100,7 @@ fn check_by_rust_bitcoin(offer: &BlockTemplate, kept: &Contents, block: &bitcoin
     assert!(block.check_merkle_root());
     assert!(block.check_witness_commitment());
     assert!(block.weight().to_wu() <= 4_000_000);
-    let left_out = offer.fees() - fees(&kept.transactions);
+    let left_out = fees(&offer.transactions) - fees(&kept.transactions);
     assert_eq!(kept.value_remaining, offer.coinbase_value - left_out);
     let paid: u64 = block.txdata[0].output.iter().map(|output| output.value.to_sat()).sum();
     let has_client_output = block.txdata[0].output.len() > 1;

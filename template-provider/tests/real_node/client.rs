@@ -35,7 +35,7 @@ impl Client {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         // Enough randomness for a connection that hides nothing.
         let seed = double_sha256(&stream.local_addr().unwrap().port().to_le_bytes());
-        let link = Link::client(url.authority_key, limits, seed, now.try_into().unwrap()).unwrap();
+        let link = Link::client(url.authority_key, limits, seed, now.try_into().unwrap());
         let mut client = Self { stream, link };
         client.flush();
         while !client.link.is_open() {

@@ -1,9 +1,10 @@
 //! Stands between the program and a node, and holds back what a test wants to be late.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
+use testkit::http::Request;
 use testkit::node::Node;
 
 /// What is held back: it gets no answer until that changes.
@@ -66,35 +67,17 @@ impl Proxy {
 impl Gate {
     fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
         let mut stream = BufReader::new(stream);
-        let (head, body) = read_request(&mut stream)?;
+        let Some(Request { head, body }) = Request::read(&mut stream) else { return Ok(()) };
+        let call = String::from_utf8(body).unwrap();
         let held = self.held.lock().unwrap();
-        drop(self.changed.wait_while(held, |held| held.holds(&body)).unwrap());
+        drop(self.changed.wait_while(held, |held| held.holds(&call)).unwrap());
         let mut node = TcpStream::connect(&self.node)?;
         // HTTP/1.0, so that the node closes after its answer.
         node.write_all(head.replacen("HTTP/1.1", "HTTP/1.0", 1).as_bytes())?;
-        node.write_all(body.as_bytes())?;
+        node.write_all(call.as_bytes())?;
         let mut answer = Vec::new();
         node.read_to_end(&mut answer)?;
         stream.get_mut().write_all(&answer)?;
         stream.get_mut().shutdown(std::net::Shutdown::Both)
     }
-}
-
-/// Head, with the empty line at its end, and body.
-fn read_request(stream: &mut BufReader<TcpStream>) -> std::io::Result<(String, String)> {
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let start = head.len();
-        stream.read_line(&mut head)?;
-        let line = head[start..].to_ascii_lowercase();
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
-    Ok((head, String::from_utf8(body).unwrap()))
 }

@@ -169,6 +169,11 @@ fn run(provider: &Provider, arguments: &[&str]) -> Output {
     command.args(arguments).arg("--config").arg(config).output().unwrap()
 }
 
+/// What a person is told.
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
 fn notes(output: &Output) -> Vec<Value> {
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout.clone()).unwrap();
@@ -211,8 +216,48 @@ fn a_note_that_was_lost_with_all_state_is_made_again_from_the_chain_and_delivere
     sidecar.answer(200);
     let submitted = run(&provider, &["notes", "recover", "--block", &hash, "--submit"]);
     assert_eq!(notes(&submitted), of_chain);
+    assert!(said(&submitted).contains("waits for its delivery"), "{submitted:?}");
+    let from = provider.end();
     provider.restart();
     assert_eq!(sidecar.wait_until_taken(1), [note["submit"].clone()]);
+    provider.wait_for(from, "parcel delivered");
+
+    let known = run(&provider, &["notes", "recover", "--block", &hash, "--submit"]);
+    assert_eq!(notes(&known), of_chain);
+    assert!(said(&known).contains("was delivered already, "), "{known:?}");
+    let again = run(&provider, &["notes", "recover", "--block", &hash, "--submit", "--again"]);
+    assert!(said(&again).contains("waits for its delivery"), "{again:?}");
+    assert_eq!(sidecar.wait_until_taken(2)[1], note["submit"]);
+}
+
+#[test]
+fn a_note_waits_while_its_block_is_off_the_chain_and_arrives_when_it_is_back() {
+    let node = Node::start_funded().unwrap();
+    let sidecar = Sidecar::start();
+    sidecar.answer(503);
+    let mut provider = Provider::start_with(&node, &shielded(&sidecar, ""));
+    let mut client = Client::connect(&provider.url, PAYOUT);
+    let (template, tip) = client.next_tip();
+    let from = provider.end();
+    client.submit(&mine(&template, &tip, 1));
+    let hash = provider.wait_for(from, "block accepted").text("hash");
+    provider.wait_for(from, "parcel not delivered yet");
+    node.rpc("invalidateblock", &json!([hash])).unwrap();
+    node.generate(1).unwrap();
+    let left = provider.wait_for(from, "block left the chain: its parcel waits");
+    assert_eq!(left.text("hash"), hash);
+    sidecar.answer(200);
+    let posts = sidecar.posts();
+    // Attempts go on, and none reaches the sidecar.
+    provider.restart();
+    provider.wait_for(from, "block left the chain: its parcel waits");
+    assert_eq!(sidecar.posts(), posts);
+
+    let other = node.tip().unwrap();
+    node.rpc("invalidateblock", &json!([other])).unwrap();
+    node.rpc("reconsiderblock", &json!([hash])).unwrap();
+    let taken = sidecar.wait_until_taken(1);
+    assert_eq!(sealed(&taken[0]).commitment.to_lower_hex_string(), commitment(&template));
 }
 
 #[test]

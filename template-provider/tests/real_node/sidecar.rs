@@ -1,12 +1,13 @@
 //! A sidecar that writes down what is posted to it and answers as it is told.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
+use testkit::http::{Request, last_answer};
 
 use crate::SOON;
 
@@ -66,21 +67,8 @@ impl Sidecar {
 
 /// The body of a POST to /submit.
 fn serve(mut stream: &TcpStream, status: u16) -> Option<Value> {
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    assert_eq!(line.trim(), "POST /submit HTTP/1.1");
-    let mut length = 0;
-    while line.trim() != "" {
-        line.clear();
-        reader.read_line(&mut line).ok()?;
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    stream.write_all(answer.as_bytes()).ok()?;
-    Some(serde_json::from_slice(&body).unwrap())
+    let request = Request::read(&mut BufReader::new(stream))?;
+    assert!(request.head.starts_with("POST /submit HTTP/1.1\r\n"), "{}", request.head);
+    stream.write_all(last_answer(status, "").as_bytes()).ok()?;
+    Some(serde_json::from_slice(&request.body).unwrap())
 }

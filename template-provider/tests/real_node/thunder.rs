@@ -1,11 +1,12 @@
 //! A Thunder that has a side block for one main block, and writes down what it is called.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
+use testkit::http::{Request, last_answer};
 
 use crate::SOON;
 
@@ -100,29 +101,11 @@ fn answer(state: &mut State, call: &Value) -> Value {
 }
 
 fn serve(mut stream: &TcpStream, state: &Mutex<State>) {
-    let Some(call) = read(stream) else { return };
+    let Some(request) = Request::read(&mut BufReader::new(stream)) else { return };
+    let call: Value = serde_json::from_slice(&request.body).unwrap();
     assert_eq!(call["jsonrpc"], "2.0");
     let result = answer(&mut state.lock().unwrap(), &call);
     let body = json!({ "jsonrpc": "2.0", "id": call["id"], "result": result }).to_string();
-    let length = body.len();
-    let head = format!("HTTP/1.1 200 x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     // A provider that does not wait for it any more is no fault.
-    let _ = stream.write_all((head + &body).as_bytes());
-}
-
-/// The body of a request.
-fn read(stream: &TcpStream) -> Option<Value> {
-    let mut reader = BufReader::new(stream);
-    let (mut line, mut length) = (String::new(), 0);
-    reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
-    while line.trim() != "" {
-        line.clear();
-        reader.read_line(&mut line).ok()?;
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    serde_json::from_slice(&body).ok()
+    let _ = stream.write_all(last_answer(200, &body).as_bytes());
 }

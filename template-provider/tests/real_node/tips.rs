@@ -55,6 +55,31 @@ fn a_tip_comes_over_zmq_when_nothing_else_tells_of_it() {
     assert!(number(&mut provider, "tip_to_set_new_prev_hash_seconds_count") > 0);
 }
 
+#[test]
+fn the_zmq_of_a_restarted_node_is_heard_again() {
+    let mut node = Node::start_funded().unwrap();
+    node.flush().unwrap();
+    let proxy = Proxy::start(&node);
+    let zmq = node.zmq_hashblock();
+    // The tip is polled so seldom that ZMQ is first, and often enough for the outage to be noticed.
+    let more = format!(
+        "template_refresh_seconds = 3600\ntip_poll_ms = 1000\nzmq_hashblock = \"{zmq}\"\n{HEALTH}"
+    );
+    let mut provider = Provider::start_at(&node, &proxy.url(), &more);
+    provider.wait_for(Mark::default(), "zmq connected");
+    provider.wait_for(Mark::default(), "node found");
+    let from = provider.end();
+    node.kill();
+    provider.wait_for(from, "node lost");
+    node.restart().unwrap();
+    provider.wait_for(from, "zmq connected");
+    let before = told_by_zmq(&mut provider);
+    wait_until("zmq to tell of a block again", || {
+        node.generate(1).unwrap();
+        told_by_zmq(&mut provider) > before
+    });
+}
+
 fn told_by_zmq(provider: &mut Provider) -> u64 {
     number(provider, "tip_signals_first_total{signal=\"zmq\"}")
 }
@@ -101,7 +126,12 @@ fn a_backup_node_takes_over_when_the_first_is_killed_and_gives_back() {
     let mut client = Client::connect(&provider.url, PAYOUT);
     client.next_tip();
     let up = |provider: &mut Provider| get(provider, "/health").starts_with("HTTP/1.0 200");
-    wait_until("both nodes", || up(&mut provider));
+    // The state of all is good without the second.
+    let knows_both = |provider: &mut Provider| {
+        let health = get(provider, "/health");
+        health.starts_with("HTTP/1.0 200") && health.contains("stands by")
+    };
+    wait_until("both nodes", || knows_both(&mut provider));
     let from = provider.end();
     first.kill();
     let chosen = provider.wait_for(from, "node chosen");

@@ -1,7 +1,6 @@
 //! `notes`: the rewards that stand in the chain, without any state of the program but its secret.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bitcoin::consensus::Decodable;
 use bitcoin::hashes::Hash;
@@ -9,10 +8,10 @@ use bitcoin::hex::FromHex;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::json;
-use service::config;
 use service::config::ConfigError;
-use service::program::{Failure, Server, block_on, say};
+use service::program::{Failure, Server, Sources, block_on, say, tell};
 
+use super::settings;
 use crate::app::{Config, TemplateProvider};
 use crate::coinbase::shielded::extension::parcel;
 use crate::coinbase::shielded::maker::{MadeNote, NoteMaker};
@@ -21,7 +20,7 @@ use crate::coinbase::shielded::secret::NoteSecret;
 use crate::extension::AcceptedBlock;
 use crate::node::Node;
 use crate::node::rpc::{Rpc, RpcError};
-use crate::outbox::store::{Pending, Store};
+use crate::outbox::store::{Pending, Put, Store};
 
 /// How long the node may take for one answer: an old block comes from a slow disk.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -37,9 +36,9 @@ pub enum NotesCommand {
 /// Which notes, and what to do with them.
 #[derive(Debug, Args)]
 pub struct Recover {
-    /// The settings, a TOML file: pubkey, note_hash and secret_file as they were for the blocks.
-    #[arg(long, short)]
-    config: PathBuf,
+    /// The server's settings: pubkey, note_hash and secret_file as they were for the blocks.
+    #[command(flatten)]
+    sources: Sources,
     /// The first height to look at.
     #[arg(long, default_value_t = 1)]
     from_height: u32,
@@ -52,12 +51,15 @@ pub struct Recover {
     /// Put the notes into the outbox too: the program delivers what it has not delivered yet.
     #[arg(long)]
     submit: bool,
+    /// Put in as well what was delivered before: for a sidecar that lost it.
+    #[arg(long, requires = "submit")]
+    again: bool,
 }
 
 impl NotesCommand {
     pub(super) fn carry_out(self) -> Result<(), Failure> {
         let Self::Recover(recover) = self;
-        let config: Config = config::load(&recover.config, TemplateProvider::PREFIX)?;
+        let config = settings(&recover.sources)?;
         let recovery = Recovery::new(&config, &recover)?;
         block_on(TemplateProvider::NAME, |_| recovery.run(recover))
     }
@@ -76,6 +78,8 @@ struct Recovery {
     maker: NoteMaker,
     rpc: Rpc,
     outbox: Option<Store>,
+    /// Whether what was delivered is delivered again.
+    again: bool,
 }
 
 impl Recovery {
@@ -97,7 +101,7 @@ impl Recovery {
         })?;
         let maker = NoteMaker { hash: settings.hash, owner: settings.owner, secret };
         let rpc = Node::from_config(&config.node)?.connection();
-        Ok(Self { maker, rpc, outbox })
+        Ok(Self { maker, rpc, outbox, again: recover.again })
     }
 
     async fn run(mut self, recover: Recover) -> Result<(), Failure> {
@@ -155,7 +159,9 @@ impl Recovery {
         show(&place, &made);
         if let Some(outbox) = &self.outbox {
             let pending = Pending::new(place, parcel(&made));
-            outbox.put(&pending).map_err(|error| Failure::Internal(error.into()))?;
+            let put = if self.again { outbox.put_again(&pending) } else { outbox.put(&pending) };
+            let put = put.map_err(|error| Failure::Internal(error.into()))?;
+            tell(format_args!("{}: {}", made.commitment, outcome(put)));
         }
         Ok(true)
     }
@@ -208,6 +214,23 @@ fn show(block: &AcceptedBlock, made: &MadeNote) {
         "randomness": made.note.randomness.reveal(),
         "submit": made.sealed,
     }));
+}
+
+/// For the person who put a note in.
+fn outcome(put: Put) -> String {
+    match put {
+        Put::New => "waits for its delivery".to_owned(),
+        Put::Waiting => "waits for its delivery already".to_owned(),
+        Put::Refused => "was refused: use `template-provider outbox retry`".to_owned(),
+        Put::Delivered { delivered_at } => {
+            let when = delivered_at.map(|at| {
+                let at = UNIX_EPOCH + Duration::from_secs(at);
+                format!(", {} s ago", at.elapsed().unwrap_or_default().as_secs())
+            });
+            let when = when.unwrap_or_default();
+            format!("was delivered already{when}: use --again if it must be delivered anew")
+        }
+    }
 }
 
 fn no_answer(error: &RpcError) -> Failure {

@@ -1,14 +1,13 @@
 //! `outbox`: what waits for its delivery, and what will never be taken unless a person helps.
 
 use std::io;
-use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::Path;
 
 use clap::{Args, Subcommand};
-use service::config;
-use service::program::{Failure, Server, say};
+use service::program::{Failure, Sources, say};
 
-use crate::app::{Config, TemplateProvider, disk};
+use super::settings;
+use crate::app::disk;
 use crate::outbox::store::{Pending, Store};
 
 /// What can be done with the outbox.
@@ -16,15 +15,15 @@ use crate::outbox::store::{Pending, Store};
 pub enum OutboxCommand {
     /// Print what waits and what was refused; nothing that would be secret.
     List {
-        /// The settings, a TOML file.
-        #[arg(long, short)]
-        config: PathBuf,
+        /// The server's settings.
+        #[command(flatten)]
+        sources: Sources,
     },
     /// Let refused parcels wait for their delivery again: a running server notices by itself.
     Retry {
-        /// The settings, a TOML file.
-        #[arg(long, short)]
-        config: PathBuf,
+        /// The server's settings.
+        #[command(flatten)]
+        sources: Sources,
         /// Which parcels.
         #[command(flatten)]
         which: Which,
@@ -45,21 +44,22 @@ pub struct Which {
 impl OutboxCommand {
     pub(super) fn carry_out(self) -> Result<(), Failure> {
         match self {
-            Self::List { config } => list(&open(&config)?).map_err(unreadable),
-            Self::Retry { config, which } => retry(&open(&config)?, &which),
+            Self::List { sources } => {
+                let config = settings(&sources)?;
+                let store = disk::existing_outbox(&config)?;
+                list(&store, &config.outbox_dir()).map_err(unreadable)
+            }
+            Self::Retry { sources, which } => {
+                retry(&disk::existing_outbox(&settings(&sources)?)?, &which)
+            }
         }
     }
 }
 
-fn open(config: &std::path::Path) -> Result<Store, Failure> {
-    let config: Config = config::load(config, TemplateProvider::PREFIX)?;
-    Ok(disk::open_outbox(&config)?)
-}
-
-fn list(store: &Store) -> io::Result<()> {
+fn list(store: &Store, directory: &Path) -> io::Result<()> {
     let (pending, dead) = (store.all_pending()?, store.all_dead()?);
     if pending.is_empty() && dead.is_empty() {
-        say("the outbox is empty");
+        say(format_args!("the outbox in {} is empty", directory.display()));
     }
     pending.iter().for_each(|one| say(format_args!("{} pending", line(one))));
     dead.iter().for_each(|one| {
@@ -69,9 +69,8 @@ fn list(store: &Store) -> io::Result<()> {
 }
 
 fn line(pending: &Pending) -> String {
-    let Pending { block, parcel, since } = pending;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let age = now.saturating_sub(*since);
+    let Pending { block, parcel, .. } = pending;
+    let age = pending.waited().as_secs();
     let (key, extension) = (&parcel.key, &parcel.extension);
     format!("{key} of {extension}, block {} at height {}, {age} s", block.hash, block.height)
 }

@@ -1,15 +1,14 @@
 //! `vault`: found blocks that are kept, and what the nodes say of them now.
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use service::config;
 use service::metrics::Metrics;
-use service::program::{Failure, Server, block_on, say};
+use service::program::{Failure, Server, Sources, block_on, say, tell};
 use tokio::time::timeout;
 
+use super::settings;
 use crate::app::submission::Submissions;
 use crate::app::{Config, TemplateProvider, disk, nodes_of};
 use crate::node::submit::Verdict;
@@ -19,20 +18,23 @@ use crate::vault::{Entry, State, Vault};
 /// again at the next start of the server.
 const VERDICT_MAX: Duration = Duration::from_secs(60);
 
+/// How long it is waited for the nodes that did not give the verdict.
+const OTHER_NODES_MAX: Duration = Duration::from_secs(60);
+
 /// What can be done with the blocks that are kept.
 #[derive(Debug, Subcommand)]
 pub enum VaultCommand {
     /// Print the found blocks that are kept: those without a verdict, and those that were refused.
     List {
-        /// The settings, a TOML file.
-        #[arg(long, short)]
-        config: PathBuf,
+        /// The server's settings.
+        #[command(flatten)]
+        sources: Sources,
     },
     /// Submit blocks that are kept to all nodes, now; refused ones, too.
     Resubmit {
-        /// The settings, a TOML file.
-        #[arg(long, short)]
-        config: PathBuf,
+        /// The server's settings.
+        #[command(flatten)]
+        sources: Sources,
         /// Which blocks.
         #[command(flatten)]
         which: Which,
@@ -53,17 +55,17 @@ pub struct Which {
 impl VaultCommand {
     pub(super) fn carry_out(self) -> Result<(), Failure> {
         match self {
-            Self::List { config } => {
-                let config: Config = config::load(&config, TemplateProvider::PREFIX)?;
-                let entries = disk::open_vault(&config)?.entries().map_err(unreadable)?;
-                match entries.is_empty() {
-                    true => say("no blocks are kept"),
-                    false => entries.iter().for_each(|entry| say(line(entry))),
+            Self::List { sources } => {
+                let config = settings(&sources)?;
+                let entries = disk::existing_vault(&config)?.entries().map_err(unreadable)?;
+                if entries.is_empty() {
+                    say(format_args!("no blocks are kept in {}", config.blocks_dir().display()));
                 }
+                entries.iter().for_each(|entry| say(line(entry)));
                 Ok(())
             }
-            Self::Resubmit { config, which } => {
-                let config: Config = config::load(&config, TemplateProvider::PREFIX)?;
+            Self::Resubmit { sources, which } => {
+                let config = settings(&sources)?;
                 block_on(TemplateProvider::NAME, |_| resubmit(config, which))
             }
         }
@@ -82,7 +84,7 @@ fn line(entry: &Entry) -> String {
 }
 
 async fn resubmit(config: Config, which: Which) -> Result<(), Failure> {
-    let vault = disk::open_vault(&config)?;
+    let vault = disk::existing_vault(&config)?;
     // Nobody asks for them: this program ends when it has the verdicts.
     let metrics = Metrics::new("template_provider");
     let (nodes, outbox) = (nodes_of(&config)?, disk::open_outbox(&config)?);
@@ -96,6 +98,10 @@ async fn resubmit(config: Config, which: Which) -> Result<(), Failure> {
     }
     for hash in chosen {
         say(resubmit_one(&vault, &submissions, &hash).await);
+    }
+    // The first node's word is the verdict; the others shall have the blocks as well.
+    if !submissions.couriers_back(OTHER_NODES_MAX).await {
+        tell("not every node answered: one may not have all of these blocks");
     }
     Ok(())
 }

@@ -4,18 +4,25 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::hex::DisplayHex;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use crate::node::Node;
 use crate::node::proposal::{ProposalVerdict, propose};
+use crate::node::rpc::RpcError;
 use crate::templates::draft::Draft;
 use crate::templates::fallback::Question;
 use crate::templates::proposal::proposal;
 use crate::templates::trim::Room;
+
+/// How long a node may think about a block before the next one is asked as well: most are done
+/// within a second, and a block is megabytes of work to each.
+const HEAD_START: Duration = Duration::from_secs(2);
 
 /// What was heard of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,33 +119,61 @@ impl Inquiry {
     }
 }
 
-/// Asks one node after the other until one has a verdict.
+/// Asks the nodes by priority until one has a verdict: the next one when those before have none, or
+/// take long to say so. A verdict that comes late counts like any other.
 async fn show(nodes: Vec<Node>, draft: Arc<Draft>, room: Room) -> Reply {
     let mut unable = Vec::new();
     // Up to 4 MB to be written out: not in between the program's other work.
     let Ok(Some(block_hex)) = spawn_blocking(move || block_hex(&draft, room)).await else {
         return Reply { heard: Heard::Nothing, unable };
     };
-    for node in nodes {
-        let heard = match propose(&node, &block_hex).await {
-            Ok(ProposalVerdict::Fine) => Heard::Accepted,
-            Ok(ProposalVerdict::Refused(reason)) => Heard::Refused(reason),
-            Ok(ProposalVerdict::Outdated) => {
-                debug!(node = node.name, "the node has another tip than the template");
-                continue;
-            }
-            Ok(ProposalVerdict::Unsupported) => {
-                unable.push(node.name);
-                continue;
-            }
-            Err(error) => {
-                debug!(node = node.name, %error, "the node did not judge the template");
-                continue;
-            }
+    let block_hex: Arc<str> = block_hex.into();
+    let mut nodes = nodes.into_iter().peekable();
+    let mut asked = JoinSet::new();
+    loop {
+        if let Some(node) = nodes.next() {
+            let block_hex = Arc::clone(&block_hex);
+            asked.spawn(async move { (node.name, propose(&node, &block_hex).await) });
+        }
+        let answer = match nodes.peek() {
+            Some(_) => timeout(HEAD_START, asked.join_next()).await,
+            None => Ok(asked.join_next().await),
         };
-        return Reply { heard, unable };
+        match answer {
+            Ok(Some(Ok((node, answer)))) => match read(node, answer) {
+                Said::Verdict(heard) => return Reply { heard, unable },
+                Said::Nothing => {}
+                Said::IsUnable => unable.push(node),
+            },
+            // A task that broke says as little.
+            Ok(Some(Err(_))) => {}
+            Ok(None) => return Reply { heard: Heard::Nothing, unable },
+            Err(_) => debug!("the node takes long to judge the template: the next is asked too"),
+        }
     }
-    Reply { heard: Heard::Nothing, unable }
+}
+
+/// What a node's answer is worth.
+enum Said {
+    Verdict(Heard),
+    Nothing,
+    IsUnable,
+}
+
+fn read(node: &str, answer: Result<ProposalVerdict, RpcError>) -> Said {
+    match answer {
+        Ok(ProposalVerdict::Fine) => Said::Verdict(Heard::Accepted),
+        Ok(ProposalVerdict::Refused(reason)) => Said::Verdict(Heard::Refused(reason)),
+        Ok(ProposalVerdict::Outdated) => {
+            debug!(node, "the node has another tip than the template");
+            Said::Nothing
+        }
+        Ok(ProposalVerdict::Unsupported) => Said::IsUnable,
+        Err(error) => {
+            debug!(node, %error, "the node did not judge the template");
+            Said::Nothing
+        }
+    }
 }
 
 fn block_hex(draft: &Draft, room: Room) -> Option<String> {
@@ -158,6 +193,8 @@ fn block_hex(draft: &Draft, room: Room) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use serde_json::json;
 
     use super::*;
@@ -209,6 +246,32 @@ mod tests {
             let heard = heard(&mut of(&[&first, &last])).await;
             assert_eq!(heard, Heard::Refused("bad-cb-amount".to_owned()));
         }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_hangs_does_not_keep_the_next_from_being_asked() {
+        let hanging = StubNode::start([Reply::Hang]).await;
+        let last = StubNode::start([result(&json!("bad-cb-amount"))]).await;
+        let mut inquiry = of(&[&hanging, &last]);
+        let heard = timeout(HEAD_START * 5, heard(&mut inquiry)).await.unwrap();
+        assert_eq!(heard, Heard::Refused("bad-cb-amount".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_verdict_that_comes_after_the_head_start_counts() {
+        let is_next_asked = Arc::new(AtomicBool::new(false));
+        let (asked, answers) = (Arc::clone(&is_next_asked), is_next_asked);
+        let hanging = StubNode::scripted(move |_| {
+            asked.store(true, Ordering::Relaxed);
+            Reply::Hang
+        });
+        let slow = StubNode::scripted(move |_| match answers.load(Ordering::Relaxed) {
+            true => result(&json!(null)),
+            false => Reply::Wait,
+        });
+        let mut inquiry = of(&[&slow.await, &hanging.await]);
+        let heard = timeout(HEAD_START * 5, heard(&mut inquiry)).await.unwrap();
+        assert_eq!(heard, Heard::Accepted);
     }
 
     #[tokio::test]

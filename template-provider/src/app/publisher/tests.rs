@@ -285,7 +285,7 @@ async fn every_tip_that_only_the_long_poll_brings_is_published() {
     // In one task, as the program runs them.
     tokio::spawn(async move {
         tokio::select! {
-            () = node::roster::watch(&nodes, &health, &metrics, offered) => {}
+            _ = node::roster::watch(&nodes, &health, &metrics, offered) => {}
             () = publisher.run(to_judge) => {}
         }
     });

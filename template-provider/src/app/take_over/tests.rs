@@ -9,6 +9,7 @@ use service::program::Server;
 
 use super::*;
 use crate::app::{Config, TemplateProvider};
+use crate::coinbase::bmm::config::{ByteOrder, SourceKind};
 use crate::node::chain::Network;
 
 const EXAMPLE: &str = include_str!("../../../../config/template-provider.toml");
@@ -25,9 +26,17 @@ const DRIVECHAIN: &str = "\
     STRATUM_HOST=0.0.0.0\nSTRATUM_PORT=3333\nPOOL_DIFFICULTY=1.0\nJOB_REFRESH_INTERVAL=10\n";
 
 fn read_beside(directory: &Path, env_file: &str) -> Result<(Config, Vec<Remark>), ConfigError> {
+    read_over(EXAMPLE, directory, env_file)
+}
+
+fn read_over(
+    text: &str,
+    directory: &Path,
+    env_file: &str,
+) -> Result<(Config, Vec<Remark>), ConfigError> {
     let path = Path::new("template-provider.toml");
     let (program, prefix) = (TemplateProvider::NAME, TemplateProvider::PREFIX);
-    let source = Source { path, text: EXAMPLE, program, prefix };
+    let source = Source { path, text, program, prefix };
     let env_file = EnvFile::parse(&directory.join(".env"), env_file);
     let read: (Config, _) = parse_with_env_file(source, env_file, take_over, [])?;
     TemplateProvider::check(&read.0)?;
@@ -58,6 +67,19 @@ fn a_drivechain_file_names_node_network_and_slot() {
                     POOL_DIFFICULTY (pool-sv2, translator-v1); \
                     STRATUM_HOST, STRATUM_PORT (translator-v1)";
     assert_eq!(remarks, [Remark::Note(expected.to_owned())]);
+}
+
+#[test]
+fn a_slot_of_the_settings_keeps_what_the_file_does_not_name() {
+    let slot = "\n[[bmm]]\nslot = 7\nsource = \"file\"\npath = \"h\"\nrequired = true\n\
+                byte_order = \"reversed\"\n";
+    let (config, _) = read_over(&format!("{EXAMPLE}{slot}"), Path::new(""), DRIVECHAIN).unwrap();
+    let [slot] = &config.bmm[..] else { panic!("{:?}", config.bmm) };
+    assert_eq!((slot.required, slot.byte_order), (true, ByteOrder::Reversed));
+    assert_eq!((slot.source, slot.path.as_ref()), (Some(SourceKind::SidechainRpc), None));
+    let wrong = "\n[[bmm]]\nslot = 7\npoll_ms = 0\n";
+    let refused = read_over(&format!("{EXAMPLE}{wrong}"), Path::new(""), DRIVECHAIN).unwrap_err();
+    assert!(refused.to_string().contains("poll_ms"), "{refused}");
 }
 
 #[test]

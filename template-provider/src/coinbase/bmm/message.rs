@@ -4,6 +4,8 @@
 //! Bytes to messages and back; what a block may hold of them is not decided here. A side block's
 //! hash (h*) goes into them as the sidechain's bytes are, a main block's in internal byte order.
 
+use bitcoin::Script;
+use bitcoin::script::Instruction;
 use bytes::{BufMut, BytesMut};
 use serde::Deserialize;
 
@@ -80,34 +82,51 @@ impl Accept {
         Output::valueless(script)
     }
 
-    /// Reads a scriptPubKey, whichever way it is written; a byte more or less makes it none.
+    /// Reads a scriptPubKey, whichever way it is written. As the enforcer does, it takes no notice
+    /// of what follows h* in or after the push; without a push, a byte more or less makes it none.
     pub fn read(script: &[u8]) -> Option<Self> {
         let rest = script.strip_prefix(&[RETURN])?;
-        let pushed = rest.strip_prefix(&[ACCEPT_PUSH]);
-        let rest = pushed.unwrap_or(rest).strip_prefix(&ACCEPT_TAG)?;
-        // The three layouts differ in length, so that none can be taken for another.
-        match (rest.len(), pushed) {
-            (33, _) => {
-                let (slot, h_star) = rest.split_first()?;
-                Some(Self { slot: *slot, h_star: h_star.try_into().ok()? })
-            }
-            (40, None) => {
-                let (h_star, rest) = rest.split_first_chunk::<32>()?;
+        match pushed(script).and_then(|pushed| pushed.strip_prefix(&ACCEPT_TAG)) {
+            Some(message) => Self::of_slot_and_h_star(message),
+            None => Self::read_unpushed(rest.strip_prefix(&ACCEPT_TAG)?),
+        }
+    }
+
+    /// The two layouts without a push differ in length, so that none can be taken for the other.
+    fn read_unpushed(message: &[u8]) -> Option<Self> {
+        match message.len() {
+            33 => Self::of_slot_and_h_star(message),
+            40 => {
+                let (h_star, rest) = message.split_first_chunk::<32>()?;
                 let (slot, _prev_hash_end) = rest.strip_prefix(&REQUEST_TAG)?.split_first()?;
                 Some(Self { slot: *slot, h_star: *h_star })
             }
             _ => None,
         }
     }
+
+    fn of_slot_and_h_star(message: &[u8]) -> Option<Self> {
+        let (slot, rest) = message.split_first()?;
+        Some(Self { slot: *slot, h_star: *rest.first_chunk()? })
+    }
+}
+
+/// What the script pushes right after OP_RETURN.
+fn pushed(script: &[u8]) -> Option<&[u8]> {
+    match Script::from_bytes(script).instructions().nth(1)?.ok()? {
+        Instruction::PushBytes(bytes) => Some(bytes.as_bytes()),
+        Instruction::Op(_) => None,
+    }
 }
 
 impl Request {
-    /// Reads the scriptPubKey of a transaction's first output.
+    /// Reads the scriptPubKey of a transaction's first output. What follows its bytes makes it no
+    /// less of a request to the enforcer, which throws out blocks with one that has no M7.
     pub fn read(script: &[u8]) -> Option<Self> {
         let rest = script.strip_prefix(&[RETURN, REQUEST_PUSH])?.strip_prefix(&REQUEST_TAG)?;
         let (slot, rest) = rest.split_first()?;
-        let (h_star, prev_hash) = rest.split_first_chunk::<32>()?;
-        Some(Self { slot: *slot, h_star: *h_star, prev_hash: prev_hash.try_into().ok()? })
+        let (h_star, rest) = rest.split_first_chunk::<32>()?;
+        Some(Self { slot: *slot, h_star: *h_star, prev_hash: *rest.first_chunk()? })
     }
 
     /// True if `bytes` hold the start of an M8 anywhere: a quick look that spares parsing.
@@ -180,14 +199,29 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_more_or_less_makes_it_no_message() {
+    fn a_byte_less_makes_it_no_message() {
         for text in [M7, M7_RAW, M7_LEGACY, M8] {
             let whole = hex(text);
-            let longer = [&whole[..], &[0]].concat();
-            for script in [&whole[..whole.len() - 1], &longer, &whole[1..]] {
+            for script in [&whole[..whole.len() - 1], &whole[1..]] {
                 assert_eq!(Accept::read(script), None, "{text}");
                 assert_eq!(Request::read(script), None, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn what_follows_makes_it_no_less_of_a_message_where_the_enforcer_sees_one() {
+        let longer = |text: &str| [&hex(text)[..], &[0]].concat();
+        assert_eq!(Request::read(&longer(M8)), Request::read(&hex(M8)));
+        assert!(Request::read(&hex(M8)).is_some());
+        let accept = Some(known().0);
+        assert_eq!(Accept::read(&longer(M7)), accept);
+        let longer_push = M7.replacen("6a25", "6a26", 1) + "07";
+        assert_eq!(Accept::read(&hex(&longer_push)), accept);
+        let long_opcode = M7.replacen("6a25", "6a4c25", 1);
+        assert_eq!(Accept::read(&hex(&long_opcode)), accept);
+        for unseen in [M7_RAW, M7_LEGACY] {
+            assert_eq!(Accept::read(&longer(unseen)), None, "{unseen}");
         }
     }
 

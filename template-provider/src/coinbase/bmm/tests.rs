@@ -72,7 +72,7 @@ fn of_file(slot: u8, directory: &Path) -> SlotSettings {
 }
 
 fn facts(prev_hash: [u8; 32], present: &[Output]) -> Facts<'_> {
-    Facts { prev_hash, height: 7, value: 5000, fees: 0, present }
+    Facts { prev_hash, height: 7, value: 5000, fees: Some(0), present }
 }
 
 fn m7(slot: u8, byte: u8) -> Vec<u8> {

@@ -44,10 +44,12 @@ impl Shielded {
     fn value(&self, facts: &Facts<'_>) -> Result<u64, String> {
         match self.note_value {
             NoteValue::Coinbasevalue => Ok(facts.value),
-            NoteValue::Subsidy => facts
-                .value
-                .checked_sub(facts.fees)
-                .ok_or_else(|| "its fees exceed what the coinbase may spend".to_owned()),
+            NoteValue::Subsidy => {
+                let unknown = "note_value is subsidy, and the node does not state all fees";
+                let fees = facts.fees.ok_or_else(|| unknown.to_owned())?;
+                let too_many = || "its fees exceed what the coinbase may spend".to_owned();
+                facts.value.checked_sub(fees).ok_or_else(too_many)
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use service::config::ConfigError;
 use super::backup::Backup;
 use super::hash::NoteHash;
 use super::note::{BadHex, Commitment, Note, OwnerKey, Randomness};
-use super::sidecar::Sidecar;
+use super::sidecar::{Sidecar, may_be_done};
 use crate::http::Endpoint;
 
 /// `[shielded]` of the config.
@@ -113,6 +113,13 @@ impl ShieldedConfig {
         let owner = self.owner()?;
         let endpoint = Endpoint::parse(&self.sidecar_url)
             .map_err(|remedy| ConfigError::unusable("shielded.sidecar_url", remedy))?;
+        if let Some(status) = self.sidecar_done_statuses.iter().find(|one| !may_be_done(**one)) {
+            let remedy = format!(
+                "{status} never says that a note is there; name statuses from 400 to 499, but none \
+                 of 401, 403, 408, 425 and 429"
+            );
+            return Err(ConfigError::unusable("shielded.sidecar_done_statuses", remedy));
+        }
         Ok(Settings {
             owner,
             hash: self.hash()?,

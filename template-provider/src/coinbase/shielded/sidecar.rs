@@ -18,8 +18,21 @@ use crate::http::{Endpoint, HttpAnswer, HttpConnection};
 const POST_MAX: Duration = Duration::from_secs(15);
 /// How much of an answer is shown to people.
 const SHOWN_CHARACTERS: usize = 120;
-/// How a refusal begins that says that the note is there.
-const ALREADY: [&str; 2] = ["already", "duplicate"];
+/// How an error says that the note is there.
+const ALREADY: [&str; 10] = [
+    "already exists",
+    "already in ",
+    "already known",
+    "already present",
+    "already received",
+    "already stored",
+    "already submitted",
+    "already there",
+    "duplicate commitment",
+    "duplicate note",
+];
+/// With one of them it may say the contrary.
+const NEGATIONS: [&str; 2] = ["not ", "n't "];
 
 /// Where the sidecar is.
 #[derive(Debug, Clone)]
@@ -29,6 +42,12 @@ pub struct Sidecar {
     done_statuses: Vec<u16>,
     /// `POST_MAX`, but for tests.
     deadline: Duration,
+}
+
+/// Whether a status may mean that the sidecar has the note: of those that refuse something, not
+/// those that ask to try again or to log in.
+pub fn may_be_done(status: u16) -> bool {
+    (400..500).contains(&status) && ![401, 403, 408, 425, 429].contains(&status)
 }
 
 impl Sidecar {
@@ -63,7 +82,7 @@ impl Sidecar {
             Delivery::Done
         } else if try_again || !status.is_client_error() {
             Delivery::Failed(reason())
-        } else if says_already(&text) {
+        } else if says_already(status, &text) {
             Delivery::Done
         } else {
             Delivery::Refused(reason())
@@ -71,9 +90,26 @@ impl Sidecar {
     }
 }
 
-fn says_already(text: &str) -> bool {
-    let text = text.to_lowercase();
-    ALREADY.iter().any(|word| text.contains(word))
+/// True if a refusal says that the note is there. A conflict need not say of what; another refusal
+/// must be an error in JSON that names the note, for much else may be there already.
+fn says_already(status: StatusCode, text: &str) -> bool {
+    let says = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
+    if status == StatusCode::CONFLICT {
+        return says(&text.to_lowercase(), &["already", "duplicate"]);
+    }
+    let Some(error) = error_of(text) else { return false };
+    let error = error.to_lowercase();
+    says(&error, &["commitment", "note"]) && says(&error, &ALREADY) && !says(&error, &NEGATIONS)
+}
+
+/// The text of an error in JSON, as servers write them.
+fn error_of(text: &str) -> Option<String> {
+    let answer: Value = serde_json::from_str(text).ok()?;
+    let fields = ["error", "message", "detail", "reason"];
+    let field = |value: &Value| fields.iter().find_map(|name| value.get(*name).cloned());
+    let error = field(&answer)?;
+    let text = error.as_str().map(str::to_owned);
+    text.or_else(|| Some(field(&error)?.as_str()?.to_owned()))
 }
 
 /// The start of a text, without what would break a line of a log.
@@ -99,10 +135,36 @@ mod tests {
             (201, "{}"),
             (204, ""),
             (409, "conflict"),
-            (400, "commitment Already in the tree"),
-            (422, "duplicate note"),
+            (400, r#"{"error": "commitment Already in the tree"}"#),
+            (422, r#"{"error": {"code": 3, "message": "duplicate note"}}"#),
+            (400, r#"{"detail": "this note is already known"}"#),
         ] {
             assert_eq!(judged(status, body), Delivery::Done, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_is_read_where_its_status_alone_says_nothing() {
+        let base = Endpoint::parse("http://127.0.0.1:1").unwrap();
+        let judged = |body: &'static str| {
+            let answer = HttpAnswer { status: StatusCode::CONFLICT, body: Bytes::from(body) };
+            Sidecar::new(&base, &[]).judge(&answer)
+        };
+        assert_eq!(judged("Already there"), Delivery::Done);
+        assert!(matches!(judged("the chain forked"), Delivery::Refused(_)));
+    }
+
+    #[test]
+    fn what_is_there_already_need_not_be_the_note() {
+        for body in [
+            "commitment already in the tree",
+            r#"{"error": "epoch already closed"}"#,
+            r#"{"error": "note cannot be decrypted: key already expired"}"#,
+            r#"{"error": "commitment not already in the tree"}"#,
+            r#"{"note": "already known"}"#,
+            r#"["note already known"]"#,
+        ] {
+            assert!(matches!(judged(400, body), Delivery::Refused(_)), "{body}");
         }
     }
 

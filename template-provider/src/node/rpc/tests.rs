@@ -114,6 +114,24 @@ async fn the_cookie_is_read_again_when_the_node_refuses_it() {
 }
 
 #[tokio::test]
+async fn a_new_connection_needs_no_file_while_the_node_takes_what_it_said() {
+    let cookie = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(cookie.path(), "__cookie__:old").unwrap();
+    let refused = Reply::Http(401, String::new());
+    let stub = StubNode::start([result(&json!(1)), result(&json!(2)), refused]).await;
+    let node = stub.node(&format!("cookie_file = \"{}\"", cookie.path().display()));
+    assert_eq!(block_count(&mut node.connection()).await.unwrap(), 1);
+    cookie.close().unwrap();
+    assert_eq!(block_count(&mut node.connection()).await.unwrap(), 2, "a found block, say");
+    // Refused, it is of no use to anybody.
+    for _ in 0..2 {
+        let failed = block_count(&mut node.connection()).await.unwrap_err();
+        assert!(matches!(failed, RpcError::Credentials(_)), "{failed}");
+    }
+    assert_eq!(stub.requests().len(), 3);
+}
+
+#[tokio::test]
 async fn credentials_that_are_wrong_for_good_are_refused_after_one_more_reading() {
     let stub = StubNode::start([Reply::Http(401, String::new())]).await;
     let mut rpc = stub.node("user = \"a\"\npassword = \"b\"").connection();
@@ -168,7 +186,7 @@ async fn a_node_that_is_not_there_may_come() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let endpoint = Endpoint::parse(&format!("http://{address}")).unwrap();
-    let mut rpc = Rpc::new(endpoint, Credentials::None);
+    let mut rpc = Rpc::new(endpoint, Login::with(Credentials::None));
     let failed = block_count(&mut rpc).await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Transient);
     assert!(failed.to_string().contains("cannot connect"), "{failed}");

@@ -8,12 +8,13 @@ const REGTEST: &str = GENESIS[1];
 const NBITS: u32 = 0x1703_1d48;
 /// In the middle of a period, long after the fourth halving.
 const HEIGHT: u32 = 900_000;
-const NOW: u32 = 1_800_000_000;
+/// The node's time in its last template.
+const CURTIME: u32 = 1_800_000_000;
 
 /// The node's template at `height`, without transactions.
 fn template(height: u32) -> BlockTemplate {
     let coinbase_value = 312_500_000;
-    BlockTemplate { height, nbits: NBITS, coinbase_value, ..samples::offer(&[]) }
+    BlockTemplate { height, nbits: NBITS, curtime: CURTIME, coinbase_value, ..samples::offer(&[]) }
 }
 
 /// The tip below `height`.
@@ -29,7 +30,8 @@ fn below(height: u32) -> Tip {
 }
 
 fn made(template: &BlockTemplate, tip: Tip) -> Result<BlockTemplate, WhyNot> {
-    Basis::of(template).stopgap(Chain::of(MAINNET)?, &tip, NOW)
+    let now = Instant::now();
+    Basis::of(template, now).stopgap(Chain::of(MAINNET)?, &tip, now)
 }
 
 #[test]
@@ -38,8 +40,17 @@ fn an_empty_template_stands_on_the_tip_with_bitcoins_subsidy() {
     assert!(made.is_stopgap && made.transactions.is_empty() && made.segwit);
     assert_eq!((made.prev_hash, made.height), ([7; 32], HEIGHT));
     assert_eq!((made.nbits, made.version), (NBITS, template(1).version));
-    assert_eq!((made.curtime, made.mintime), (NOW, 1_799_999_001));
+    assert_eq!((made.curtime, made.mintime), (CURTIME, 1_799_999_001));
     assert_eq!(made.coinbase_value, 312_500_000);
+}
+
+#[test]
+fn its_time_is_the_nodes_own_whatever_our_clock_says() {
+    let said_at = Instant::now();
+    let basis = Basis::of(&template(HEIGHT - 1), said_at);
+    let later = said_at + Duration::from_millis(600_900);
+    let made = basis.stopgap(Chain::of(MAINNET).unwrap(), &below(HEIGHT), later).unwrap();
+    assert_eq!(made.curtime, CURTIME + 600);
 }
 
 #[test]
@@ -77,9 +88,10 @@ fn there_is_none_where_the_subsidy_halves() {
     assert_eq!(made(&template(halving - 1), below(halving)), Err(WhyNot::Halving));
     let regtest = Chain::of(REGTEST).unwrap();
     let last = BlockTemplate { coinbase_value: 5_000_000_000, ..template(149) };
-    let basis = Basis::of(&last);
-    assert_eq!(basis.stopgap(regtest, &below(150), NOW), Err(WhyNot::Halving));
-    let after = basis.stopgap(regtest, &below(151), NOW).unwrap();
+    let now = Instant::now();
+    let basis = Basis::of(&last, now);
+    assert_eq!(basis.stopgap(regtest, &below(150), now), Err(WhyNot::Halving));
+    let after = basis.stopgap(regtest, &below(151), now).unwrap();
     assert_eq!(after.coinbase_value, 2_500_000_000);
 }
 

@@ -1,5 +1,7 @@
 //! A block gets a verdict, however long the node takes to find one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::Value;
 
 use super::*;
@@ -18,13 +20,14 @@ async fn verdict_within(
     let stub = StubNode::start(replies).await;
     let hurried = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
     let pace = Pace { unreached: hurried.clone(), unsettled: hurried, unsettled_max };
-    let verdict = submit_at(&pace, &[stub.node("")], HASH, "0123").await;
+    let verdict = submit_at(&pace, &[stub.node("")], HASH, "0123", &Dispatch::default()).await;
     (verdict, calls(&stub))
 }
 
 /// What was asked before the verdict.
 fn calls(stub: &StubNode) -> Vec<String> {
-    let calls = stub.requests().into_iter().filter(|call| call.method != "preciousblock");
+    const BESIDE: [&str; 2] = ["preciousblock", "getbestblockhash"];
+    let calls = stub.requests().into_iter().filter(|call| !BESIDE.contains(&call.method.as_str()));
     let calls = calls.map(|call| format!("{} {}", call.method, call.params[0].as_str().unwrap()));
     calls.collect()
 }
@@ -39,7 +42,7 @@ async fn verdict_of(
     let nodes = stubs.each_ref().map(|stub| stub.node(""));
     let hurried = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
     let pace = Pace { unreached: hurried.clone(), unsettled: hurried, unsettled_max };
-    (submit_at(&pace, &nodes, HASH, "0123").await, stubs)
+    (submit_at(&pace, &nodes, HASH, "0123", &Dispatch::default()).await, stubs)
 }
 
 async fn wait_for_call(stub: &StubNode, method: &str) {
@@ -64,6 +67,46 @@ fn header(confirmations: i32) -> Reply {
     result(&json!({ "hash": HASH, "confirmations": confirmations }))
 }
 
+/// A node whose chain has another block, and stays with it when it is asked to build on this one.
+fn lost_twice() -> Vec<Reply> {
+    let [tip, done] = [result(&json!("00bb")), result(&Value::Null)];
+    let lost = |reason: &str| [result(&json!(reason)), header(-1)];
+    [&lost("inconclusive")[..], &[tip, done], &lost("duplicate")].concat()
+}
+
+/// A node that has a foreign block, or one of ours, in its chain, and builds on this one if asked.
+fn second(tip: &str) -> Vec<Reply> {
+    let (done, duplicate) = (result(&Value::Null), result(&json!("duplicate")));
+    let lost = [result(&json!("inconclusive")), header(-1), result(&json!(tip))];
+    lost.into_iter().chain([done, duplicate, header(1)]).collect()
+}
+
+fn methods(stub: &StubNode) -> Vec<String> {
+    stub.requests().into_iter().map(|call| call.method).collect()
+}
+
+#[tokio::test]
+async fn a_block_that_came_second_wins_when_the_node_prefers_it() {
+    let stub = StubNode::start(second("00bb")).await;
+    let dispatch = Dispatch::default();
+    assert_eq!(submit(&[stub.node("")], HASH, "0123", &dispatch).await, Verdict::Accepted);
+    let look_up = ["submitblock", "getblockheader"];
+    let prefer = ["getbestblockhash", "preciousblock"];
+    assert_eq!(methods(&stub), [look_up, prefer, look_up].concat());
+}
+
+#[tokio::test]
+async fn a_block_that_came_second_to_our_own_is_not_preferred() {
+    let dispatch = Dispatch::default();
+    dispatch.note_accepted("00bb");
+    let mut replies = second("00bb");
+    replies.remove(3);
+    let stub = StubNode::start(replies).await;
+    assert_eq!(submit(&[stub.node("")], HASH, "0123", &dispatch).await, Verdict::Accepted);
+    assert!(!methods(&stub).contains(&"preciousblock".to_owned()));
+    assert!(dispatch.has_accepted(HASH));
+}
+
 #[tokio::test]
 async fn a_duplicate_that_is_in_the_chain_is_a_success() {
     let (verdict, calls) = verdict([result(&json!("duplicate")), header(3)]).await;
@@ -73,8 +116,7 @@ async fn a_duplicate_that_is_in_the_chain_is_a_success() {
 
 #[tokio::test]
 async fn a_duplicate_that_lost_against_another_block_is_none() {
-    let rounds = [result(&json!("duplicate")), header(-1)];
-    let (verdict, _) = verdict_within(Duration::ZERO, rounds).await;
+    let (verdict, _) = verdict_within(Duration::ZERO, lost_twice()).await;
     assert!(matches!(verdict, Verdict::Refused(reason) if reason.contains("was first")));
 }
 
@@ -102,21 +144,19 @@ async fn an_inconclusive_block_is_looked_up() {
 
 #[tokio::test]
 async fn a_block_that_stays_outside_the_chain_is_refused_in_the_end() {
-    let outside = json!({ "hash": HASH, "confirmations": -1 });
-    let rounds = [result(&json!("inconclusive")), result(&outside)];
-    let (verdict, calls) = verdict_within(Duration::ZERO, rounds).await;
+    let (verdict, calls) = verdict_within(Duration::ZERO, lost_twice()).await;
     assert!(matches!(verdict, Verdict::Refused(reason) if reason.contains("was first")));
-    assert_eq!(calls.len(), 2);
+    assert_eq!(calls.len(), 4);
 }
 
 #[tokio::test]
 async fn a_block_that_lost_at_first_may_win_much_later() {
-    let outside = json!({ "hash": HASH, "confirmations": -1 });
-    let round = [result(&json!("inconclusive")), result(&outside)];
+    let round = [result(&json!("duplicate")), header(-1)];
     let won = [result(&json!("duplicate")), header(1)];
-    let (verdict, calls) = verdict(round.iter().cycle().take(100).cloned().chain(won)).await;
+    let later = round.iter().cycle().take(100).cloned().chain(won);
+    let (verdict, calls) = verdict(lost_twice().into_iter().chain(later)).await;
     assert_eq!(verdict, Verdict::Accepted);
-    assert_eq!(calls.len(), 102);
+    assert_eq!(calls.len(), 106);
 }
 
 #[tokio::test]
@@ -136,6 +176,7 @@ async fn a_node_that_stays_behind_refuses_in_the_end() {
     assert_eq!(verdict, Verdict::Refused("prev-blk-not-found".into()));
 }
 
+/// Flaw 16: only a null that the node said is an acceptance; no answer is none.
 #[tokio::test]
 async fn time_without_an_answer_does_not_count_against_a_block() {
     let away = vec![error(-28, "Loading block index..."); 100];
@@ -193,9 +234,9 @@ async fn a_node_that_stays_away_does_not_keep_a_refused_block_open_forever() {
 }
 
 #[tokio::test]
-async fn the_first_node_is_asked_to_build_on_the_block_even_if_another_one_took_it() {
-    let header = json!({ "hash": HASH, "confirmations": -1 });
-    let first = [result(&json!("inconclusive")), result(&header)];
+async fn a_node_with_another_block_is_asked_to_build_on_the_one_that_another_node_took() {
+    // It cannot look the block up, so that it has no verdict of its own.
+    let first = [result(&json!("inconclusive")), error(-5, "Block not found")];
     let first = first.iter().cycle().take(1000).cloned();
     let (verdict, [first, second]) = verdict_of(UNSETTLED_MAX, first, [result(&Value::Null)]).await;
     assert_eq!(verdict, Verdict::Accepted);
@@ -203,4 +244,25 @@ async fn the_first_node_is_asked_to_build_on_the_block_even_if_another_one_took_
     let preferred = first.requests().into_iter().find(|call| call.method == "preciousblock");
     assert_eq!(preferred.unwrap().params, json!([HASH]));
     assert!(second.requests().iter().all(|call| call.method != "preciousblock"));
+}
+
+#[tokio::test]
+async fn a_slower_node_has_answered_when_the_couriers_are_back() {
+    let (released, go) = (Arc::new(AtomicBool::new(false)), result(&Value::Null));
+    let first = StubNode::start([go.clone()]).await;
+    let slow = StubNode::scripted({
+        let released = Arc::clone(&released);
+        move |_| if released.load(Ordering::SeqCst) { go.clone() } else { Reply::Wait }
+    })
+    .await;
+    let dispatch = Dispatch::default();
+    let couriers = &dispatch.couriers;
+    let nodes = [first.node(""), slow.node("")];
+    assert_eq!(submit(&nodes, HASH, "0123", &dispatch).await, Verdict::Accepted);
+    wait_for_call(&slow, "submitblock").await;
+    couriers.close();
+    let early = tokio::time::timeout(Duration::from_millis(100), couriers.wait()).await;
+    assert!(early.is_err(), "the slow node was not waited for");
+    released.store(true, Ordering::SeqCst);
+    tokio::time::timeout(Duration::from_secs(10), couriers.wait()).await.unwrap();
 }

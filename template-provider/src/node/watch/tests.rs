@@ -6,7 +6,6 @@ use serde_json::json;
 use service::health::Health;
 use service::metrics::Metrics;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::*;
 use crate::node::stub::{Reply, Request, StubNode, error, result};
@@ -180,6 +179,19 @@ async fn a_node_that_refuses_templates_is_missing_until_it_gives_one() {
     assert!(nothing.is_err());
     *refuses.lock().unwrap() = false;
     assert_eq!(next(&mut templates).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_told_of_once_and_waited_for() {
+    for (seconds, told) in [(9, 0), (11, 1), (59, 1)] {
+        let mut times = 0;
+        let question = async {
+            sleep(Duration::from_secs(seconds)).await;
+            seconds
+        };
+        assert_eq!(telling_when_late(question, || times += 1).await, seconds);
+        assert_eq!(times, told, "after {seconds} s");
+    }
 }
 
 #[tokio::test]

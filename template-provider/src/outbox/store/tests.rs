@@ -93,3 +93,70 @@ fn a_key_makes_a_name_that_leads_nowhere_else() {
     assert_eq!(file_name("bmm", "00ff"), "bmm-00ff");
     assert_eq!(file_name("bmm", "../A"), "bmm-%2e%2e%2f%41");
 }
+
+#[test]
+fn putting_a_parcel_in_tells_what_came_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let parcel = pending("0a");
+    assert_eq!(store.put(&parcel).unwrap(), Put::New);
+    assert_eq!(store.put(&parcel).unwrap(), Put::Waiting);
+    store.bury(&dead("0a")).unwrap();
+    assert_eq!(store.put(&parcel).unwrap(), Put::Refused);
+    assert_eq!(store.put_again(&parcel).unwrap(), Put::Refused);
+    store.revive("shielded-0a").unwrap();
+    store.delivered(&parcel).unwrap();
+    let Put::Delivered { delivered_at: Some(at) } = store.put(&parcel).unwrap() else { panic!() };
+    assert!((parcel.since..=unix_now()).contains(&at), "{at}");
+    assert_eq!(waiting(&store), Vec::<String>::new());
+    assert_eq!(store.put_again(&parcel).unwrap(), Put::New);
+    assert_eq!(waiting(&store), ["shielded-0a"]);
+    fs::write(directory.path().join("done/shielded-0b.json"), "torn").unwrap();
+    assert_eq!(store.put(&pending("0b")).unwrap(), Put::Delivered { delivered_at: None });
+}
+
+#[test]
+fn two_programs_that_change_one_parcel_lose_none() {
+    let directory = tempfile::tempdir().unwrap();
+    // Two stores know nothing of each other, as two programs do not.
+    let [server, command] = [(); 2].map(|()| Store::open(directory.path()).unwrap());
+    server.put(&pending("0a")).unwrap();
+    let burying = std::thread::spawn(move || {
+        for _ in 0..100 {
+            if server.read("shielded-0a").unwrap().is_some() {
+                server.bury(&dead("0a")).unwrap();
+            }
+        }
+    });
+    for _ in 0..100 {
+        command.revive("shielded-0a").unwrap();
+    }
+    burying.join().unwrap();
+    let counts = command.counts().unwrap();
+    assert_eq!((counts.pending, counts.dead), (1 - counts.dead, counts.dead));
+}
+
+#[test]
+fn a_change_waits_for_another_programs() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let changing = durable::lock(&directory.path().join(LOCK_FILE), Duration::ZERO).unwrap();
+    let putting = std::thread::spawn({
+        let store = store.clone();
+        move || store.put(&pending("0a")).unwrap()
+    });
+    assert_eq!(waiting(&store), Vec::<String>::new(), "looking needs no lock");
+    assert!(!putting.is_finished());
+    drop(changing);
+    assert_eq!(putting.join().unwrap(), Put::New);
+}
+
+#[test]
+fn a_command_makes_no_outbox() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(Store::existing(directory.path()).is_none());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    Store::open(directory.path()).unwrap().put(&pending("0a")).unwrap();
+    let existing = Store::existing(directory.path()).unwrap();
+    assert_eq!(waiting(&existing), ["shielded-0a"]);
+}

@@ -78,15 +78,30 @@ fn pending(extension: &str, key: &str) -> Pending {
 fn store_with(keys: &[&str]) -> (TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
-    keys.iter().for_each(|key| store.put(&pending("shielded", key)).unwrap());
+    for key in keys {
+        store.put(&pending("shielded", key)).unwrap();
+    }
     (directory, store)
 }
 
-/// Runs the worker for a time, which passes as fast as it can; gives its metrics at the end.
+/// Runs the worker for a time, which passes as fast as it can; gives its metrics at the end. All
+/// blocks are in the chain.
 async fn deliver_for(seconds: u64, store: &Store, extension: &Arc<Scripted>) -> String {
+    deliver_on(|| Standing::InChain, seconds, store, extension).await
+}
+
+/// The same, in a chain that says of each block where it stands.
+async fn deliver_on(
+    chain: impl Fn() -> Standing + Send + Sync + 'static,
+    seconds: u64,
+    store: &Store,
+    extension: &Arc<Scripted>,
+) -> String {
+    let chain: AskChain = Arc::new(move |_| Box::pin(std::future::ready(chain())));
     let extension: Arc<dyn Extension> = Arc::<Scripted>::clone(extension);
     let metrics = Metrics::new("test");
-    let deliver = deliver(store.clone(), Arc::from([extension]), OutboxMetrics::new(&metrics));
+    let deliver =
+        deliver(store.clone(), Arc::from([extension]), chain, OutboxMetrics::new(&metrics));
     let ended = timeout(Duration::from_secs(seconds), deliver).await;
     assert!(ended.is_err(), "it delivers for as long as it is polled");
     metrics.text()
@@ -184,4 +199,67 @@ async fn an_extension_that_panics_loses_no_parcel() {
     let extension = Scripted::new(move |_, _| answers.pop_front());
     deliver_for(10, &store, &extension).await;
     assert_eq!(store.waiting(9).unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_delivered_for_a_block_that_is_off_the_chain_until_it_is_back() {
+    let (_directory, store) = store_with(&["0a"]);
+    let extension = Scripted::new(|_, _| Some(Delivery::Done));
+    let off_chain = || Standing::OffChain { above: BLOCKS_ABOVE_MAX - 1 };
+    let metrics = deliver_on(off_chain, 600, &store, &extension).await;
+    assert_eq!(extension.keys(), Vec::<String>::new());
+    assert!(metrics.contains("outbox_off_chain 1\n"), "{metrics}");
+    let start = Instant::now();
+    let back = move || match start.elapsed() < Duration::from_secs(100) {
+        true => Standing::OffChain { above: 1 },
+        false => Standing::InChain,
+    };
+    let metrics = deliver_on(back, 140, &store, &extension).await;
+    assert_eq!(extension.keys(), ["0a"]);
+    assert!(metrics.contains("outbox_off_chain 0\n"), "{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parcel_of_a_block_that_does_not_come_back_is_kept_for_a_person() {
+    let (_directory, store) = store_with(&["0a"]);
+    let extension = Scripted::new(|_, _| Some(Delivery::Done));
+    let gone = || Standing::OffChain { above: BLOCKS_ABOVE_MAX };
+    deliver_on(gone, 10, &store, &extension).await;
+    assert_eq!(extension.keys(), Vec::<String>::new());
+    let [dead] = store.all_dead().unwrap().try_into().unwrap();
+    assert_eq!(dead.reason, "block 00aa left the chain and did not come back");
+}
+
+/// A parcel that has waited for so many seconds.
+fn store_with_one_since(seconds: u64) -> (TempDir, Store) {
+    let (directory, store) = store_with(&[]);
+    let parcel = pending("shielded", "0a");
+    store.put(&Pending { since: parcel.since - seconds, ..parcel }).unwrap();
+    (directory, store)
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_no_node_answers_only_what_was_accepted_just_now_goes_out() {
+    for (waited, delivered) in [(5, 1), (90, 0)] {
+        let (_directory, store) = store_with_one_since(waited);
+        let extension = Scripted::new(|_, _| Some(Delivery::Done));
+        deliver_on(|| Standing::Unknown, 600, &store, &extension).await;
+        assert_eq!(extension.keys().len(), delivered, "{waited}");
+    }
+    let (_directory, store) = store_with_one_since(90);
+    let extension = Scripted::new(|_, _| Some(Delivery::Done));
+    deliver_on(|| Standing::Untold, 10, &store, &extension).await;
+    assert_eq!(extension.keys(), ["0a"], "nodes that cannot tell hold nothing up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_neighbour_declines_for_a_day_is_kept_for_a_person() {
+    let day = DECLINED_MAX.as_secs();
+    for (waited, dead) in [(day - 60, 0), (day, 1)] {
+        let (_directory, store) = store_with_one_since(waited);
+        let extension = Scripted::new(|_, _| Some(Delivery::Declined("not now".into())));
+        deliver_for(10, &store, &extension).await;
+        let counts = store.counts().unwrap();
+        assert_eq!((counts.pending, counts.dead), (1 - dead, dead), "{waited}");
+    }
 }

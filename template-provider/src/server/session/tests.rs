@@ -39,13 +39,13 @@ type Peers = Pair<ScriptedPeer<Received>, Session>;
 fn connected() -> Peers {
     let authority = AuthoritySecret::generate(&mut StdRng::seed_from_u64(1));
     let key = authority.public();
-    let identity = ServerIdentity { authority, certificate_validity_seconds: 3600 };
+    let identity = ServerIdentity::certified(&authority, 3600, [1; 32], UNIX_NOW);
     let now = Instant::now();
     // A client takes whole blocks.
     let limits = LinkLimits { frame_bytes_max: 5_000_000, output_bytes_max: 1_000_000 };
-    let link = Link::client(Some(key), limits, [2; 32], UNIX_NOW).unwrap();
+    let link = Link::client(Some(key), limits, [2; 32], UNIX_NOW);
     let client = ScriptedPeer::new(link, read);
-    Pair::new(client, Session::new(identity, now, [3; 32], UNIX_NOW), now)
+    Pair::new(client, Session::new(Arc::new(identity), now, [3; 32]), now)
 }
 
 fn send(peers: &mut Peers, message: &impl Message) {
@@ -289,6 +289,7 @@ fn constraints_of_an_old_client_lack_the_sigops() {
         }
     }
     impl Message for Old {
+        const EXTENSION: u16 = 0;
         const MESSAGE_TYPE: u8 = CoinbaseOutputConstraints::MESSAGE_TYPE;
         const CHANNEL_MSG: bool = false;
         const NAME: &'static str = "CoinbaseOutputConstraints";

@@ -154,22 +154,41 @@ fn a_witness_that_is_missing_is_added() {
 }
 
 #[test]
-fn a_witness_that_does_not_fit_the_commitment_is_told() {
+fn a_witness_that_does_not_fit_the_commitment_is_replaced() {
     let template = template();
     let wrong = coinbase(&template, Some([1; 32]));
-    let solution = mine(&template, &wrong, 0x2000_0000);
-    assert_eq!(assemble(&template, &solution), Err(NotABlock::Witness));
+    let block = assemble(&template, &mine(&template, &wrong, 0x2000_0000)).unwrap();
+    let read: bitcoin::Block = deserialize(&block.bytes).unwrap();
+    assert!(read.check_witness_commitment());
 }
 
 #[test]
-fn the_miner_may_roll_the_bits_of_bip323_and_no_other() {
+fn a_client_with_a_commitment_of_its_own_keeps_its_witness() {
+    let template = template();
+    let mut own = coinbase(&template, Some([1; 32]));
+    own.output.push(own.output[0].clone());
+    let block = assemble(&template, &mine(&template, &own, 0x2000_0000)).unwrap();
+    let read: bitcoin::Block = deserialize(&block.bytes).unwrap();
+    assert_eq!(read.txdata[0], own);
+}
+
+#[test]
+fn a_witness_is_taken_out_where_the_chain_has_none() {
+    let template = build(&offer_170(), &none()).unwrap();
+    let mut coinbase: bitcoin::Transaction = deserialize(&bytes(COINBASE_170)).unwrap();
+    coinbase.input[0].witness = bitcoin::Witness::from_slice(&[[0; 32]]);
+    let coinbase_tx = serialize(&coinbase).into();
+    let with_witness = assemble(&template, &Solution { coinbase_tx, ..solution_170() });
+    assert_eq!(with_witness, assemble(&template, &solution_170()));
+}
+
+#[test]
+fn a_block_with_foreign_version_bits_is_one_for_the_nodes_to_judge() {
     let template = template();
     let coinbase = coinbase(&template, None);
-    let rolled = mine(&template, &coinbase, 0x2000_0000 | BIP323_MASK);
-    assert!(assemble(&template, &rolled).is_ok());
-    for version in [0x6000_0000, 0x2000_0001, 0] {
-        let solution = Solution { version, ..rolled.clone() };
-        assert_eq!(assemble(&template, &solution), Err(NotABlock::Version(version)));
+    for version in [0x2000_0000 | BIP323_MASK, 0x6000_0000, 0x2000_0001] {
+        let block = assemble(&template, &mine(&template, &coinbase, version)).unwrap();
+        assert_eq!(block.bytes[..4], version.to_le_bytes());
     }
 }
 

@@ -44,7 +44,7 @@ impl Extension for Fixed {
     }
 
     fn outputs(&self, facts: Facts<'_>) -> Result<Addition, String> {
-        self.told.lock().unwrap().push((facts.value, facts.fees, facts.present.len()));
+        self.told.lock().unwrap().push((facts.value, facts.fees.unwrap(), facts.present.len()));
         let mut outputs = self.outputs.clone().ok_or("it knows nothing")?;
         outputs[0].value = self.value;
         let key = format!("{:02x}", self.byte);

@@ -20,6 +20,11 @@ struct Bench {
 }
 
 fn bench(node: Watched) -> Bench {
+    bench_with(node, false)
+}
+
+/// What is said is in all coinbases, or there are none.
+fn bench_with(node: Watched, is_mandatory: bool) -> Bench {
     let (queue, offered) = mpsc::channel(1);
     let offers = watch::Sender::new(None);
     let (seen, said) = (offers.subscribe(), Said::default());
@@ -27,7 +32,7 @@ fn bench(node: Watched) -> Bench {
     let publisher = Publisher {
         nodes: Arc::from([node]),
         alarm: Alarm::new(health.clone(), &metrics),
-        ..publisher(Arc::new(Store::new(1, 0)), offers, saying(&said, false))
+        ..publisher(Arc::new(Store::new(1, 0)), offers, saying(&said, is_mandatory))
     };
     let news = Arc::clone(&publisher.news);
     tokio::spawn(publisher.run(offered));
@@ -128,6 +133,30 @@ async fn a_node_that_does_not_answer_delays_nothing() {
         let offer = timeout(SOON, bench.published(with_a_payment(tip, 7000))).await.unwrap();
         assert_eq!(offer.tip, u64::from(tip));
     }
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_left_tip_is_not_taken_for_one_that_waits_for_an_extension() {
+    let is_judged = Arc::new(Mutex::new(false));
+    let shared = Arc::clone(&is_judged);
+    let stub = StubNode::scripted(move |_| match *shared.lock().unwrap() {
+        true => result(&json!("bad-txns")),
+        false => Reply::Wait,
+    });
+    let mut bench = bench_with(stub.await.node(""), true);
+    bench.say(&[0x6a, 1]);
+    let old = bench.published(with_a_payment(1, 7000)).await;
+    *bench.said.lock().unwrap() = None;
+    offer(&bench.queue, with_a_payment(2, 7000)).await;
+    // Room in the queue again: it was taken, and nothing could be made of it.
+    drop(bench.queue.reserve().await.unwrap());
+    bench.say(&[0x6a, 2]);
+    *is_judged.lock().unwrap() = true;
+    let nothing = timeout(Duration::from_millis(200), bench.offers.changed()).await;
+    assert!(nothing.is_err(), "published under the old tip: {:?}", bench.offers.borrow());
+    bench.news.notify_one();
+    let new = next(&mut bench.offers).await;
+    assert_eq!((new.tip, new.block.prev_hash), (old.tip + 1, [2; 32]));
 }
 
 #[tokio::test]

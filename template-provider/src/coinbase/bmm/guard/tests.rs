@@ -188,11 +188,20 @@ fn drop_all_leaves_no_bid_and_off_leaves_everything() {
 }
 
 #[test]
-fn a_template_without_bids_is_left_as_it_is() {
-    // Looks like one, but not in its first output alone.
+fn a_bid_with_bytes_behind_it_is_a_bid_as_it_is_to_the_enforcer() {
     let mut longer = m8_script(3, 1, TIP).into_bytes();
     longer.push(0);
-    let before = template(&[payment(50, &[]), transaction(longer.into(), 5, &[], 1)]);
+    let before = template(&[transaction(longer.into(), 5, &[], 1)]);
+    assert!(guarded(Mode::DropAll, &[], &before).transactions.is_empty());
+    assert_eq!(guarded(Mode::KeepBest, &[3], &before).given_outputs, [m7(3, 1)]);
+}
+
+#[test]
+fn a_template_without_bids_is_left_as_it_is() {
+    // Begins like one.
+    let mut shorter = m8_script(3, 1, TIP).into_bytes();
+    shorter.pop();
+    let before = template(&[payment(50, &[]), transaction(shorter.into(), 5, &[], 1)]);
     assert_eq!(guarded(Mode::KeepBest, &[3], &before), before);
 }
 

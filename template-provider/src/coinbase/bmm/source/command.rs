@@ -1,15 +1,21 @@
 //! h* from the standard output of a program that is run at each question.
 //!
-//! No shell stands between. The program is killed when its answer is no longer waited for: past the
-//! deadline, or when the tip moved.
+//! No shell stands between. The program is killed with all that it started when its answer is
+//! there or no longer waited for: past the deadline, or when the tip moved. It must not learn the
+//! settings of this one, which may have come as variables.
 
+use std::ffi::OsStr;
 use std::process::Stdio;
 
 use mining::hash;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::{Answer, AskError, TEXT_BYTES_MAX, read_text};
+
+/// What the names of variables begin with that are settings of this program.
+const VARIABLES: &str = "TEMPLATE_PROVIDER__";
 
 /// Runs it now; it is told slot and tip.
 pub(super) async fn ask(
@@ -18,15 +24,21 @@ pub(super) async fn ask(
     slot: u8,
     prev_hash: [u8; 32],
 ) -> Result<Answer, AskError> {
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_settings(name)) {
+        command.env_remove(name);
+    }
+    let mut child = command
         .args(arguments)
         .env("BMM_SLOT", slot.to_string())
         .env("BMM_PREV_HASH", hash::display(&prev_hash))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
+    let _group = Group::of(&child);
     let mut text = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         let one_too_many = u64::try_from(TEXT_BYTES_MAX + 1).unwrap_or(u64::MAX);
@@ -40,6 +52,27 @@ pub(super) async fn ask(
     match status.success() {
         true => read_text(&text),
         false => Err(AskError::Command(status)),
+    }
+}
+
+fn is_of_settings(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(VARIABLES))
+}
+
+/// A program and what it started; killed when dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(leader: &Child) -> Self {
+        let id = leader.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // An error says that all of them have ended.
+        self.0.map(|group| kill_process_group(group, Signal::KILL));
     }
 }
 
@@ -78,8 +111,11 @@ mod tests {
     async fn a_command_is_killed_when_nobody_waits_for_it() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pid");
-        let (program, arguments) =
-            shell(&format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", file.display()));
+        // The one to look for is a child of the child.
+        let (program, arguments) = shell(&format!(
+            "sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000' | cat",
+            file.display()
+        ));
         let pid = {
             let asked = ask(&program, &arguments, 7, [0; 32]);
             tokio::pin!(asked);

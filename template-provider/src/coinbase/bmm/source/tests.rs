@@ -167,7 +167,7 @@ async fn a_side_block_that_thunder_has_already_is_done() {
 async fn what_may_go_better_later_is_tried_again_and_nonsense_is_not() {
     for best in ["null".to_owned(), format!("\"{}\"", "00".repeat(32))] {
         let (delivery, _) = connected(&[(200, &result("false")), (200, &result(&best))]).await;
-        assert!(matches!(delivery, Delivery::Failed(_)), "{delivery:?}");
+        assert!(matches!(delivery, Delivery::Declined(_)), "{delivery:?}");
     }
     let (delivery, _) = connected(&[(503, "busy")]).await;
     assert!(matches!(delivery, Delivery::Failed(_)), "{delivery:?}");

@@ -76,6 +76,7 @@ pub(super) async fn connect(
     let best: Option<String> = rpc.call("get_best_sidechain_block_hash", json!([])).await?;
     match best.as_deref() == Some(h_star) {
         true => Ok(Delivery::Done),
-        false => Ok(Delivery::Failed("Thunder does not connect the side block".to_owned())),
+        // Another block may stand on it by now: then this one will never be the best.
+        false => Ok(Delivery::Declined("Thunder does not connect the side block".to_owned())),
     }
 }

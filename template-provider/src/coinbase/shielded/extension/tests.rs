@@ -18,7 +18,7 @@ fn shielded(directory: &Path, toml: &str) -> Shielded {
 }
 
 fn facts(value: u64, fees: u64) -> Facts<'static> {
-    Facts { prev_hash: [7; 32], height: 102, value, fees, present: &[] }
+    Facts { prev_hash: [7; 32], height: 102, value, fees: Some(fees), present: &[] }
 }
 
 fn opened(shielded: &Shielded, parcel: &Parcel) -> u64 {
@@ -53,6 +53,8 @@ fn the_note_may_be_worth_the_subsidy_and_the_output_as_much_as_the_note() {
     assert_eq!(added.outputs[0].value, 5_000_000_000);
     assert_eq!((added.outputs[1].value, added.value_left), (0, 0));
     assert!(shielded.outputs(facts(10, 11)).is_err());
+    let unknown = Facts { fees: None, ..facts(5_000_001_000, 1_000) };
+    assert!(shielded.outputs(unknown).unwrap_err().contains("does not state all fees"));
 }
 
 #[test]

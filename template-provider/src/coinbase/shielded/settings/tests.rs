@@ -93,3 +93,19 @@ fn no_key_and_no_randomness_shows_in_debug() {
     let shown = format!("{config:?} {:?}", config.settings().unwrap());
     assert!(!shown.contains("0304") && !shown.contains("8283"), "{shown}");
 }
+
+#[test]
+fn a_status_that_never_means_a_note_is_there_is_refused() {
+    let statuses = |list: &str| {
+        let key = format!("test_network = true\npubkey = \"{KEY}\"\n");
+        config(&format!("{key}sidecar_done_statuses = {list}")).settings().map(drop)
+    };
+    for fine in ["[]", "[409]", "[400, 404, 410, 422, 499]"] {
+        statuses(fine).unwrap();
+    }
+    for bad in [0, 200, 302, 401, 403, 408, 425, 429, 500, 503] {
+        let error = statuses(&format!("[409, {bad}]")).unwrap_err().to_string();
+        let start = format!("shielded.sidecar_done_statuses: {bad} never says");
+        assert!(error.starts_with(&start), "{error}");
+    }
+}
