@@ -1,6 +1,7 @@
 //! Where the rooms meet: templates in, work out to all connections, shares to the ledger, blocks to
 //! the providers.
 
+mod providers;
 mod work_maker;
 
 use std::sync::Arc;
@@ -10,9 +11,12 @@ use mining::extranonce::ExtranonceAllocator;
 use service::authority::ExpectedKey;
 use service::config::ConfigError;
 use service::drop_in::DropIn;
+use service::gate::Gate;
 use service::health::Health;
+use service::metrics::Metrics;
 use service::program::{Failure, NoMore, Server, say};
 use service::{clock, listen};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wire::sv2::keys::Sv2Url;
@@ -22,16 +26,17 @@ use crate::blocks::Solutions;
 use crate::config::Config;
 use crate::config::take_over::take_over;
 use crate::downstream::connection::Settings;
+use crate::downstream::limits::LimitCounts;
 use crate::downstream::serve::Service;
 use crate::payout::Payout;
 use crate::shares;
 use crate::template_receiver::choice::Choice;
 use crate::template_receiver::session::Constraints;
 use crate::template_receiver::supervise::{Supervisor, Update};
+use providers::Providers;
 use work_maker::WorkMaker;
 
-/// The neighbours' names in /health.
-const PROVIDER: &str = "template_provider";
+/// The share log's name in /health; the providers have theirs in `providers`.
 const SHARE_LOG: &str = "share_log";
 /// Updates that may wait to become work. A provider that finds it full waits.
 const UPDATES_MAX: usize = 64;
@@ -66,21 +71,18 @@ impl Server for Pool {
 async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
     let authority = config.authority.open()?;
     let payout = Payout::from_config(&config.payout, instance())?;
-    let address = &config.listen.address;
-    let cannot_listen =
-        |error: std::io::Error| Failure::cannot_listen("listen.address", address, &error);
-    let listener = listen::bind(address).await.map_err(cannot_listen)?;
-    let local = listener.local_addr().map_err(cannot_listen)?;
+    let listeners = bind_all(&config).await?;
     // After the port: a second start is refused before it touches the log of the first.
     let ledger = Ledger::open(&config.shares)?;
-    let health = Health::new(&[PROVIDER, SHARE_LOG]);
+    let metrics = Metrics::new("pool_sv2");
+    let health = Health::new(&neighbours(&config)).with_metrics(metrics.clone());
     health.clone().start("health.address", &config.health, &shutdown).await?;
-    let url = Sv2Url {
-        host: local.ip().to_string(),
-        port: local.port(),
-        authority_key: Some(authority.public()),
-    };
-    say(format_args!("mining at {url}"));
+    for listener in &listeners {
+        let local = listener.local_addr().map_err(|error| Failure::Internal(error.into()))?;
+        let authority_key = Some(authority.public());
+        let url = Sv2Url { host: local.ip().to_string(), port: local.port(), authority_key };
+        say(format_args!("mining at {url}"));
+    }
 
     let (sender, queue) = shares::queue();
     let writer_health = health.clone();
@@ -91,36 +93,37 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let writer = tokio::task::spawn_blocking(move || ledger.run(queue, &report));
     let (updates, incoming) = mpsc::channel(UPDATES_MAX);
     let solutions = Solutions::default();
-    let settings = Arc::new(Settings {
-        vardiff: config.vardiff.policy()?,
-        limits: config.limits.clone(),
-        extranonces: ExtranonceAllocator::new(config.limits.channels_max),
-    });
+    let extranonces = ExtranonceAllocator::new(config.limits.channels_max);
+    let settings = settings(&config, &metrics, &extranonces)?;
+    let addresses = config.template_provider.iter().map(|provider| provider.address.clone());
     let maker = WorkMaker {
         choice: Choice::new(config.template_provider.len()),
         work_without_provider: Duration::from_secs(config.limits.work_without_provider_seconds),
         served_until: None,
         tip_epoch: 0,
         payout,
-        extranonces: settings.extranonces.clone(),
+        extranonces,
         work: watch::Sender::new(None),
-        health,
+        providers: Providers::new(addresses, health),
     };
-    let service = Service {
-        settings,
-        authority,
-        certificate_validity_seconds: config.authority.certificate_validity_seconds,
+    let (certificates, handshakes) =
+        (config.authority.certificates(authority), config.limits.handshakes(&metrics));
+    let service = |settings| Service {
+        settings: Arc::new(settings),
+        certificates: certificates.clone(),
         work: maker.work.subscribe(),
-        shares: sender,
+        shares: sender.clone(),
         solutions: solutions.clone(),
+        handshakes: handshakes.clone(),
         shutdown: shutdown.clone(),
     };
-    let connections = config.limits.connections_max;
-    let serve = move |stream, peer| service.clone().serve(stream, peer);
+    let ports: Vec<_> = listeners.into_iter().zip(settings.into_iter().map(service)).collect();
+    drop(sender);
+    let gate = Gate::new(config.limits.gate(), &metrics);
     // Providers stay until no miner is left that could find a block.
     let miners_gone = CancellationToken::new();
     let accepting = async {
-        listen::accept(listener, connections, shutdown.clone(), serve).await;
+        accept_all(ports, &gate).await;
         miners_gone.cancel();
     };
     let providers = start_providers(&config, &maker.payout, &solutions, &updates, &miners_gone)?;
@@ -128,6 +131,56 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     tokio::join!(accepting, maker.run(incoming, shutdown.clone()), providers);
     // Every connection is gone: the ledger writes what it has been given and ends.
     writer.await.map_err(|error| Failure::Internal(error.into()))
+}
+
+async fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {
+    let mut listeners = Vec::new();
+    for (index, port) in config.listen.0.iter().enumerate() {
+        let listener = listen::bind_for(&port.address, config.limits.connections_max).await;
+        let field = format!("{}.address", config.listen.section(index));
+        let listener =
+            listener.map_err(|error| Failure::cannot_listen(&field, &port.address, &error))?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Serves miners on all ports, by the rules of each, until the shutdown.
+async fn accept_all(ports: Vec<(TcpListener, Service)>, gate: &Gate) {
+    let mut accepting = tokio::task::JoinSet::new();
+    for (listener, service) in ports {
+        let shutdown = service.shutdown.clone();
+        let serve = move |stream, peer, place| service.clone().serve(stream, peer, place);
+        accepting.spawn(listen::accept(listener, gate.clone(), shutdown, serve));
+    }
+    while accepting.join_next().await.is_some() {}
+}
+
+/// What all connections of a port have in common, port by port.
+fn settings(
+    config: &Config,
+    metrics: &Metrics,
+    extranonces: &ExtranonceAllocator,
+) -> Result<Vec<Settings>, ConfigError> {
+    let counts = LimitCounts::new(metrics);
+    let ports = config.listen.0.iter().enumerate();
+    let settings = ports.map(|(index, port)| {
+        Ok(Settings {
+            vardiff: port.vardiff(&config.vardiff).policy(&config.listen.section(index))?,
+            user_min_difficulty: config.vardiff.user_min_difficulty.clone(),
+            limits: port.limits(&config.limits),
+            counts: counts.clone(),
+            extranonces: extranonces.clone(),
+            reconnect_to: config.drain.reconnect_to()?,
+        })
+    });
+    settings.collect()
+}
+
+/// Whom /health knows.
+fn neighbours(config: &Config) -> Vec<&'static str> {
+    let providers = config.template_provider.len();
+    providers::NAMES.into_iter().take(providers).chain([SHARE_LOG]).collect()
 }
 
 /// What makes the coinbases of this start of the pool its own.

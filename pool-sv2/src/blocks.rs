@@ -84,6 +84,19 @@ mod tests {
         assert_eq!(receiver.try_recv(), Ok(solution(2)));
     }
 
+    /// Flaw 17: a second block that is found while the first is on its way goes out too.
+    #[test]
+    fn blocks_found_at_the_same_moment_all_go_out() {
+        let (solutions, now) = (Solutions::default(), Instant::now());
+        let (_, mut receiver) = solutions.subscribe(now);
+        for nonce in 1..=3 {
+            solutions.send(solution(nonce), now);
+        }
+        for nonce in 1..=3 {
+            assert_eq!(receiver.try_recv(), Ok(solution(nonce)));
+        }
+    }
+
     #[test]
     fn an_old_block_is_not_sent_again() {
         let (solutions, now) = (Solutions::default(), Instant::now());

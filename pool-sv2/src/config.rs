@@ -1,6 +1,9 @@
 //! The settings of the pool: one section a room, each room's own type.
 
+pub mod listen;
 pub mod take_over;
+
+use std::collections::BTreeMap;
 
 use mining::vardiff::VardiffPolicy;
 use serde::Deserialize;
@@ -8,17 +11,28 @@ use service::authority::AuthorityConfig;
 use service::config::{ConfigError, host_and_port};
 use service::health::HealthConfig;
 
+use self::listen::{ListenConfig, Listeners};
 use crate::accounting::ledger::SharesConfig;
-use crate::downstream::connection::Limits;
+use crate::downstream::close::ReconnectTo;
+use crate::downstream::limits::Limits;
 use crate::payout::{Payout, PayoutConfig};
 use crate::template_receiver::supervise::TemplateProviderConfig;
+
+/// Shares per minute of a channel whose hashrate is not known yet: in two minutes they tell it to a
+/// tenth.
+const SEARCH_SHARES_PER_MINUTE: f64 = 60.0;
+
+/// Template providers that can be named.
+pub const PROVIDERS_MAX: usize = 8;
+/// No device needs more.
+const DIFFICULTY_MAX: f64 = 1e15;
 
 /// The whole of config/pool-sv2.toml.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where miners connect.
-    pub listen: ListenConfig,
+    pub listen: Listeners,
     /// The pool's own key.
     pub authority: AuthorityConfig,
     /// Where templates come from; the first that is there is used.
@@ -34,17 +48,12 @@ pub struct Config {
     /// What peers may hold.
     #[serde(default)]
     pub limits: Limits,
+    /// Where miners go when the pool shuts down.
+    #[serde(default)]
+    pub drain: DrainConfig,
     /// Where health is asked for.
     #[serde(default)]
     pub health: HealthConfig,
-}
-
-/// `[listen]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListenConfig {
-    /// `HOST:PORT`.
-    pub address: String,
 }
 
 /// `[vardiff]`.
@@ -55,28 +64,63 @@ pub struct VardiffConfig {
     pub shares_per_minute: f64,
     /// No target is easier than this difficulty.
     pub min_difficulty: f64,
+    /// The same for some users, by the part of their name before the first dot.
+    pub user_min_difficulty: BTreeMap<String, f64>,
 }
 
 impl Default for VardiffConfig {
     fn default() -> Self {
-        Self { shares_per_minute: 6.0, min_difficulty: 1.0 }
+        let user_min_difficulty = BTreeMap::new();
+        Self { shares_per_minute: 6.0, min_difficulty: 1.0, user_min_difficulty }
     }
 }
 
 impl VardiffConfig {
-    /// Checked.
-    pub fn policy(&self) -> Result<VardiffPolicy, ConfigError> {
-        let in_range = |value: f64, max: f64| value.is_finite() && value > 0.0 && value <= max;
-        if !in_range(self.shares_per_minute, 10_000.0) {
-            let remedy = "must be above 0 and at most 10000; 6 is usual";
-            return Err(ConfigError::unusable("vardiff.shares_per_minute", remedy));
+    /// Checked; `section` is where a person wrote it.
+    pub fn policy(&self, section: &str) -> Result<VardiffPolicy, ConfigError> {
+        let unusable = |key: &str, remedy: &str| {
+            Err(ConfigError::unusable(format!("{section}.{key}"), remedy))
+        };
+        if !in_range(self.shares_per_minute, 10_000_000.0) {
+            let remedy = "must be above 0 and at most 10000000; 6 is usual";
+            return unusable("shares_per_minute", remedy);
         }
-        if !in_range(self.min_difficulty, 1e15) {
+        if !in_range(self.min_difficulty, DIFFICULTY_MAX) {
             let remedy = "must be above 0; 1 suits large miners, 0.001 a CPU";
-            return Err(ConfigError::unusable("vardiff.min_difficulty", remedy));
+            return unusable("min_difficulty", remedy);
         }
-        let Self { shares_per_minute, min_difficulty } = *self;
-        Ok(VardiffPolicy { shares_per_minute, min_difficulty })
+        if let Some(user) = self.bad_user_minimum() {
+            let remedy = "must be above 0; marketplaces ask for 500000";
+            return unusable(&format!("user_min_difficulty.{user}"), remedy);
+        }
+        let Self { shares_per_minute, min_difficulty, .. } = *self;
+        let search_shares_per_minute = shares_per_minute.max(SEARCH_SHARES_PER_MINUTE);
+        Ok(VardiffPolicy { shares_per_minute, search_shares_per_minute, min_difficulty })
+    }
+
+    fn bad_user_minimum(&self) -> Option<&str> {
+        let mut minima = self.user_min_difficulty.iter();
+        minima.find(|(_, minimum)| !in_range(**minimum, DIFFICULTY_MAX)).map(|(user, _)| &**user)
+    }
+}
+
+fn in_range(value: f64, max: f64) -> bool {
+    value.is_finite() && value > 0.0 && value <= max
+}
+
+/// `[drain]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainConfig {
+    /// `HOST:PORT` of another server with the same authority key.
+    pub reconnect_to: Option<String>,
+}
+
+impl DrainConfig {
+    /// Checked.
+    pub fn reconnect_to(&self) -> Result<Option<ReconnectTo>, ConfigError> {
+        let read = |address: &String| ReconnectTo::from_address("drain.reconnect_to", address);
+        self.reconnect_to.as_ref().map(read).transpose()
     }
 }
 
@@ -85,9 +129,16 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         Payout::from_config(&self.payout, [0; 4])?;
         self.limits.check()?;
-        self.vardiff.policy()?;
+        self.vardiff.policy("vardiff")?;
+        let policy = |one: &ListenConfig, section: &str| one.vardiff(&self.vardiff).policy(section);
+        self.listen.check(&self.limits, policy)?;
+        self.drain.reconnect_to()?;
         if self.template_provider.is_empty() {
             let remedy = "name at least one [[template_provider]]: without it there is no work";
+            return Err(ConfigError::unusable("template_provider", remedy));
+        }
+        if self.template_provider.len() > PROVIDERS_MAX {
+            let remedy = format!("name at most {PROVIDERS_MAX} of them");
             return Err(ConfigError::unusable("template_provider", remedy));
         }
         for provider in &self.template_provider {
@@ -118,11 +169,59 @@ mod tests {
         assert!(read(&with_payout).check().is_ok());
     }
 
+    fn complaint(listen: &str) -> String {
+        let old =
+            "[listen]\n# Where SV2 miners and translators connect.\naddress = \"0.0.0.0:34254\"";
+        let text = EXAMPLE.replace(old, listen).replace("# address = \"bc1q", "address = \"bc1q");
+        let path = Path::new("config/pool-sv2.toml");
+        match service::config::parse::<Config>(path, &text, "POOL_SV2", []) {
+            Ok(config) => config.check().err().map(|error| error.to_string()).unwrap_or_default(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn several_ports_have_difficulties_and_limits_of_their_own() {
+        let config = read(&EXAMPLE.replace(
+            "\n[listen]\n",
+            "\n[[listen]]\naddress = \"0.0.0.0:1\"\nmin_difficulty = 500000.0\n\
+             shares_per_minute = 20.0\nchannels_per_connection_max = 3\n[[listen]]\n",
+        ));
+        let [large, usual] = &config.listen.0[..] else { panic!("{:?}", config.listen) };
+        let policy = large.vardiff(&config.vardiff).policy("listen[0]").unwrap();
+        assert_eq!((policy.min_difficulty, policy.shares_per_minute), (500_000.0, 20.0));
+        assert_eq!(large.limits(&config.limits).channels_per_connection_max, 3);
+        let policy = usual.vardiff(&config.vardiff).policy("listen[1]").unwrap();
+        assert_eq!((policy.min_difficulty, policy.shares_per_minute), (1.0, 6.0));
+        assert_eq!(usual.limits(&config.limits).channels_per_connection_max, 4_096);
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_used_is_named_with_its_remedy() {
+        let one = "[listen]\naddress = \"0.0.0.0:1\"";
+        assert_eq!(complaint(one), "");
+        let cases = [
+            ("[listen]\naddress = \"here\"".to_owned(), "listen.address: write here as HOST:PORT"),
+            (format!("{one}\nmin_difficulty = 0"), "listen.min_difficulty: must be above 0"),
+            (
+                format!("[{one}\n[{one}\nmin_difficulty = -1").replace("[listen]", "[listen]]"),
+                "listen[1].min_difficulty: must be above 0",
+            ),
+            (format!("{one}\nminimum = 1"), "minimum"),
+            ("listen = []".to_owned(), "listen: name from 1 to 64"),
+            ("listen = 3".to_owned(), "a section [listen], or several [[listen]]"),
+        ];
+        for (listen, expected) in cases {
+            let complaint = complaint(&listen);
+            assert!(complaint.contains(expected), "{listen}: {complaint}");
+        }
+    }
+
     #[test]
     fn an_impossible_share_rate_is_refused() {
         for rate in [0.0, -1.0, f64::NAN, 1e9] {
             let config = VardiffConfig { shares_per_minute: rate, ..VardiffConfig::default() };
-            assert!(config.policy().is_err(), "{rate}");
+            assert!(config.policy("vardiff").is_err(), "{rate}");
         }
     }
 }

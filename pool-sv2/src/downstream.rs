@@ -1,13 +1,20 @@
 //! One miner's connection: the server side of the Mining Protocol (spec chapter 5).
 //!
-//! `connection` is what a connection holds; `open`, `jobs` and `submit` act on it, by what the
-//! miner asks for; `session` is the state machine over them. None of them does I/O. `serve` gives a
-//! session its socket, its work and its ledger.
+//! `connection` is what a connection holds; `open`, `jobs`, `submit` and `close` act on it, by what
+//! the miner asks for, `extensions` by what it adds to that; `session` is the state machine over
+//! them. None of them does I/O. `serve` gives a session its socket, its work and its ledger.
+//! `limits` says what a peer may hold and do, `retarget` between what its targets stay.
 
+pub mod close;
+mod conduct;
 pub mod connection;
+mod extensions;
 mod jobs;
+pub mod limits;
 mod open;
+mod pace;
 mod request;
+mod retarget;
 pub mod serve;
 mod session;
 mod submit;

@@ -8,6 +8,7 @@
     reason = "a test says what it expects"
 )]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -36,9 +37,9 @@ impl Table {
     fn new() -> Self {
         let authority: AuthoritySecret = SECRET.parse().unwrap();
         let key = authority.public();
-        let identity = ServerIdentity { authority, certificate_validity_seconds: 3_600 };
-        let server = Link::server(identity, LIMITS, [1; 32], UNIX_NOW);
-        let client = Link::client(Some(key), LIMITS, [2; 32], UNIX_NOW).unwrap();
+        let identity = ServerIdentity::certified(&authority, 3_600, [3; 32], UNIX_NOW);
+        let server = Link::server(Arc::new(identity), LIMITS, [1; 32]);
+        let client = Link::client(Some(key), LIMITS, [2; 32], UNIX_NOW);
         let constraints = Constraints { output_bytes_max: 43, sigops_max: 4 };
         let now = Instant::now();
         let receiver = TemplateReceiver::new(client, "provider", 8442, constraints, now);
@@ -101,6 +102,7 @@ impl Table {
     }
 }
 
+/// Spec 7.1: CoinbaseOutputConstraints follows the setup at once.
 #[test]
 fn constraints_are_the_first_message_after_the_setup() {
     let mut table = Table::new();
@@ -117,6 +119,7 @@ fn constraints_are_the_first_message_after_the_setup() {
     assert_eq!(constraints.coinbase_output_max_additional_sigops, 4);
 }
 
+/// Spec 7.3: a future template is mined when SetNewPrevHash names it.
 #[test]
 fn a_future_template_is_work_only_with_its_tip() {
     let mut table = Table::ready();
@@ -127,6 +130,7 @@ fn a_future_template_is_work_only_with_its_tip() {
     assert_eq!(table.template(), (9, 2));
 }
 
+/// Spec 7.2: a template that is not a future one builds on the last tip.
 #[test]
 fn a_template_that_is_not_a_future_one_goes_with_the_last_tip() {
     let mut table = Table::ready();
@@ -166,6 +170,7 @@ fn a_provider_that_does_not_answer_is_given_up_after_ten_seconds() {
     assert!(matches!(table.pair.client.ended, Some(Ended::Failed(PeerError::TimedOut(_)))));
 }
 
+/// Spec 7.7: a solution is sent at once, its coinbase with the BIP141 fields.
 #[test]
 fn a_solution_is_sent_with_its_whole_coinbase() {
     let mut table = Table::ready();

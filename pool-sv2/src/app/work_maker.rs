@@ -7,13 +7,12 @@ use mining::extranonce::ExtranonceAllocator;
 use mining::job::Job;
 use mining::template::{ChainTip, Template};
 use service::clock;
-use service::health::Health;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::PROVIDER;
+use super::providers::Providers;
 use crate::payout::Payout;
 use crate::template_receiver::choice::Choice;
 use crate::template_receiver::supervise::{News, Update};
@@ -23,6 +22,12 @@ use crate::work::Work;
 /// for a dead pool (miner-clients rules 16 and 37).
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// Payload bytes of a job that small devices read (miner-clients rule 35). What the pool adds is
+/// far below; a template's outputs may not be, and a block is worth more than those devices.
+const FIRMWARE_PAYLOAD_BYTES_MAX: usize = 8_192;
+/// Merkle branches of a job that small devices read; 16,000 transactions make 14.
+const FIRMWARE_BRANCHES_MAX: usize = 20;
+
 /// Turns templates into work.
 pub(super) struct WorkMaker {
     pub(super) choice: Choice,
@@ -31,7 +36,7 @@ pub(super) struct WorkMaker {
     pub(super) payout: Payout,
     pub(super) extranonces: ExtranonceAllocator,
     pub(super) work: watch::Sender<Option<Arc<Work>>>,
-    pub(super) health: Health,
+    pub(super) providers: Providers,
     /// When the work is taken back, while there is no provider.
     pub(super) served_until: Option<Instant>,
     /// The epoch of the present tip's extranonces.
@@ -48,6 +53,7 @@ impl WorkMaker {
         let mut keepalive = Instant::now() + KEEPALIVE;
         loop {
             let served_until = self.served_until;
+            let next_look = self.choice.next_look().map(Instant::from_std);
             // Only what reached the miners counts against their silence.
             let is_heard = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -60,6 +66,7 @@ impl WorkMaker {
                     true
                 }
                 () = clock::until(served_until) => self.give_up(),
+                () = clock::until(next_look) => self.look(),
             };
             if is_heard {
                 keepalive = Instant::now() + KEEPALIVE;
@@ -76,24 +83,35 @@ impl WorkMaker {
         false
     }
 
+    /// A provider has been behind the chain for too long, perhaps. True if there is other work.
+    fn look(&mut self) -> bool {
+        let Some((tip, template)) = self.choice.look(clock::now()) else {
+            return false;
+        };
+        warn!("the template provider in use stands still while another goes on: it is passed over");
+        self.providers.changed(self.choice.chosen());
+        self.publish(tip, template)
+    }
+
     /// True if it became work.
     fn take(&mut self, update: Update) -> bool {
         let Update { provider, news } = update;
         let mineable = match news {
             News::Found => None,
             News::Lost(reason) => {
-                let other = self.choice.lose(provider);
+                let other = self.choice.lose(provider, clock::now());
+                self.providers.heard(provider, Err(reason), self.choice.chosen());
                 if !self.choice.is_served() {
-                    self.health.lost(PROVIDER, reason);
                     let bound = Instant::now() + self.work_without_provider;
                     self.served_until = self.served_until.or(Some(bound));
                 }
                 other
             }
             News::Template(mineable) => {
-                self.health.found(PROVIDER, "it gives templates");
                 self.served_until = None;
-                self.choice.take(provider, mineable)
+                let chosen = self.choice.take(provider, mineable, clock::now());
+                self.providers.heard(provider, Ok(()), self.choice.chosen());
+                chosen
             }
         };
         mineable.is_some_and(|(tip, template)| self.publish(tip, template))
@@ -129,16 +147,28 @@ impl WorkMaker {
         }
     }
 
-    /// The same job again, with a later nTime.
+    /// The same job again, with an nTime that it was not sent with before, not even to a channel
+    /// that was opened this second: devices begin at the first nonce.
     fn repeat(&self) {
-        let job = self.work.borrow().as_ref().map(|work| Arc::clone(&work.job));
-        if let Some(job) = job {
-            self.send(job);
+        let before = self.work.borrow().clone();
+        if let Some(before) = before {
+            let after = clock::unix_now_seconds().max(before.ntime).saturating_add(1);
+            self.send_from(Arc::clone(&before.job), after);
         }
     }
 
     fn send(&self, job: Arc<Job>) -> bool {
-        match Work::new(job, self.tip_epoch, clock::unix_now_seconds(), clock::now()) {
+        let branches = job.template.merkle_path.len();
+        let is_sent = self.send_from(job, clock::unix_now_seconds());
+        let bytes = self.work.borrow().as_ref().map_or(0, |work| work.active_job.payload_len());
+        if is_sent && (bytes > FIRMWARE_PAYLOAD_BYTES_MAX || branches > FIRMWARE_BRANCHES_MAX) {
+            warn!(bytes, branches, "small devices with an extended channel cannot read this job");
+        }
+        is_sent
+    }
+
+    fn send_from(&self, job: Arc<Job>, unix_now: u32) -> bool {
+        match Work::new(job, self.tip_epoch, unix_now, clock::now()) {
             Ok(work) => {
                 self.work.send_replace(Some(Arc::new(work)));
                 true

@@ -10,79 +10,46 @@ use std::time::{Duration, Instant};
 use mining::channel::Channel;
 use mining::extranonce::ExtranonceAllocator;
 use mining::share::Solution;
-use mining::target::{Hashes, Target};
+use mining::target::Hashes;
 use mining::vardiff::{Vardiff, VardiffPolicy};
-use serde::Deserialize;
-use service::config::ConfigError;
 use wire::session::Timers;
-use wire::sv2::link::{Link, LinkLimits};
+use wire::sv2::link::Link;
 
+use super::close::ReconnectTo;
+use super::conduct::Conduct;
+use super::extensions::Credited;
+pub use super::limits::{LIMITS, LimitCounts, Limits};
+use super::pace::Pace;
 use super::request::OpenRequest;
+use super::retarget::Bounds;
 use crate::shares::ShareRecord;
 use crate::work::Work;
-
-/// What the link may hold. A custom job is the largest message that a miner can send; what all
-/// channels of a connection are sent at once fits into four megabytes, and a miner that lets more
-/// pile up does not read.
-pub const LIMITS: LinkLimits = LinkLimits { frame_bytes_max: 1 << 17, output_bytes_max: 4 << 20 };
-/// Handshake and setup must be done within this; a miner does both in two round trips.
-const SETUP_MAX: Duration = Duration::from_secs(10);
-
-/// The most that a limit can be set to.
-const LIMIT_MAX: usize = 10_000_000;
-
-/// `[limits]` of the config.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Connections at a time; further ones wait.
-    pub connections_max: usize,
-    /// Channels on all connections; further ones are refused.
-    pub channels_max: usize,
-    /// Channels on one connection; further ones are refused.
-    pub channels_per_connection_max: usize,
-    /// How long miners keep their work when no template provider is there, in seconds; then they
-    /// are disconnected, for only that sends them to their next pool.
-    pub work_without_provider_seconds: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 20_000,
-            channels_max: 200_000,
-            channels_per_connection_max: 4_096,
-            work_without_provider_seconds: 180,
-        }
-    }
-}
-
-impl Limits {
-    /// Checks what the types cannot.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        let limits = [
-            ("limits.connections_max", self.connections_max),
-            ("limits.channels_max", self.channels_max),
-            ("limits.channels_per_connection_max", self.channels_per_connection_max),
-        ];
-        match limits.into_iter().find(|(_, limit)| !(1..=LIMIT_MAX).contains(limit)) {
-            Some((field, _)) => {
-                Err(ConfigError::unusable(field, format!("must be from 1 to {LIMIT_MAX}")))
-            }
-            None => Ok(()),
-        }
-    }
-}
 
 /// What all connections have in common.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How difficulty follows hashrate.
     pub vardiff: VardiffPolicy,
+    /// The least difficulty of some users, by the part of their name before the first dot.
+    pub user_min_difficulty: BTreeMap<String, f64>,
     /// What one peer may hold.
     pub limits: Limits,
+    /// How often they were met.
+    pub counts: LimitCounts,
     /// Hands out extranonce prefixes, unique over all connections.
     pub extranonces: ExtranonceAllocator,
+    /// Where miners are sent when the pool shuts down; otherwise their channels are closed.
+    pub reconnect_to: Option<ReconnectTo>,
+}
+
+impl Settings {
+    /// How the difficulty of `user` follows its hashrate. Rented hashrate has a minimum of its own.
+    pub(super) fn policy_of(&self, user: &str) -> VardiffPolicy {
+        let account = user.split('.').next().unwrap_or(user);
+        let minimum = self.user_min_difficulty.get(account).copied();
+        let min_difficulty = minimum.unwrap_or(self.vardiff.min_difficulty);
+        VardiffPolicy { min_difficulty, ..self.vardiff }
+    }
 }
 
 /// What the pool tells the session.
@@ -91,6 +58,8 @@ pub enum Command {
     Work(Arc<Work>),
     /// So many more of the shares that left as events, the oldest first, are durable.
     Committed(usize),
+    /// The pool shuts down: say good-bye and end.
+    Leave,
 }
 
 /// What the session tells the pool.
@@ -100,14 +69,19 @@ pub enum Event {
     Block(Solution),
     /// An accepted share: to be made durable.
     Share(ShareRecord),
+    /// It has a channel: the miner is in.
+    Settled,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Handshake,
     AwaitSetup,
-    Open { standard_jobs_only: bool },
-    Refused,
+    Open {
+        standard_jobs_only: bool,
+    },
+    /// The last word is said.
+    Over,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,12 +97,10 @@ pub(super) const GROUP_CHANNEL_ID: u32 = 1;
 /// A channel and what the connection knows of it besides.
 pub(super) struct OpenChannel {
     pub(super) channel: Channel,
-    pub(super) user: Arc<str>,
+    pub(super) credited: Credited,
     pub(super) vardiff: Vardiff,
-    /// What the miner said last of its hashes per second.
-    pub(super) nominal_hashrate: f64,
-    /// The easiest target that the miner takes.
-    pub(super) max_target: Target,
+    pub(super) conduct: Conduct,
+    pub(super) bounds: Bounds,
 }
 
 /// An accepted share that is not durable yet.
@@ -144,11 +116,14 @@ pub struct Downstream {
     pub(super) link: Link,
     pub(super) state: State,
     pub(super) timers: Timers<Timer>,
+    pub(super) pace: Pace,
     pub(super) settings: Arc<Settings>,
     pub(super) work: Option<Arc<Work>>,
     pub(super) channels: BTreeMap<u32, OpenChannel>,
     pub(super) next_channel_id: u32,
     pub(super) next_job_id: u32,
+    /// True if shares name their worker (extension 0x0002).
+    pub(super) names_workers: bool,
     /// Asked for before there was work.
     pub(super) waiting: Vec<OpenRequest>,
     /// Left as events and not durable yet, oldest first.
@@ -160,20 +135,28 @@ impl Downstream {
     /// Starts over `link`, a server's.
     pub fn new(link: Link, settings: Arc<Settings>, now: Instant) -> Self {
         let mut timers = Timers::default();
-        timers.set(Timer::Setup, now + SETUP_MAX);
+        let setup = Duration::from_secs(settings.limits.setup_seconds);
+        timers.set(Timer::Setup, now + setup);
         Self {
             link,
             state: State::Handshake,
             timers,
+            pace: Pace::new(now),
             settings,
             work: None,
             channels: BTreeMap::new(),
             next_channel_id: GROUP_CHANNEL_ID + 1,
             next_job_id: 1,
+            names_workers: false,
             waiting: Vec::new(),
             unacknowledged: VecDeque::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// How many channels are open.
+    pub fn channels(&self) -> usize {
+        self.channels.len()
     }
 
     /// True if extended jobs cannot be sent here (REQUIRES_STANDARD_JOBS).

@@ -28,6 +28,9 @@ impl Downstream {
             return Ok(());
         }
         let is_new_tip = before.job.tip != work.job.tip;
+        if is_new_tip {
+            self.ease_to_network(now)?;
+        }
         match (self.standard_jobs_only(), is_new_tip) {
             (false, true) => self.move_group(now, work),
             (false, false) => self.refresh_group(now, work),
@@ -89,7 +92,8 @@ impl Downstream {
         })
     }
 
-    /// A job for the tip that the channel is on.
+    /// A job for the tip that the channel is on. The same job again starts at a later nTime:
+    /// devices begin at the first nonce, and would find their own shares a second time.
     pub(super) fn send_active_job(
         &mut self,
         now: Instant,
@@ -98,7 +102,9 @@ impl Downstream {
         let Some(work) = self.work.clone() else {
             return Ok(());
         };
-        let min_ntime = work.ntime_at(now);
+        let open = self.channels.get(&channel_id);
+        let fresh = open.and_then(|open| open.channel.fresh_ntime(&work.job));
+        let min_ntime = work.ntime_at(now).max(fresh.unwrap_or(0));
         self.send_job(now, &work, channel_id, min_ntime, Some(min_ntime)).map(drop)
     }
 

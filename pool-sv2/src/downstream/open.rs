@@ -17,16 +17,21 @@ use wire::sv2::mining::{
     ERROR_INVALID_CHANNEL_ID, ERROR_INVALID_NOMINAL_HASHRATE, ERROR_INVALID_USER_IDENTITY,
     ERROR_MAX_TARGET_OUT_OF_RANGE, ERROR_MIN_EXTRANONCE_SIZE_TOO_LARGE,
     OpenExtendedMiningChannelSuccess, OpenMiningChannelError, OpenStandardMiningChannelSuccess,
-    SetTarget, UpdateChannel, UpdateChannelError,
+    UpdateChannel, UpdateChannelError,
 };
 
+use super::conduct::Conduct;
 use super::connection::{Downstream, GROUP_CHANNEL_ID, OpenChannel};
+use super::extensions::Credited;
+use super::limits::Limit;
+use super::pace::WAITING_MAX;
 use super::request::{Kind, OpenRequest};
+use super::retarget::Bounds;
 
 /// Proxy-sized extranonces on one connection: a proxy needs one, and there are few of them.
 const PROXY_CHANNELS_MAX: usize = 64;
-/// Requests that may wait for the first work.
-const WAITING_MAX: usize = 64;
+/// Requests that may wait for the first work, with those that came at once with the last one.
+const WAITING_HARD_MAX: usize = WAITING_MAX + 1_024;
 
 impl Downstream {
     /// Opens a channel, says why not, or keeps the request until there is work. Nothing is sent
@@ -37,7 +42,8 @@ impl Downstream {
         request: OpenRequest,
     ) -> Result<(), PeerError> {
         if self.work.is_none() {
-            if self.waiting.len() >= WAITING_MAX {
+            // No more is read by then: so many came together with the last that was.
+            if self.waiting.len() >= WAITING_HARD_MAX {
                 return Err(PeerError::OverLimit("requests that wait for the first work"));
             }
             self.waiting.push(request);
@@ -47,6 +53,10 @@ impl Downstream {
         match self.open(now, &request) {
             Ok(channel_id) => self.send_first_job(now, channel_id),
             Err(Refusal::Answer(code)) => {
+                if code == ERROR_CHANNEL_CAPACITY_EXHAUSTED {
+                    self.settings.counts.met(Limit::Channels);
+                    info!(limit = Limit::Channels.name(), "channel refused");
+                }
                 debug!(code, "channel refused");
                 self.link.send(&OpenMiningChannelError { request_id, error_code: code.into() })
             }
@@ -60,12 +70,15 @@ impl Downstream {
         }
         let user = read_user(&request.user_identity)?;
         let hashrate = read_hashrate(request.nominal_hash_rate)?;
-        if request.max_target < self.hardest_target() {
+        let policy = self.settings.policy_of(&user);
+        let operators = Target::from_difficulty(policy.min_difficulty);
+        let bounds = Bounds { operators, miners: request.max_target };
+        if !bounds.can_be_met(self.network_target()) {
             return Err(Refusal::Answer(ERROR_MAX_TARGET_OUT_OF_RANGE));
         }
         let prefix = self.allocate(request.kind)?;
-        let vardiff = Vardiff::new(self.settings.vardiff, hashrate, now);
-        let target = self.allowed(vardiff.target(), request.max_target);
+        let vardiff = Vardiff::new(policy, hashrate, now);
+        let target = bounds.allow(vardiff.target(), self.network_target());
         let channel = Channel::new(prefix, target);
         let channel_id = self.next_channel_id;
         self.next_channel_id = channel_id
@@ -74,9 +87,9 @@ impl Downstream {
         info!(channel = channel_id, kind = request.kind.name(), %user,
             difficulty = target.difficulty(), "channel opened");
         self.answer_open(request.request_id, channel_id, &channel)?;
-        let max_target = request.max_target;
-        let nominal_hashrate = hashrate;
-        let mut open = OpenChannel { channel, user, vardiff, nominal_hashrate, max_target };
+        let credited = Credited::new(user);
+        let conduct = Conduct::default();
+        let mut open = OpenChannel { channel, credited, vardiff, conduct, bounds };
         open.vardiff.set_target(target, now);
         self.channels.insert(channel_id, open);
         self.channel_opened(now);
@@ -145,10 +158,12 @@ impl Downstream {
     ) -> Result<(), PeerError> {
         let channel_id = update.channel_id;
         let max_target = Target::from_le_bytes(update.maximum_target);
-        let hardest = self.hardest_target();
+        let network = self.network_target();
         let checked = match self.channels.get_mut(&channel_id) {
             None => Err(ERROR_INVALID_CHANNEL_ID),
-            Some(_) if max_target < hardest => Err(ERROR_MAX_TARGET_OUT_OF_RANGE),
+            Some(open) if !open.bounds.with_miners(max_target).can_be_met(network) => {
+                Err(ERROR_MAX_TARGET_OUT_OF_RANGE)
+            }
             Some(open) => match read_hashrate(update.nominal_hash_rate) {
                 Ok(hashrate) => Ok((open, hashrate)),
                 Err(_) => Err(ERROR_INVALID_NOMINAL_HASHRATE),
@@ -161,57 +176,10 @@ impl Downstream {
                 return self.link.send(&UpdateChannelError { channel_id, error_code });
             }
         };
-        open.max_target = max_target;
-        // Said again, a hashrate is no news: what the shares have proved since weighs more.
-        if hashrate != open.nominal_hashrate {
-            open.nominal_hashrate = hashrate;
-            open.vardiff = Vardiff::new(self.settings.vardiff, hashrate, now);
-        }
+        open.bounds = open.bounds.with_miners(max_target);
+        open.vardiff.set_nominal_hashrate(hashrate, now);
         let wanted = open.vardiff.target();
         self.retarget(now, channel_id, wanted)
-    }
-
-    /// Gives a channel another target and, at once, a job that it applies to (miner-clients rule
-    /// 40).
-    pub(super) fn retarget(
-        &mut self,
-        now: Instant,
-        channel_id: u32,
-        wanted: Target,
-    ) -> Result<(), PeerError> {
-        let Some(max_target) = self.channels.get(&channel_id).map(|open| open.max_target) else {
-            return Ok(());
-        };
-        let target = self.allowed(wanted, max_target);
-        let Some(open) = self.channels.get_mut(&channel_id) else {
-            return Ok(());
-        };
-        open.vardiff.set_target(target, now);
-        if open.channel.target() == target {
-            return Ok(());
-        }
-        open.channel.set_target(target);
-        let difficulty = target.difficulty();
-        debug!(channel = channel_id, user = %open.user, difficulty, "target set");
-        self.link.send(&SetTarget { channel_id, maximum_target: target.to_le_bytes() })?;
-        self.send_active_job(now, channel_id)
-    }
-
-    /// The target that is set where vardiff wants `wanted`: no harder than a block (or blocks would
-    /// be missed), no easier than the operator's minimum, and never easier than the miner takes.
-    fn allowed(&self, wanted: Target, max_target: Target) -> Target {
-        wanted.max(self.hardest_target()).min(self.easiest_target()).min(max_target)
-    }
-
-    fn easiest_target(&self) -> Target {
-        Target::from_difficulty(self.settings.vardiff.min_difficulty)
-    }
-
-    /// A share must not be harder than a block, unless blocks are easier than the operator wants
-    /// shares to be: on such a chain (regtest) not every block need be found.
-    fn hardest_target(&self) -> Target {
-        let tip = self.work.as_ref().map(|work| work.job.tip.target);
-        tip.filter(|target| *target < self.easiest_target()).unwrap_or(Target::MIN)
     }
 }
 

@@ -4,17 +4,19 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use service::certificates::Certificates;
 use service::clock;
-use service::driver::{Host, drive};
+use service::driver::{Ended, Host, drive};
+use service::gate::Place;
+use service::handshake::Handshakes;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info_span};
-use wire::sv2::keys::AuthoritySecret;
+use tracing::{Instrument, debug, info, info_span};
 use wire::sv2::link::Link;
-use wire::sv2::noise::ServerIdentity;
 
-use super::connection::{Command, Downstream, Event, LIMITS, Settings};
+use super::connection::{Command, Downstream, Event, Settings};
+use super::limits::Limit;
 use crate::blocks::Solutions;
 use crate::shares::{ShareRecord, ShareSender, Watermark};
 use crate::work::Work;
@@ -24,56 +26,83 @@ use crate::work::Work;
 pub struct Service {
     /// Rules and limits.
     pub settings: Arc<Settings>,
-    /// Signs the certificate of each connection.
-    pub authority: AuthoritySecret,
-    /// How long a certificate is valid, in seconds.
-    pub certificate_validity_seconds: u32,
+    /// What handshakes are answered with.
+    pub certificates: Certificates,
     /// What is to be mined; none before the first template, and once it is worth nothing any more.
     pub work: watch::Receiver<Option<Arc<Work>>>,
     /// Where accepted shares go.
     pub shares: ShareSender,
     /// Where blocks go.
     pub solutions: Solutions,
+    /// Answers the handshakes.
+    pub handshakes: Handshakes,
     /// Ends the connections.
     pub shutdown: CancellationToken,
 }
 
 impl Service {
     /// Serves one connection until it ends.
-    pub async fn serve(self, stream: TcpStream, peer: SocketAddr) {
-        let identity = ServerIdentity {
-            authority: self.authority.clone(),
-            certificate_validity_seconds: self.certificate_validity_seconds,
-        };
-        let link = Link::server(identity, LIMITS, clock::fresh_seed(), clock::unix_now_seconds());
-        let mut session = Downstream::new(link, Arc::clone(&self.settings), clock::now());
-        let mut host = MinerHost::new(self);
+    pub async fn serve(self, stream: TcpStream, peer: SocketAddr, mut place: Place) {
         let span = info_span!("miner", %peer);
         async {
-            let ended = drive(&mut session, &mut host, stream).await;
-            host.hand_over().await;
-            debug!(reason = %ended, "connection closed");
+            let settings = Arc::clone(&self.settings);
+            let ended = self.run(stream, &mut place).await;
+            place.judge(&ended);
+            match Limit::of_ending(&ended) {
+                Some(limit) => {
+                    settings.counts.met(limit);
+                    info!(limit = limit.name(), reason = %ended, "connection closed at a limit");
+                }
+                None => debug!(reason = %ended, "connection closed"),
+            }
         }
         .instrument(span)
         .await;
     }
+
+    async fn run(self, mut stream: TcpStream, place: &mut Place) -> Ended {
+        let shutdown = self.shutdown.clone();
+        let answered = tokio::select! {
+            () = shutdown.cancelled() => return Ended::ByHost,
+            answered = self.handshakes.answer(&mut stream, self.server_link()) => answered,
+        };
+        let link = match answered {
+            Ok(link) => link,
+            Err(ended) => return ended,
+        };
+        let mut session = Downstream::new(link, Arc::clone(&self.settings), clock::now());
+        let mut host = MinerHost::new(self, place);
+        let ended = drive(&mut session, &mut host, stream).await;
+        host.hand_over().await;
+        ended
+    }
+
+    /// Makes the pool's end of a connection.
+    fn server_link(&self) -> impl FnOnce() -> Link + Send + use<> {
+        let (certificates, limits) = (self.certificates.clone(), self.settings.limits.link());
+        move || Link::server(certificates.current(), limits, clock::fresh_seed())
+    }
 }
 
-struct MinerHost {
+struct MinerHost<'a> {
     service: Service,
+    place: &'a mut Place,
     watermark: Watermark,
     /// True until the session has been given the work that was there when it began.
     is_new: bool,
+    /// True once the session was told that the pool shuts down.
+    is_leaving: bool,
     /// Accepted and not yet handed to the ledger. The session limits how many there can be.
     batch: Vec<ShareRecord>,
     /// Handed over and not yet durable: ticket and number of shares.
     tickets: VecDeque<(u64, usize)>,
 }
 
-impl MinerHost {
-    fn new(service: Service) -> Self {
+impl<'a> MinerHost<'a> {
+    fn new(service: Service, place: &'a mut Place) -> Self {
         let watermark = service.shares.watermark();
-        Self { service, watermark, is_new: true, batch: Vec::new(), tickets: VecDeque::new() }
+        let (batch, tickets) = (Vec::new(), VecDeque::new());
+        Self { service, place, watermark, is_new: true, is_leaving: false, batch, tickets }
     }
 
     /// Hands the last shares over when the connection has ended; waits for room.
@@ -101,7 +130,7 @@ impl MinerHost {
     }
 }
 
-impl Host<Downstream> for MinerHost {
+impl Host<Downstream> for MinerHost<'_> {
     /// A ledger that has stopped delays acknowledgements and nothing else: the hand-over is one
     /// branch among others.
     async fn next_command(&mut self) -> Option<Command> {
@@ -117,7 +146,10 @@ impl Host<Downstream> for MinerHost {
             }
             let (count, is_waiting) = (self.batch.len(), !self.tickets.is_empty());
             tokio::select! {
-                () = self.service.shutdown.cancelled() => return None,
+                () = self.service.shutdown.cancelled() => {
+                    let has_left = std::mem::replace(&mut self.is_leaving, true);
+                    return (!has_left).then_some(Command::Leave);
+                }
                 // Work that is taken back ends the connection.
                 changed = self.service.work.changed() => {
                     changed.ok()?;
@@ -134,7 +166,11 @@ impl Host<Downstream> for MinerHost {
     async fn take_event(&mut self, event: Event) {
         match event {
             Event::Block(solution) => self.service.solutions.send(solution, clock::now()),
-            Event::Share(share) => self.batch.push(share),
+            Event::Share(share) => {
+                self.place.prove();
+                self.batch.push(share);
+            }
+            Event::Settled => self.place.settle(),
         }
     }
 }

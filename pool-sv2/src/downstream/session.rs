@@ -7,26 +7,28 @@
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tracing::{debug, info, trace};
+use tracing::{debug, trace};
 use wire::session::{PeerError, Session};
 use wire::sv2::codec::{DecodeError, Str255};
 use wire::sv2::frame::Frame;
+use wire::sv2::message::Message;
 use wire::sv2::mining::{
-    CloseChannel, ERROR_JD_NOT_SUPPORTED, Mining, SetCustomMiningJob, SetCustomMiningJobError,
+    ERROR_JD_NOT_SUPPORTED, Mining, SetCustomMiningJob, SetCustomMiningJobError,
+    SubmitSharesExtended,
 };
 use wire::sv2::setup::{
-    PROTOCOL_MINING, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, Setup,
+    PROTOCOL_MINING, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, Setup, SetupConnection,
     SetupConnectionSuccess, VERSION, is_setup_message,
 };
 
-use super::connection::{Command, Downstream, Event, GROUP_CHANNEL_ID, State, Timer};
+use super::connection::{Command, Downstream, Event, State, Timer};
+use super::limits::Limit;
+use super::pace::Taken;
 use super::request::OpenRequest;
 
 /// Every SetupConnection flag that this pool serves. REQUIRES_WORK_SELECTION waits for job
 /// declaration.
 const SUPPORTED_FLAGS: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
-/// A connection without a channel is of no use to anybody after this (spec 5.3.2).
-const FIRST_CHANNEL_MAX: Duration = Duration::from_secs(60);
 /// How often the channels' vardiff is asked.
 const VARDIFF_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -34,14 +36,17 @@ impl Downstream {
     fn handle_frame(&mut self, now: Instant, frame: &Frame) -> Result<(), PeerError> {
         let kind = frame.header.message_type;
         if frame.header.extension != 0 {
-            // Unknown extensions are to be discarded (spec 3.4.1).
-            debug!(extension = frame.header.extension, "message of an unknown extension ignored");
-            return Ok(());
+            return self.handle_extension(frame);
         }
         match (self.state, is_setup_message(kind)) {
-            (State::Refused, _) => Ok(()),
+            (State::Over, _) => Ok(()),
             (State::AwaitSetup, true) => {
                 self.handle_setup(now, Setup::decode(kind, &frame.payload)?)
+            }
+            (State::Open { .. }, false)
+                if self.names_workers && kind == SubmitSharesExtended::MESSAGE_TYPE =>
+            {
+                self.submit_of_worker(now, &frame.payload)
             }
             (State::Open { .. }, false) => match Mining::decode(kind, &frame.payload) {
                 Ok(message) => self.handle_message(now, message),
@@ -51,8 +56,14 @@ impl Downstream {
                 }
                 Err(error) => Err(error.into()),
             },
+            (State::Open { .. }, true) if kind == SetupConnection::MESSAGE_TYPE => {
+                Err(PeerError::Misbehaved("a second SetupConnection"))
+            }
+            // ChannelEndpointChanged among them: no extension that is spoken here has a state of
+            // its own on a channel (spec 3.6.4).
             (State::Open { .. }, true) => {
-                Err(PeerError::Misbehaved("a common message after the setup"))
+                debug!(kind, "common message ignored");
+                Ok(())
             }
             (State::Handshake | State::AwaitSetup, _) => {
                 Err(PeerError::Misbehaved("the first message must be SetupConnection"))
@@ -67,14 +78,14 @@ impl Downstream {
         self.timers.stop(Timer::Setup);
         if let Some(refusal) = message.refusal(PROTOCOL_MINING, SUPPORTED_FLAGS) {
             debug!(code = %refusal.error_code.display(), "connection refused");
-            self.state = State::Refused;
+            self.state = State::Over;
             return self.link.send(&refusal);
         }
         debug!(vendor = ?message.vendor, hardware = ?message.hardware_version,
             firmware = ?message.firmware, flags = message.flags, "connection set up");
         let standard_jobs_only = message.flags & REQUIRES_STANDARD_JOBS != 0;
         self.state = State::Open { standard_jobs_only };
-        self.timers.set(Timer::FirstChannel, now + FIRST_CHANNEL_MAX);
+        self.expect_channel(now);
         self.link.send(&SetupConnectionSuccess { used_version: VERSION, flags: 0 })
     }
 
@@ -82,7 +93,7 @@ impl Downstream {
         trace!(message = message.name(), "received");
         match message {
             Mining::SubmitSharesStandard(share) => self.submit_standard(now, &share),
-            Mining::SubmitSharesExtended(share) => self.submit_extended(now, &share),
+            Mining::SubmitSharesExtended(share) => self.submit_extended(now, &share, Ok("")),
             Mining::OpenStandardMiningChannel(request) => {
                 self.request_channel(now, OpenRequest::standard(request))
             }
@@ -102,17 +113,10 @@ impl Downstream {
         }
     }
 
-    /// Closes a channel, or all of them if the group is named (spec 5.3.9).
-    fn close_channel(&mut self, now: Instant, close: &CloseChannel) {
-        let reason = &close.reason_code;
-        if close.channel_id == GROUP_CHANNEL_ID {
-            info!(channels = self.channels.len(), ?reason, "channels closed");
-            self.channels.clear();
-        } else if let Some(closed) = self.channels.remove(&close.channel_id) {
-            info!(channel = close.channel_id, user = %closed.user, ?reason, "channel closed");
-        }
+    /// Without a channel, and without a request for one, the time for the first one starts anew.
+    pub(super) fn await_first_channel(&mut self, now: Instant) {
         if self.channels.is_empty() && self.waiting.is_empty() {
-            self.timers.set(Timer::FirstChannel, now + FIRST_CHANNEL_MAX);
+            self.expect_channel(now);
         }
     }
 
@@ -127,9 +131,18 @@ impl Downstream {
     /// A channel is open: watch its difficulty, and stop waiting for the first one.
     pub(super) fn channel_opened(&mut self, now: Instant) {
         self.timers.stop(Timer::FirstChannel);
+        if self.channels.len() == 1 {
+            self.events.push_back(Event::Settled);
+        }
         if !self.timers.is_set(Timer::Vardiff) {
             self.timers.set(Timer::Vardiff, now + VARDIFF_INTERVAL);
         }
+    }
+
+    /// A connection without a channel is of no use to anybody after a while (spec 5.3.2).
+    fn expect_channel(&mut self, now: Instant) {
+        let patience = Duration::from_secs(self.settings.limits.first_channel_seconds);
+        self.timers.set(Timer::FirstChannel, now + patience);
     }
 
     fn check_vardiff(&mut self, now: Instant) -> Result<(), PeerError> {
@@ -152,9 +165,12 @@ impl Session for Downstream {
         if self.state == State::Handshake && self.link.is_open() {
             self.state = State::AwaitSetup;
         }
+        let mut taken = Taken::default();
         while let Some(frame) = self.link.next_frame()? {
+            taken.count(frame.header.message_type);
             self.handle_frame(now, &frame)?;
         }
+        self.pace(now, &taken);
         Ok(())
     }
 
@@ -162,19 +178,23 @@ impl Session for Downstream {
         match command {
             Command::Work(work) => self.take_work(now, &work),
             Command::Committed(count) => self.acknowledge(count),
+            Command::Leave => self.leave(),
         }
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), PeerError> {
         while let Some(timer) = self.timers.pop_expired(now) {
             match timer {
-                Timer::Setup => return Err(PeerError::TimedOut("no SetupConnection in time")),
+                Timer::Setup => return Err(Limit::Setup.error()),
                 Timer::FirstChannel if self.waiting.is_empty() => {
-                    return Err(PeerError::TimedOut("no channel was opened in time"));
+                    return Err(Limit::FirstChannel.error());
                 }
                 // Whoever waits for work has asked for a channel.
-                Timer::FirstChannel => self.timers.set(timer, now + FIRST_CHANNEL_MAX),
-                Timer::Vardiff => self.check_vardiff(now)?,
+                Timer::FirstChannel => self.expect_channel(now),
+                Timer::Vardiff => {
+                    self.check_silence(now)?;
+                    self.check_vardiff(now)?;
+                }
             }
         }
         Ok(())
@@ -192,7 +212,11 @@ impl Session for Downstream {
         self.timers.next()
     }
 
+    fn poll_pause(&self) -> Option<Instant> {
+        self.paused_until()
+    }
+
     fn is_finished(&self) -> bool {
-        self.state == State::Refused
+        self.state == State::Over
     }
 }

@@ -4,7 +4,6 @@
 //! the program says that it is durable. A block leaves before either.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use mining::share::{Outcome, Rejection, Submission};
@@ -14,11 +13,12 @@ use wire::session::PeerError;
 use wire::sv2::mining::{
     ERROR_BAD_EXTRANONCE_SIZE, ERROR_DIFFICULTY_TOO_LOW, ERROR_DUPLICATE_SHARE,
     ERROR_INVALID_CHANNEL_ID, ERROR_INVALID_JOB_ID, ERROR_INVALID_NON_ROLLABLE_VERSION_BIT,
-    ERROR_INVALID_NTIME, ERROR_INVALID_SHARE, ERROR_STALE_SHARE, SubmitSharesError,
-    SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess,
+    ERROR_INVALID_NTIME, ERROR_INVALID_SHARE, ERROR_INVALID_USER_IDENTITY, ERROR_STALE_SHARE,
+    SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess,
 };
 
 use super::connection::{Downstream, Event, OpenChannel, Unacknowledged};
+use super::extensions::BadWorker;
 use crate::shares::ShareRecord;
 
 /// Accepted shares that may wait to become durable on one connection. The ledger commits several
@@ -41,14 +41,15 @@ impl Downstream {
             version: share.version,
             extranonce: &[],
         };
-        self.submit(now, share.channel_id, share.sequence_number, &submission)
+        self.submit(now, share.channel_id, share.sequence_number, &submission, Ok(""))
     }
 
-    /// A share of an extended channel.
+    /// A share of an extended channel; `worker` is who its appended fields name.
     pub(super) fn submit_extended(
         &mut self,
         now: Instant,
         share: &SubmitSharesExtended,
+        worker: Result<&str, BadWorker>,
     ) -> Result<(), PeerError> {
         let submission = Submission {
             job_id: share.job_id,
@@ -57,15 +58,17 @@ impl Downstream {
             version: share.version,
             extranonce: share.extranonce.as_slice(),
         };
-        self.submit(now, share.channel_id, share.sequence_number, &submission)
+        self.submit(now, share.channel_id, share.sequence_number, &submission, worker)
     }
 
+    /// Judges a share; `worker` is credited beside the channel's user, `""` for none.
     fn submit(
         &mut self,
         now: Instant,
         channel_id: u32,
         sequence_number: u32,
         submission: &Submission<'_>,
+        worker: Result<&str, BadWorker>,
     ) -> Result<(), PeerError> {
         let Some(open) = self.channels.get_mut(&channel_id) else {
             return self.reject(channel_id, sequence_number, ERROR_INVALID_CHANNEL_ID);
@@ -78,18 +81,30 @@ impl Downstream {
         let share = match verdict {
             Ok(share) => share,
             Err(rejection) => {
-                debug!(channel = channel_id, user = %open.user, reason = %rejection,
+                debug!(channel = channel_id, user = %open.credited.user(), reason = %rejection,
                     "share rejected");
-                return self.reject(channel_id, sequence_number, error_code(rejection));
+                let percent_max = self.settings.limits.invalid_shares_percent_max;
+                let is_hopeless = open.conduct.count_rejected(rejection, percent_max);
+                self.reject(channel_id, sequence_number, error_code(rejection))?;
+                return match is_hopeless {
+                    true => self.close_for_conduct(now, channel_id),
+                    false => Ok(()),
+                };
             }
+        };
+        let Ok(worker) = worker else {
+            return self.reject(channel_id, sequence_number, ERROR_INVALID_USER_IDENTITY);
         };
         if self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
             return self.reject(channel_id, sequence_number, ERROR_SHARE_NOT_RECORDED);
         }
-        debug!(channel = channel_id, user = %open.user, difficulty = share.work.difficulty_floor(),
+        let user = open.credited.of(worker);
+        debug!(channel = channel_id, %user, difficulty = share.work.difficulty_floor(),
             "share accepted");
-        let retarget = open.vardiff.count_share(now);
-        let user = Arc::clone(&open.user);
+        open.conduct.count_valid();
+        // Shares of earlier, easier jobs would look like speed.
+        let counts = open.vardiff.target().is_met_by(&share.hash);
+        let retarget = if counts { open.vardiff.count_share(now) } else { None };
         self.events.push_back(Event::Share(ShareRecord {
             user,
             work: share.work,
@@ -137,7 +152,7 @@ impl Downstream {
 fn announce(channel_id: u32, open: &OpenChannel, solution: &mining::share::Solution) {
     let kind = if open.channel.is_standard() { "standard" } else { "extended" };
     let hash = mining::hash::display(&solution.hash);
-    info!(hash, height = solution.height, user = %open.user,
+    info!(hash, height = solution.height, user = %open.credited.user(),
         kind, channel = channel_id, template = solution.template_id, "block found");
 }
 

@@ -136,8 +136,7 @@ impl Supervisor {
         let address = self.config.address.as_str();
         let key = self.key.read()?;
         let stream = listen::connect(address).await?;
-        let link = Link::client(key, LIMITS, clock::fresh_seed(), clock::unix_now_seconds())
-            .map_err(PeerError::from)?;
+        let link = Link::client(key, LIMITS, clock::fresh_seed(), clock::unix_now_seconds());
         let (host, port) = host_and_port("template_provider.address", address)
             .map_err(|error| PeerError::Incompatible(error.to_string()))?;
         let session = TemplateReceiver::new(link, &host, port, self.constraints, clock::now());

@@ -8,7 +8,11 @@
     reason = "a test says what it expects"
 )]
 
+mod extensions;
+mod fuzz;
 mod jobs;
+mod limits;
+mod messages;
 mod miner;
 mod open;
 mod setup;

@@ -1,5 +1,6 @@
 //! The scripted miner: sends what a test says and keeps what comes back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,11 @@ use mining::job::Job;
 use mining::target::Target;
 use mining::template::{ChainTip, Template};
 use mining::vardiff::VardiffPolicy;
-use pool_sv2::downstream::connection::{Command, Downstream, LIMITS, Limits, Settings};
+use pool_sv2::downstream::connection::{
+    Command, Downstream, Event, LIMITS, LimitCounts, Limits, Settings,
+};
 use pool_sv2::work::Work;
+use service::metrics::Metrics;
 use testkit::pair::Pair;
 use testkit::scripted::ScriptedPeer;
 use wire::sv2::frame::{EncodedFrame, Frame};
@@ -21,7 +25,7 @@ use wire::sv2::message::Message;
 use wire::sv2::mining::{
     Mining, NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannel,
     OpenExtendedMiningChannelSuccess, OpenStandardMiningChannel, OpenStandardMiningChannelSuccess,
-    SetNewPrevHash, SubmitSharesExtended,
+    SetNewPrevHash, SubmitSharesExtended, SubmitSharesStandard,
 };
 use wire::sv2::noise::ServerIdentity;
 use wire::sv2::setup::{PROTOCOL_MINING, SetupConnection};
@@ -43,24 +47,36 @@ pub(crate) struct Table {
 impl Table {
     /// Handshake done, nothing said; shares may be as easy as any hash.
     pub(crate) fn new() -> Self {
-        Self::with_min_difficulty(1e-12)
+        Self::with_settings(|_| {})
     }
 
     pub(crate) fn with_min_difficulty(min_difficulty: f64) -> Self {
+        Self::with_settings(|settings| settings.vardiff.min_difficulty = min_difficulty)
+    }
+
+    pub(crate) fn with_settings(change: impl FnOnce(&mut Settings)) -> Self {
         let authority: AuthoritySecret = SECRET.parse().unwrap();
         let key = authority.public();
-        let identity = ServerIdentity { authority, certificate_validity_seconds: 3_600 };
-        let server = Link::server(identity, LIMITS, [1; 32], UNIX_NOW);
-        let client = Link::client(Some(key), LIMITS, [2; 32], UNIX_NOW).unwrap();
-        let settings = Arc::new(Settings {
-            vardiff: VardiffPolicy { shares_per_minute: 6.0, min_difficulty },
+        let identity = ServerIdentity::certified(&authority, 3_600, [3; 32], UNIX_NOW);
+        let server = Link::server(Arc::new(identity), LIMITS, [1; 32]);
+        let client = Link::client(Some(key), LIMITS, [2; 32], UNIX_NOW);
+        let mut settings = Settings {
+            vardiff: VardiffPolicy {
+                shares_per_minute: 6.0,
+                search_shares_per_minute: 60.0,
+                min_difficulty: 1e-12,
+            },
+            user_min_difficulty: BTreeMap::new(),
             limits: Limits { channels_per_connection_max: 4, ..Limits::default() },
+            counts: LimitCounts::new(&Metrics::new("x")),
             extranonces: ExtranonceAllocator::new(100),
-        });
+            reconnect_to: None,
+        };
+        change(&mut settings);
         let now = Instant::now();
         let mut pair = Pair::new(
             ScriptedPeer::new(client, |frame| Ok(frame.clone())),
-            Downstream::new(server, settings, now),
+            Downstream::new(server, Arc::new(settings), now),
             now,
         );
         pair.drive();
@@ -121,7 +137,13 @@ impl Table {
         };
         let Mining::NewExtendedMiningJob(job) = self.message() else { panic!("no job") };
         let Mining::SetNewPrevHash(prev_hash) = self.message() else { panic!("no prev hash") };
+        self.take_settled();
         OpenExtended { channel, job, prev_hash }
+    }
+
+    /// What the pool's program is told with the first channel.
+    fn take_settled(&mut self) {
+        self.pair.server.events.pop_front_if(|event| matches!(event, Event::Settled));
     }
 
     /// The same for a standard channel.
@@ -132,6 +154,7 @@ impl Table {
         };
         let Mining::NewMiningJob(job) = self.message() else { panic!("no job") };
         let Mining::SetNewPrevHash(prev_hash) = self.message() else { panic!("no prev hash") };
+        self.take_settled();
         OpenStandard { channel, job, prev_hash }
     }
 }
@@ -166,6 +189,20 @@ impl OpenExtended {
     }
 }
 
+impl OpenStandard {
+    /// A share of the first job; any nonce will do where every hash counts.
+    pub(crate) fn share(&self, sequence_number: u32) -> SubmitSharesStandard {
+        SubmitSharesStandard {
+            channel_id: self.channel.channel_id,
+            sequence_number,
+            job_id: self.job.job_id,
+            nonce: sequence_number,
+            ntime: self.prev_hash.min_ntime,
+            version: self.job.version,
+        }
+    }
+}
+
 pub(crate) fn extended_request(request_id: u32) -> OpenExtendedMiningChannel {
     OpenExtendedMiningChannel {
         request_id,
@@ -186,6 +223,13 @@ pub(crate) fn standard_request(request_id: u32) -> OpenStandardMiningChannel {
 }
 
 pub(crate) fn work(tip: u8, template: u64, nbits: u32, now: Instant) -> Work {
+    let (chain_tip, template) = self::template(tip, template, nbits);
+    let outputs = [Output { value: template.value_remaining, script: Bytes::from_static(&[0x51]) }];
+    let job = Job::new(Arc::new(chain_tip), Arc::new(template), b"/t/", &outputs).unwrap();
+    Work::new(Arc::new(job), 0, TIP_TIME, now).unwrap()
+}
+
+pub(crate) fn template(tip: u8, template: u64, nbits: u32) -> (ChainTip, Template) {
     let chain_tip = ChainTip {
         hash: [tip; 32],
         header_timestamp: TIP_TIME,
@@ -204,7 +248,5 @@ pub(crate) fn work(tip: u8, template: u64, nbits: u32, now: Instant) -> Work {
         coinbase_locktime: 0,
         merkle_path: vec![[8; 32]],
     };
-    let outputs = [Output { value: template.value_remaining, script: Bytes::from_static(&[0x51]) }];
-    let job = Job::new(Arc::new(chain_tip), Arc::new(template), b"/t/", &outputs).unwrap();
-    Work::new(Arc::new(job), 0, TIP_TIME, now).unwrap()
+    (chain_tip, template)
 }

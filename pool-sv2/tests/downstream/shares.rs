@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mining::target::Target;
 use pool_sv2::downstream::connection::{Command, Event};
 use wire::sv2::codec::Bytes32;
 use wire::sv2::mining::{
@@ -26,6 +27,7 @@ fn ready() -> (Table, OpenExtended) {
     (table, open)
 }
 
+/// Flaw 15: nothing is acknowledged in the hope that it will be kept.
 #[test]
 fn a_share_is_acknowledged_when_it_is_durable_and_not_before() {
     let (mut table, open) = ready();
@@ -39,6 +41,7 @@ fn a_share_is_acknowledged_when_it_is_durable_and_not_before() {
     assert_eq!(success.new_submits_accepted_count, 1);
 }
 
+/// Spec 5.3.13: one SubmitShares.Success may answer many shares; its counts begin anew with each.
 #[test]
 fn one_success_covers_all_shares_of_a_commit_and_counts_start_over() {
     let (mut table, open) = ready();
@@ -53,6 +56,7 @@ fn one_success_covers_all_shares_of_a_commit_and_counts_start_over() {
     assert_eq!((second.last_sequence_number, second.new_submits_accepted_count), (3, 1));
 }
 
+/// Spec 5.3.14: each share that is not accepted is answered at once, with its cause.
 #[test]
 fn each_cause_of_rejection_has_its_code() {
     let (mut table, open) = ready();
@@ -78,6 +82,7 @@ fn each_cause_of_rejection_has_its_code() {
     assert_eq!(rejection(&mut table, &good), ERROR_DUPLICATE_SHARE);
 }
 
+/// Spec 5.3.21: a hash above the target is rejected.
 #[test]
 fn a_share_above_its_target_is_rejected() {
     let mut table = Table::with_min_difficulty(1_000_000.0);
@@ -87,6 +92,7 @@ fn a_share_above_its_target_is_rejected() {
     assert_eq!(rejection(&mut table, &open.share(1)), ERROR_DIFFICULTY_TOO_LOW);
 }
 
+/// Spec 5.3.17: a share of a job for the tip before is stale.
 #[test]
 fn a_share_for_the_tip_before_is_stale() {
     let (mut table, open) = ready();
@@ -96,6 +102,7 @@ fn a_share_for_the_tip_before_is_stale() {
     assert_eq!(rejection(&mut table, &open.share(1)), ERROR_STALE_SHARE);
 }
 
+/// Spec 7.7: a block leaves at once, before its share is answered, and even if that is stale.
 #[test]
 fn a_block_leaves_before_its_share_and_even_if_the_share_is_stale() {
     let mut table = Table::new();
@@ -110,7 +117,7 @@ fn a_block_leaves_before_its_share_and_even_if_the_share_is_stale() {
                 assert_eq!(solution.template_id, 77);
                 found += 1;
             }
-            Some(Event::Share(_)) | None => continue,
+            Some(Event::Share(_) | Event::Settled) | None => continue,
         }
         table.pair.server.events.clear();
     }
@@ -124,18 +131,12 @@ fn a_block_leaves_before_its_share_and_even_if_the_share_is_stale() {
     assert!(late.count() > 0, "a stale block was dropped");
 }
 
+/// Spec 5.3.11: a standard share is a header with the merkle root of its job.
 #[test]
 fn a_standard_share_is_judged_by_its_own_merkle_root() {
     let mut table = Table::ready(0);
     let open = table.open_standard();
-    let share = SubmitSharesStandard {
-        channel_id: open.channel.channel_id,
-        sequence_number: 3,
-        job_id: open.job.job_id,
-        nonce: 9,
-        ntime: open.prev_hash.min_ntime,
-        version: open.job.version,
-    };
+    let share = open.share(3);
     table.send(&share);
     let Some(Event::Share(record)) = table.pair.server.event() else { panic!("not accepted") };
     let header = mining::header::Header {
@@ -150,6 +151,7 @@ fn a_standard_share_is_judged_by_its_own_merkle_root() {
     assert_eq!(&*record.user, "miner.b");
 }
 
+/// Spec 5.3.9: a closed channel is not told of its shares.
 #[test]
 fn a_closed_channel_hears_nothing_of_its_shares() {
     let (mut table, open) = ready();
@@ -160,13 +162,16 @@ fn a_closed_channel_hears_nothing_of_its_shares() {
     table.assert_silent();
 }
 
+/// Spec 5.3.21: SetTarget holds for jobs to come, never for one that is being mined.
+/// Firmware: a job follows SetTarget at once.
 #[test]
 fn fast_shares_raise_the_difficulty_and_a_job_follows_at_once() {
     let (mut table, open) = ready();
     let mut sequence_number = 0;
     let target = loop {
         sequence_number += 1;
-        assert!(sequence_number < 100, "a hundred shares in no time changed nothing");
+        assert!(sequence_number < 100, "a hundred shares in ten seconds changed nothing");
+        table.pair.run_for(Duration::from_millis(100));
         table.send(&open.share(sequence_number));
         if let Some(frame) = table.try_frame() {
             break Mining::decode(frame.header.message_type, &frame.payload).unwrap();
@@ -179,4 +184,48 @@ fn fast_shares_raise_the_difficulty_and_a_job_follows_at_once() {
     // Shares of the job before keep the target that it was issued with.
     table.send(&open.share(1_000));
     table.assert_silent();
+}
+
+/// Spec 5.3.12: a share of one kind of channel does not pass on the other.
+#[test]
+fn a_share_of_the_other_kind_of_channel_is_rejected() {
+    let mut table = Table::ready(0);
+    let (extended, standard) = (table.open_extended(), table.open_standard());
+    let channel_id = standard.channel.channel_id;
+    let share = SubmitSharesExtended { channel_id, ..extended.share(1) };
+    assert_eq!(rejection(&mut table, &share), ERROR_BAD_EXTRANONCE_SIZE);
+    let channel_id = extended.channel.channel_id;
+    table.send(&SubmitSharesStandard { channel_id, ..standard.share(2) });
+    let Mining::SubmitSharesError(error) = table.message() else { panic!("accepted") };
+    assert_eq!(error.error_code, ERROR_BAD_EXTRANONCE_SIZE.into());
+}
+
+/// Spec 5.3.16: a better job on the same tip leaves the shares of the one before valid.
+#[test]
+fn a_share_of_the_job_before_on_the_same_tip_is_accepted() {
+    let (mut table, open) = ready();
+    table.work(1, 2, HARD);
+    table.frame();
+    table.send(&open.share(1));
+    table.assert_silent();
+    assert!(matches!(table.pair.server.event(), Some(Event::Share(_))));
+}
+
+/// Spec 5.3.13: new_shares_sum is the difficulty of the shares, each by the target of its job.
+#[test]
+fn the_sum_of_an_acknowledgement_is_the_work_of_its_shares() {
+    let mut table = Table::with_min_difficulty(0.000_000_1);
+    table.work(1, 1, HARD);
+    table.set_up(0);
+    let open = table.open_extended();
+    let share = (1..).map(|nonce| open.share(nonce)).find(|share| {
+        table.send(share);
+        table.try_frame().is_none()
+    });
+    let Some(Event::Share(record)) = table.pair.server.event() else { panic!("no share") };
+    assert_eq!(record.work, Target::from_le_bytes(open.channel.target).work());
+    table.pair.command_server(Command::Committed(1));
+    let Mining::SubmitSharesSuccess(success) = table.message() else { panic!() };
+    assert_eq!(success.last_sequence_number, share.unwrap().sequence_number);
+    assert_eq!(success.new_shares_sum, record.work.difficulty_floor());
 }

@@ -3,13 +3,17 @@
 use bytes::Bytes;
 use mining::target::Target;
 
+use service::health::Health;
+
 use super::*;
+use crate::app::providers::NAMES;
 use crate::payout::{NetworkName, PayoutConfig};
 
 /// The maker at work, with what goes in and what comes out.
 struct Bench {
     updates: mpsc::Sender<Update>,
     work: watch::Receiver<Option<Arc<Work>>>,
+    health: Health,
 }
 
 impl Bench {
@@ -27,14 +31,16 @@ impl Bench {
     fn start_paying(config: &PayoutConfig) -> Self {
         let (updates, incoming) = mpsc::channel(8);
         let work = watch::Sender::new(None);
-        let bench = Self { updates, work: work.subscribe() };
+        let health = Health::new(&NAMES[..2]);
+        let addresses = ["a:1", "b:2"].map(str::to_owned);
+        let bench = Self { updates, work: work.subscribe(), health: health.clone() };
         let maker = WorkMaker {
-            choice: Choice::new(1),
+            choice: Choice::new(2),
             work_without_provider: Duration::from_secs(180),
             payout: Payout::from_config(config, [0; 4]).unwrap(),
             extranonces: ExtranonceAllocator::new(1),
             work,
-            health: Health::new(&[PROVIDER]),
+            providers: Providers::new(addresses, health),
             served_until: None,
             tip_epoch: 0,
         };
@@ -43,7 +49,17 @@ impl Bench {
     }
 
     async fn say(&self, news: News) {
-        self.updates.send(Update { provider: 0, news }).await.unwrap();
+        self.say_of(0, news).await;
+    }
+
+    async fn say_of(&self, provider: usize, news: News) {
+        self.updates.send(Update { provider, news }).await.unwrap();
+    }
+
+    /// Whether the providers are shown as there, and whether that is enough.
+    fn shown(&self) -> ([bool; 2], bool) {
+        let up = |name| self.health.shown(name).unwrap().0;
+        ([up(NAMES[0]), up(NAMES[1])], self.health.is_well())
     }
 
     /// The next work; none if it was taken back.
@@ -83,6 +99,7 @@ fn news(value_remaining: u64, nbits: u32) -> News {
     News::Template((Arc::new(tip), Arc::new(paying(value_remaining, 1))))
 }
 
+/// Firmware: a job comes at least every 30 seconds, whatever the provider does.
 #[tokio::test(start_paused = true)]
 async fn miners_hear_something_every_thirty_seconds_even_while_the_provider_is_refused() {
     let mut bench = Bench::start();
@@ -97,6 +114,65 @@ async fn miners_hear_something_every_thirty_seconds_even_while_the_provider_is_r
     assert!(Instant::now() - start >= Duration::from_secs(40));
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_second_provider_takes_over_at_once_and_health_names_both() {
+    let mut bench = Bench::start();
+    assert_eq!(bench.shown(), ([false, false], false));
+    bench.say_of(0, template(1, 10, 1)).await;
+    assert_eq!(bench.next().await.unwrap().job.template.id, 1);
+    assert_eq!(bench.shown(), ([true, false], true), "a spare one may be missing");
+    bench.say_of(1, template(1, 10, 21)).await;
+    bench.say_of(0, News::Lost("gone".to_owned())).await;
+    assert_eq!(bench.next().await.unwrap().job.template.id, 21);
+    assert_eq!(bench.shown(), ([false, true], true));
+    let (_, detail) = bench.health.shown(NAMES[0]).unwrap();
+    assert_eq!(detail, "a:1: gone");
+    // The first one is preferred as soon as it is back.
+    bench.say_of(0, template(1, 10, 2)).await;
+    assert_eq!(bench.next().await.unwrap().job.template.id, 2);
+    assert_eq!(bench.health.shown(NAMES[1]).unwrap(), (true, "b:2: it stands by".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_provider_left_both_are_missed_and_one_that_comes_back_in_time_keeps_the_miners() {
+    let mut bench = Bench::start();
+    bench.say_of(0, template(1, 10, 1)).await;
+    bench.next().await.unwrap();
+    bench.say_of(1, template(1, 10, 21)).await;
+    bench.say_of(0, News::Lost("gone".to_owned())).await;
+    bench.next().await.unwrap();
+    bench.say_of(1, News::Lost("gone too".to_owned())).await;
+    let lost_at = Instant::now();
+    // The last work is sent on every half minute.
+    while Instant::now() - lost_at < Duration::from_secs(140) {
+        assert_eq!(bench.next().await.unwrap().job.template.id, 21);
+    }
+    assert_eq!(bench.shown(), ([false, false], false));
+    bench.say_of(1, template(1, 10, 22)).await;
+    while Instant::now() - lost_at < Duration::from_secs(600) {
+        assert!(bench.next().await.is_some(), "taken back, although a provider is there");
+    }
+    assert_eq!(bench.shown(), ([false, true], true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn miners_do_not_stay_with_a_provider_whose_node_stands_still() {
+    let mut bench = Bench::start();
+    bench.say_of(0, template(1, 10, 1)).await;
+    bench.next().await.unwrap();
+    let News::Template((_, next)) = template(2, 20, 21) else { panic!("no template") };
+    let next = Template { coinbase_prefix: Bytes::from_static(&[0x52]), ..Template::clone(&next) };
+    let tip =
+        ChainTip { hash: [2; 32], header_timestamp: 20, nbits: 0x207f_ffff, target: Target::MAX };
+    bench.say_of(1, News::Template((Arc::new(tip), Arc::new(next)))).await;
+    let began = Instant::now();
+    while bench.next().await.unwrap().job.template.id != 21 {}
+    assert_eq!((Instant::now() - began).as_secs(), 30);
+    assert_eq!(bench.health.shown(NAMES[0]).unwrap(), (true, "a:1: it stands by".to_owned()));
+}
+
+/// Firmware: only a closed connection sends a device to its next pool, and it comes when work has
+/// been worth nothing for three minutes.
 #[tokio::test(start_paused = true)]
 async fn work_is_taken_back_when_no_provider_came_for_too_long() {
     let mut bench = Bench::start();
@@ -164,4 +240,21 @@ async fn a_payout_that_anyone_could_take_makes_no_job_on_another_chain_than_regt
     bench.say(news(2, 0x207f_ffff)).await;
     let work = bench.next().await.unwrap();
     assert_eq!(work.job.tip.nbits, 0x207f_ffff);
+}
+
+/// Firmware: the same template is sent again with another nTime, so that it is new work.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_sent_again_has_another_ntime() {
+    let mut bench = Bench::start();
+    bench.say(template(1, 10, 1)).await;
+    let mut before = bench.next().await.unwrap();
+    for _ in 0..5 {
+        let start = Instant::now();
+        let again = bench.next().await.unwrap();
+        assert_eq!((Instant::now() - start).as_secs(), 30);
+        assert!(Arc::ptr_eq(&again.job, &before.job));
+        // A channel that was opened this second has the present time.
+        assert!(again.ntime > before.ntime && again.ntime > clock::unix_now_seconds() - 1);
+        before = again;
+    }
 }
