@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use service::config::ConfigError;
 use service::drop_in::DropIn;
+use service::gate::{Gate, GateLimits};
 use service::health::Health;
 use service::listen;
+use service::metrics::Metrics;
 use service::program::{Failure, NoMore, Server, say};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -108,8 +110,9 @@ impl Bound {
             health,
         };
         let connections = usize::try_from(config.listen.connections_max).unwrap_or(usize::MAX);
-        let serve = move |stream, peer| service.clone().serve(stream, peer);
-        let accepting = listen::accept(listener, connections, shutdown.clone(), serve);
+        let gate = Gate::new(GateLimits::of_connections(connections), &Metrics::new("translator"));
+        let serve = move |stream, peer, place| service.clone().serve(stream, peer, place);
+        let accepting = listen::accept(listener, gate, shutdown.clone(), serve);
         // What the miners sent last still has to go up: the upstream ends after them.
         let miners_gone = CancellationToken::new();
         let accepting = async {

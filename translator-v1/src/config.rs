@@ -127,6 +127,8 @@ impl Config {
         MinerSettings {
             vardiff: VardiffPolicy {
                 shares_per_minute: self.vardiff.shares_per_minute,
+                // The first difficulty is the one that the operator reckoned with.
+                search_shares_per_minute: self.vardiff.shares_per_minute,
                 min_difficulty: self.vardiff.min_difficulty,
             },
             initial_hashrate: self.vardiff.initial_hashrate,

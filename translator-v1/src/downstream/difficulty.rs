@@ -184,7 +184,11 @@ mod tests {
     #[test]
     fn rule_27_a_repeated_suggestion_does_not_undo_vardiff() {
         let start = Instant::now();
-        let vardiff = VardiffPolicy { shares_per_minute: 6.0, min_difficulty: 1e-6 };
+        let vardiff = VardiffPolicy {
+            shares_per_minute: 6.0,
+            search_shares_per_minute: 6.0,
+            min_difficulty: 1e-6,
+        };
         let settings = MinerSettings { vardiff, initial_hashrate: 1e6 };
         let mut difficulty = MinerDifficulty::new(&settings, start);
         let upstream = Target::from_difficulty(1e6);

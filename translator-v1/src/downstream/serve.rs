@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use service::clock;
 use service::driver::{Host, drive};
+use service::gate::Place;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,7 @@ pub struct Service {
 
 impl Service {
     /// Serves one miner until its connection ends.
-    pub async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+    pub async fn serve(self, stream: TcpStream, peer: SocketAddr, _place: Place) {
         let Some(seat) = self.seats.take() else {
             warn!(%peer, "miner refused: no place is left in the search space");
             return;

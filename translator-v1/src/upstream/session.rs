@@ -109,7 +109,7 @@ impl<T> UpstreamSession<T> {
         (now, unix_now): (Instant, u32),
         seed: [u8; 32],
     ) -> Result<Self, PeerError> {
-        let link = Link::client(settings.authority, LIMITS, seed, unix_now)?;
+        let link = Link::client(settings.authority, LIMITS, seed, unix_now);
         let mut timers = Timers::default();
         timers.set(Timer::Setup, now + SETUP_MAX);
         Ok(Self {

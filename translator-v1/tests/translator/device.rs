@@ -156,7 +156,11 @@ impl Device {
     /// As `new`, with another vardiff policy; the first difficulty stays the same.
     pub(crate) fn with_shares_per_minute(shares_per_minute: f64) -> Self {
         let settings = MinerSettings {
-            vardiff: VardiffPolicy { shares_per_minute, min_difficulty: 1e-12 },
+            vardiff: VardiffPolicy {
+                shares_per_minute,
+                search_shares_per_minute: shares_per_minute,
+                min_difficulty: 1e-12,
+            },
             initial_hashrate: MINER_DIFFICULTY * 4_294_967_296.0 * shares_per_minute / 60.0,
         };
         let identity = MinerIdentity { seat: 0x0102, session: "5e55".to_owned() };

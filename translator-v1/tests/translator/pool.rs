@@ -1,6 +1,7 @@
 //! An SV2 pool that does what a test tells it, on the server's end of a link.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -61,13 +62,13 @@ impl Pool {
         };
         let now = Instant::now();
         let session = UpstreamSession::new(settings, miners, (now, UNIX_NOW), [1; 32]).unwrap();
-        let identity = ServerIdentity { authority: secret, certificate_validity_seconds: 3600 };
+        let identity = ServerIdentity::certified(&secret, 3600, [3; 32], UNIX_NOW);
         let mut pool = Self {
             session,
             now,
             ended: None,
             events: VecDeque::new(),
-            link: Link::server(identity, LIMITS, [2; 32], UNIX_NOW),
+            link: Link::server(Arc::new(identity), LIMITS, [2; 32]),
             frames: VecDeque::new(),
         };
         pool.exchange();

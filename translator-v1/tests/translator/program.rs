@@ -3,6 +3,7 @@
 //!
 //! Nothing here sleeps: each step waits for a line, a message or an end, up to a deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -71,9 +72,9 @@ impl PoolPort {
 
     async fn accept(&self) -> PoolLink {
         let (stream, _) = timeout(SOON, self.listener.accept()).await.unwrap().unwrap();
-        let identity = ServerIdentity { authority: secret(), certificate_validity_seconds: 3600 };
         let now = service::clock::unix_now_seconds();
-        let link = Link::server(identity, LIMITS, service::clock::fresh_seed(), now);
+        let identity = ServerIdentity::certified(&secret(), 3600, [3; 32], now);
+        let link = Link::server(Arc::new(identity), LIMITS, service::clock::fresh_seed());
         PoolLink { link, stream }
     }
 }
@@ -328,9 +329,9 @@ async fn a_pool_with_a_wrong_key_gets_no_miner() {
     let translator = translator(&port, 60).await;
     let (mut stream, _) = timeout(SOON, port.listener.accept()).await.unwrap().unwrap();
     let other = AuthoritySecret::generate(&mut StdRng::seed_from_u64(2));
-    let identity = ServerIdentity { authority: other, certificate_validity_seconds: 3600 };
     let now = service::clock::unix_now_seconds();
-    let mut link = Link::server(identity, LIMITS, service::clock::fresh_seed(), now);
+    let identity = ServerIdentity::certified(&other, 3600, [3; 32], now);
+    let mut link = Link::server(Arc::new(identity), LIMITS, service::clock::fresh_seed());
     let mut act_1 = [0; 64];
     stream.read_exact(&mut act_1).await.unwrap();
     link.receive(&act_1).unwrap();
