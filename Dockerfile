@@ -38,6 +38,11 @@ COPY translator-v1/Cargo.toml translator-v1/
 COPY tests/Cargo.toml tests/
 COPY tools/cpu-miner/Cargo.toml tools/cpu-miner/
 COPY tools/demo/Cargo.toml tools/demo/
+COPY tools/load/Cargo.toml tools/load/
+# Cargo wants to see the benchmarks that a manifest names.
+COPY shared/mining/benches shared/mining/benches
+COPY shared/wire/benches shared/wire/benches
+COPY pool-sv2/benches pool-sv2/benches
 RUN for manifest in */Cargo.toml */*/Cargo.toml; do \
       mkdir -p "${manifest%/*}/src" \
    && echo 'fn main() {}' > "${manifest%/*}/src/main.rs" \

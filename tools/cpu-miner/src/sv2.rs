@@ -115,7 +115,7 @@ impl Sv2Session {
     /// Starts the handshake.
     pub fn new(device: Device, start: Start) -> Result<Self, PeerError> {
         let key = device.url.authority_key;
-        let link = Link::client(key, LIMITS, start.seed, start.unix_now)?;
+        let link = Link::client(key, LIMITS, start.seed, start.unix_now);
         let mut timers = Timers::default();
         timers.set(Timer::Opening, start.now + OPENING_MAX);
         Ok(Self {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may say what it means")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cpu_miner::pool::Event;
@@ -51,8 +52,8 @@ fn meet_with_key(kind: ChannelKind, expected: Option<AuthorityKey>) -> Meeting {
     let device = Device { url, kind, user: "someone.cpu".to_owned(), nominal_hash_rate: 5e6 };
     let start = Start { seed: [1; 32], unix_now: UNIX_NOW, now, connection: 1 };
     let limits = LinkLimits { frame_bytes_max: 1 << 16, output_bytes_max: 1 << 20 };
-    let identity = ServerIdentity { authority: authority(1), certificate_validity_seconds: 86_400 };
-    let pool = ScriptedPeer::new(Link::server(identity, limits, [2; 32], UNIX_NOW), read);
+    let identity = ServerIdentity::certified(&authority(1), 86_400, [3; 32], UNIX_NOW);
+    let pool = ScriptedPeer::new(Link::server(Arc::new(identity), limits, [2; 32]), read);
     let mut pair = Pair::new(Sv2Session::new(device, start).unwrap(), pool, now);
     pair.drive();
     pair
