@@ -6,7 +6,7 @@
 use std::process::Command;
 
 use tests::sources::{Source, all, all_paths, root};
-use tests::{documents, imports, packages, shape};
+use tests::{conformance, documents, imports, packages, shape};
 
 const PROGRAMS: [&str; 3] = ["pool-sv2", "template-provider", "translator-v1"];
 
@@ -91,6 +91,24 @@ fn links_and_file_names_in_documents_lead_somewhere() {
         let links = documents::dead_links(document, &paths);
         links.into_iter().chain(documents::missing_files(document, &paths)).collect()
     });
+}
+
+#[test]
+fn the_table_of_rules_and_tests_is_up_to_date() {
+    let sources = all(&[".rs"]).expect("the checkout can be read");
+    let rules = conformance::rules(&sources).expect("the sources are Rust");
+    assert!(rules.len() > 50, "only {} rules were found", rules.len());
+    let untested = conformance::untested_flaws(&rules);
+    assert!(untested.is_empty(), "no test names the flaws {untested:?}");
+    let document = std::fs::read_to_string(root().join(conformance::DOCUMENT));
+    let document = document.expect("the document is there");
+    let expected = conformance::with_table(&document, &rules).expect("it has a table");
+    assert!(
+        document == expected,
+        "{} is out of date: run `{}`",
+        conformance::DOCUMENT,
+        conformance::COMMAND
+    );
 }
 
 #[test]
