@@ -1,4 +1,5 @@
-//! HTTP/1.1 as the servers of tests speak it, over blocking streams: a request read, an answer made.
+//! HTTP/1.1 as the servers of tests speak it, over blocking streams: a request read, an answer
+//! made.
 //!
 //! It knows no method, no JSON and no fault: what becomes of a request is its test's to say.
 
