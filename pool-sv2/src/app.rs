@@ -25,7 +25,9 @@ use crate::accounting::ledger::Ledger;
 use crate::blocks::Solutions;
 use crate::config::Config;
 use crate::config::take_over::take_over;
+use crate::downstream::close::LINGER;
 use crate::downstream::connection::Settings;
+use crate::downstream::drain::Drain;
 use crate::downstream::limits::LimitCounts;
 use crate::downstream::serve::Service;
 use crate::payout::Payout;
@@ -53,6 +55,11 @@ impl Server for Pool {
 
     fn take_over(keys: &mut DropIn) -> Result<(), ConfigError> {
         take_over(keys)
+    }
+
+    /// Miners are told one after the other, and are served for a moment longer.
+    fn farewell(config: &Config) -> Duration {
+        config.drain.window() + LINGER
     }
 
     fn check(config: &Config) -> Result<(), ConfigError> {
@@ -108,6 +115,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     };
     let (certificates, handshakes) =
         (config.authority.certificates(authority), config.limits.handshakes(&metrics));
+    let drain = Arc::new(Drain::new(config.drain.window()));
     let service = |settings| Service {
         settings: Arc::new(settings),
         certificates: certificates.clone(),
@@ -116,11 +124,12 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         solutions: solutions.clone(),
         handshakes: handshakes.clone(),
         shutdown: shutdown.clone(),
+        drain: Arc::clone(&drain),
     };
     let ports: Vec<_> = listeners.into_iter().zip(settings.into_iter().map(service)).collect();
     drop(sender);
     let gate = Gate::new(config.limits.gate(), &metrics);
-    // Providers stay until no miner is left that could find a block.
+    // Work and providers stay until no miner is left that could find a block.
     let miners_gone = CancellationToken::new();
     let accepting = async {
         accept_all(ports, &gate).await;
@@ -128,7 +137,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     };
     let providers = start_providers(&config, &maker.payout, &solutions, &updates, &miners_gone)?;
     drop(updates);
-    tokio::join!(accepting, maker.run(incoming, shutdown.clone()), providers);
+    tokio::join!(accepting, maker.run(incoming, miners_gone.clone()), providers);
     // Every connection is gone: the ledger writes what it has been given and ends.
     writer.await.map_err(|error| Failure::Internal(error.into()))
 }

@@ -4,6 +4,7 @@ pub mod listen;
 pub mod take_over;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mining::vardiff::VardiffPolicy;
 use serde::Deserialize;
@@ -24,6 +25,8 @@ const SEARCH_SHARES_PER_MINUTE: f64 = 60.0;
 
 /// Template providers that can be named.
 pub const PROVIDERS_MAX: usize = 8;
+/// Whoever stops a program waits no longer.
+const DRAIN_SECONDS_MAX: u64 = 300;
 /// No device needs more.
 const DIFFICULTY_MAX: f64 = 1e15;
 
@@ -109,14 +112,36 @@ fn in_range(value: f64, max: f64) -> bool {
 }
 
 /// `[drain]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DrainConfig {
     /// `HOST:PORT` of another server with the same authority key.
     pub reconnect_to: Option<String>,
+    /// Seconds over which the miners are sent there.
+    pub window_seconds: u64,
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { reconnect_to: None, window_seconds: 5 }
+    }
 }
 
 impl DrainConfig {
+    /// Over how long the miners are told. Without another server they are told at once.
+    pub fn window(&self) -> Duration {
+        let window = self.reconnect_to.as_ref().map(|_| self.window_seconds);
+        Duration::from_secs(window.unwrap_or(0))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.window_seconds > DRAIN_SECONDS_MAX {
+            let remedy = format!("must be at most {DRAIN_SECONDS_MAX}; 5 is usual");
+            return Err(ConfigError::unusable("drain.window_seconds", remedy));
+        }
+        self.reconnect_to().map(drop)
+    }
+
     /// Checked.
     pub fn reconnect_to(&self) -> Result<Option<ReconnectTo>, ConfigError> {
         let read = |address: &String| ReconnectTo::from_address("drain.reconnect_to", address);
@@ -132,7 +157,7 @@ impl Config {
         self.vardiff.policy("vardiff")?;
         let policy = |one: &ListenConfig, section: &str| one.vardiff(&self.vardiff).policy(section);
         self.listen.check(&self.limits, policy)?;
-        self.drain.reconnect_to()?;
+        self.drain.check()?;
         if self.template_provider.is_empty() {
             let remedy = "name at least one [[template_provider]]: without it there is no work";
             return Err(ConfigError::unusable("template_provider", remedy));
@@ -215,6 +240,17 @@ mod tests {
             let complaint = complaint(&listen);
             assert!(complaint.contains(expected), "{listen}: {complaint}");
         }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_drain_for_hours_and_without_another_server_nobody_waits_at_all() {
+        let drain = DrainConfig { window_seconds: 301, ..DrainConfig::default() };
+        let error = drain.check().unwrap_err().to_string();
+        assert!(error.starts_with("drain.window_seconds: must be at most 300"), "{error}");
+        assert_eq!(DrainConfig::default().window(), Duration::ZERO);
+        let reconnect_to = Some("other.example:3333".to_owned());
+        let drain = DrainConfig { reconnect_to, ..DrainConfig::default() };
+        assert_eq!(drain.window(), Duration::from_secs(5));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! It closes no socket: a session that has said its last word is closed by its driver.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use service::config::{ConfigError, host_and_port};
 use tracing::info;
@@ -11,10 +11,13 @@ use wire::sv2::codec::Str255;
 use wire::sv2::mining::CloseChannel;
 use wire::sv2::setup::Reconnect;
 
-use super::connection::{Downstream, GROUP_CHANNEL_ID, State};
+use super::connection::{Downstream, GROUP_CHANNEL_ID, State, Timer};
 
 /// `CloseChannel.reason_code` of a pool that ends.
 const REASON_SHUTDOWN: &str = "pool-shuts-down";
+/// So long a miner that was sent elsewhere is still served: shares on their way to the pool are
+/// taken and acknowledged. One that does as it is told is gone before.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// Where miners are sent when the pool shuts down.
 #[derive(Debug, Clone)]
@@ -52,14 +55,16 @@ impl Downstream {
 
     /// Says good-bye: whoever has been set up is told where to go, or that its channels are closed.
     /// Others are not spoken to, for they have not seen all of our certificate and answer yet.
-    pub(super) fn leave(&mut self) -> Result<(), PeerError> {
-        let state = std::mem::replace(&mut self.state, State::Over);
-        let State::Open { standard_jobs_only } = state else {
+    pub(super) fn leave(&mut self, now: Instant) -> Result<(), PeerError> {
+        let State::Open { standard_jobs_only } = self.state else {
+            self.state = State::Over;
             return Ok(());
         };
         if let Some(ReconnectTo { host, port }) = &self.settings.reconnect_to {
+            self.timers.set(Timer::Linger, now + LINGER);
             return self.link.send(&Reconnect { new_host: host.clone(), new_port: *port });
         }
+        self.state = State::Over;
         let ids: Vec<u32> = match standard_jobs_only {
             true => self.channels.keys().copied().collect(),
             false => {

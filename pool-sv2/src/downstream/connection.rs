@@ -89,6 +89,7 @@ pub(super) enum Timer {
     Setup,
     FirstChannel,
     Vardiff,
+    Linger,
 }
 
 /// The group that all channels of a connection belong to (spec 5.2.3). Channel ids start after it.

@@ -11,11 +11,13 @@ use service::gate::Place;
 use service::handshake::Handshakes;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
 use wire::sv2::link::Link;
 
 use super::connection::{Command, Downstream, Event, Settings};
+use super::drain::Drain;
 use super::limits::Limit;
 use crate::blocks::Solutions;
 use crate::shares::{ShareRecord, ShareSender, Watermark};
@@ -36,8 +38,10 @@ pub struct Service {
     pub solutions: Solutions,
     /// Answers the handshakes.
     pub handshakes: Handshakes,
-    /// Ends the connections.
+    /// Ends the connections, one after the other.
     pub shutdown: CancellationToken,
+    /// When it is whose turn to end.
+    pub drain: Arc<Drain>,
 }
 
 impl Service {
@@ -90,7 +94,9 @@ struct MinerHost<'a> {
     watermark: Watermark,
     /// True until the session has been given the work that was there when it began.
     is_new: bool,
-    /// True once the session was told that the pool shuts down.
+    /// When the session is told that the pool shuts down, once it does.
+    leaves_at: Option<Instant>,
+    /// True once it was told.
     is_leaving: bool,
     /// Accepted and not yet handed to the ledger. The session limits how many there can be.
     batch: Vec<ShareRecord>,
@@ -102,7 +108,16 @@ impl<'a> MinerHost<'a> {
     fn new(service: Service, place: &'a mut Place) -> Self {
         let watermark = service.shares.watermark();
         let (batch, tickets) = (Vec::new(), VecDeque::new());
-        Self { service, place, watermark, is_new: true, is_leaving: false, batch, tickets }
+        Self {
+            service,
+            place,
+            watermark,
+            is_new: true,
+            leaves_at: None,
+            is_leaving: false,
+            batch,
+            tickets,
+        }
     }
 
     /// Hands the last shares over when the connection has ended; waits for room.
@@ -145,17 +160,19 @@ impl Host<Downstream> for MinerHost<'_> {
                 return Some(Command::Committed(committed));
             }
             let (count, is_waiting) = (self.batch.len(), !self.tickets.is_empty());
+            let Service { shutdown, drain, work, shares, .. } = &mut self.service;
             tokio::select! {
-                () = self.service.shutdown.cancelled() => {
-                    let has_left = std::mem::replace(&mut self.is_leaving, true);
-                    return (!has_left).then_some(Command::Leave);
+                // The session says its last word, and ends by itself.
+                () = turn_to_leave(shutdown, drain, &mut self.leaves_at), if !self.is_leaving => {
+                    self.is_leaving = true;
+                    return Some(Command::Leave);
                 }
                 // Work that is taken back ends the connection.
-                changed = self.service.work.changed() => {
+                changed = work.changed() => {
                     changed.ok()?;
                     return self.take_work();
                 }
-                ticket = self.service.shares.send(&mut self.batch), if count > 0 => {
+                ticket = shares.send(&mut self.batch), if count > 0 => {
                     self.tickets.push_back((ticket?, count));
                 }
                 () = self.watermark.moved(), if is_waiting => {}
@@ -173,6 +190,17 @@ impl Host<Downstream> for MinerHost<'_> {
             Event::Settled => self.place.settle(),
         }
     }
+}
+
+/// Waits for the shutdown, and then for this connection's turn, which is kept in `leaves_at`.
+async fn turn_to_leave(
+    shutdown: &CancellationToken,
+    drain: &Drain,
+    leaves_at: &mut Option<Instant>,
+) {
+    shutdown.cancelled().await;
+    let at = leaves_at.get_or_insert_with(|| drain.turn(clock::now()).into());
+    tokio::time::sleep_until(*at).await;
 }
 
 #[cfg(test)]

@@ -178,7 +178,7 @@ impl Session for Downstream {
         match command {
             Command::Work(work) => self.take_work(now, &work),
             Command::Committed(count) => self.acknowledge(count),
-            Command::Leave => self.leave(),
+            Command::Leave => self.leave(now),
         }
     }
 
@@ -195,6 +195,7 @@ impl Session for Downstream {
                     self.check_silence(now)?;
                     self.check_vardiff(now)?;
                 }
+                Timer::Linger => self.state = State::Over,
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pool_sv2::downstream::close::ReconnectTo;
-use pool_sv2::downstream::connection::Command;
+use pool_sv2::downstream::connection::{Command, Event};
 use testkit::pair::Ended;
 use wire::session::PeerError;
 use wire::sv2::message::Message;
@@ -167,7 +167,24 @@ fn a_pool_that_shuts_down_sends_its_miners_to_the_configured_server() {
     let reconnect = Reconnect::from_payload(&frame.payload).unwrap();
     assert_eq!((reconnect.new_host, reconnect.new_port), ("other.example".into(), 3_333));
     table.assert_silent();
+    table.wait(Duration::from_secs(3));
     assert!(matches!(table.pair.server.ended, Some(Ended::Finished)));
+}
+
+#[test]
+fn shares_that_are_on_their_way_when_a_miner_is_sent_elsewhere_are_acknowledged() {
+    let to = ReconnectTo::from_address("drain.reconnect_to", "other.example:3333").unwrap();
+    let mut table = Table::with_settings(|settings| settings.reconnect_to = Some(to));
+    table.work(1, 1, crate::miner::HARD);
+    table.set_up(0);
+    let open = table.open_extended();
+    table.pair.command_server(Command::Leave);
+    assert_eq!(table.frame().header.message_type, Reconnect::MESSAGE_TYPE);
+    table.send(&open.share(7));
+    assert!(matches!(table.pair.server.event(), Some(Event::Share(_))));
+    table.pair.command_server(Command::Committed(1));
+    let Mining::SubmitSharesSuccess(success) = table.message() else { panic!("no Success") };
+    assert_eq!(success.last_sequence_number, 7);
 }
 
 /// Spec 3.6.5: nobody is sent anywhere who has not been set up on an encrypted connection.

@@ -82,6 +82,7 @@ impl Pool {
             shares: sender,
             solutions: Solutions::default(),
             shutdown: shutdown.clone(),
+            drain: Arc::default(),
         };
         let until = shutdown.clone();
         let accepting = tokio::spawn(async move {

@@ -157,6 +157,8 @@ pub async fn accept<F>(
         }
         connections.spawn(serve(stream, peer, place));
     }
+    // Whoever comes now is refused at once, and does not wait for an end that may take a while.
+    drop(listener);
     connections.close();
     connections.wait().await;
 }
@@ -170,4 +172,32 @@ async fn accept_one(
     let (stream, peer) = listener.accept().await?;
     let place = entrance.and_then(|entrance| entrance.admit(peer).ok());
     Ok(place.map(|place| (stream, peer, place)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::GateLimits;
+    use crate::metrics::Metrics;
+
+    #[tokio::test]
+    async fn who_comes_during_a_shutdown_is_refused_while_others_are_still_served() {
+        let listener = bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let gate = Gate::new(GateLimits::of_connections(100), &Metrics::new("x"));
+        let (shutdown, served) = (CancellationToken::new(), CancellationToken::new());
+        let serve = |_, _, _| served.clone().cancelled_owned();
+        let visits = async {
+            let _first = TcpStream::connect(address).await.unwrap();
+            shutdown.cancel();
+            let refused = async {
+                while TcpStream::connect(address).await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(Duration::from_secs(10), refused).await.unwrap();
+            served.cancel();
+        };
+        tokio::join!(accept(listener, gate, shutdown.clone(), serve), visits);
+    }
 }

@@ -72,6 +72,12 @@ pub trait Server: Sized {
     /// Makes settings of the keys in a `.env` file of the Python servers.
     fn take_over(keys: &mut DropIn) -> Result<(), ConfigError>;
 
+    /// How long it needs for its good-byes beyond what every program gets.
+    fn farewell(config: &Self::Config) -> Duration {
+        let _ = config;
+        Duration::ZERO
+    }
+
     /// Checks what the types cannot: the settings together, and files that must be there.
     fn check(config: &Self::Config) -> Result<(), ConfigError>;
 
@@ -201,7 +207,8 @@ fn execute<S: Server>(command: Command<S::More>) -> Result<(), Failure> {
                     Remark::Warning(text) => warn!("{text}"),
                 }
             }
-            block_on(S::NAME, |shutdown| S::run(settings, shutdown))
+            let grace = GRACE + S::farewell(&settings);
+            run_for(S::NAME, grace, |shutdown| S::run(settings, shutdown))
         }
         Command::More(more) => S::more(more),
     }
@@ -209,6 +216,18 @@ fn execute<S: Server>(command: Command<S::More>) -> Result<(), Failure> {
 
 /// Runs `program` on a runtime of its own until it ends or a signal asks it to.
 pub fn block_on<F>(name: &str, program: impl FnOnce(CancellationToken) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>> + Send,
+{
+    run_for(name, GRACE, program)
+}
+
+/// The same; after a signal it has `grace` to end.
+fn run_for<F>(
+    name: &str,
+    grace: Duration,
+    program: impl FnOnce(CancellationToken) -> F,
+) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>> + Send,
 {
@@ -228,8 +247,8 @@ where
         shutdown.cancel();
         tokio::select! {
             result = running => result,
-            () = tokio::time::sleep(GRACE) => {
-                warn!(seconds = GRACE.as_secs(), "not everything said good-bye in time");
+            () = tokio::time::sleep(grace) => {
+                warn!(seconds = grace.as_secs(), "not everything said good-bye in time");
                 Ok(())
             }
         }

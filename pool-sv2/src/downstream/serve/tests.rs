@@ -1,6 +1,7 @@
 //! The program's side of a connection while its neighbours misbehave.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use mining::coinbase::Output;
@@ -12,11 +13,17 @@ use mining::template::{ChainTip, Template};
 use mining::vardiff::VardiffPolicy;
 use service::gate::{Gate, GateLimits};
 use service::metrics::Metrics;
-use tokio::io::AsyncWriteExt;
-use wire::sv2::mining::UpdateChannel;
-use wire::sv2::setup::{PROTOCOL_MINING, SetupConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use wire::sv2::codec::Bytes32;
+use wire::sv2::message::Message;
+use wire::sv2::mining::{
+    NewExtendedMiningJob, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess,
+    SubmitSharesExtended, SubmitSharesSuccess, UpdateChannel,
+};
+use wire::sv2::setup::{PROTOCOL_MINING, Reconnect, SetupConnection};
 
 use super::*;
+use crate::downstream::close::ReconnectTo;
 use crate::downstream::connection::LIMITS;
 use crate::downstream::limits::{LimitCounts, Limits};
 use crate::shares;
@@ -44,6 +51,7 @@ fn service(work: &watch::Sender<Option<Arc<Work>>>, shares: ShareSender) -> Serv
         solutions: Solutions::default(),
         handshakes: Limits::default().handshakes(&Metrics::new("x")),
         shutdown: CancellationToken::new(),
+        drain: Arc::default(),
     }
 }
 
@@ -133,6 +141,160 @@ fn shaken() -> (Link, Link) {
     server.poll_transmit(&mut bytes);
     client.receive(&bytes).unwrap();
     (client, server)
+}
+
+/// Takes what a program would be told for `seconds`, and when it was told to leave, if it was.
+async fn leaving(host: &mut MinerHost<'_>, seconds: u64) -> Option<Duration> {
+    let began = clock::now();
+    let told = async {
+        loop {
+            match host.next_command().await {
+                Some(Command::Leave) => return,
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(seconds), told).await;
+    told.ok().map(|()| clock::now() - began)
+}
+
+/// Their own server is gone for all of them, but the next one meets them one by one.
+#[tokio::test(start_paused = true)]
+async fn at_a_shutdown_the_miners_are_told_one_after_the_other_over_the_window() {
+    const MINERS: usize = 200;
+    let current = watch::Sender::new(Some(work()));
+    let mut service = service(&current, shares::queue().0);
+    service.drain = Arc::new(Drain::new(Duration::from_secs(10)));
+    service.shutdown.cancel();
+    let gate = Gate::new(GateLimits::of_connections(MINERS), &Metrics::new("x"));
+    let mut told = tokio::task::JoinSet::new();
+    for port in 0..MINERS {
+        let (service, gate) = (service.clone(), gate.clone());
+        told.spawn(async move {
+            let peer = ([127, 0, 0, 1], u16::try_from(port).unwrap()).into();
+            let mut place = gate.admit(peer).await.ok().unwrap();
+            leaving(&mut MinerHost::new(service, &mut place), 11).await.unwrap()
+        });
+    }
+    let mut by_second = [0; 10];
+    for after in told.join_all().await {
+        by_second[usize::try_from(after.as_secs()).unwrap()] += 1;
+    }
+    assert!(by_second.iter().all(|count| (18..=22).contains(count)), "{by_second:?}");
+}
+
+/// A miner at the other end of a stream.
+struct Miner {
+    link: Link,
+    stream: DuplexStream,
+}
+
+impl Miner {
+    async fn send<M: Message>(&mut self, message: &M) {
+        self.link.send(message).unwrap();
+        let mut bytes = BytesMut::new();
+        self.link.poll_transmit(&mut bytes);
+        self.stream.write_all(&bytes).await.unwrap();
+    }
+
+    /// The payload of the next message of this kind.
+    async fn wait_for<M: Message>(&mut self) -> M {
+        loop {
+            while let Some(frame) = self.link.next_frame().unwrap() {
+                if frame.header.message_type == M::MESSAGE_TYPE {
+                    return M::from_payload(&frame.payload).unwrap();
+                }
+            }
+            let mut bytes = BytesMut::new();
+            assert_ne!(self.stream.read_buf(&mut bytes).await.unwrap(), 0, "the pool closed");
+            self.link.receive(&bytes).unwrap();
+        }
+    }
+
+    /// Sends a share of `job`, and waits until it is acknowledged.
+    async fn mine(&mut self, channel_id: u32, number: u32, job: &NewExtendedMiningJob) {
+        self.send(&SubmitSharesExtended {
+            channel_id,
+            sequence_number: number,
+            job_id: job.job_id,
+            nonce: number,
+            ntime: job.min_ntime.unwrap_or(1),
+            version: job.version,
+            extranonce: Bytes32::new(&[0; 8]).unwrap(),
+        })
+        .await;
+        let success: SubmitSharesSuccess = self.wait_for().await;
+        assert_eq!((success.channel_id, success.last_sequence_number), (channel_id, number));
+    }
+}
+
+/// A ledger that keeps everything at once.
+async fn keep_all(mut queue: shares::ShareQueue) {
+    loop {
+        let batches: Vec<_> = std::iter::from_fn(|| queue.take()).collect();
+        queue.publish(&batches);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn until_its_turn_a_miner_gets_work_and_its_shares_are_acknowledged() {
+    let current = watch::Sender::new(Some(work()));
+    let (sender, queue) = shares::queue();
+    let mut service = service(&current, sender);
+    let settings = Settings::clone(&service.settings);
+    service.settings = Arc::new(Settings {
+        vardiff: VardiffPolicy { min_difficulty: 1e-12, ..settings.vardiff },
+        reconnect_to: Some(ReconnectTo::from_address("x", "other.example:3333").unwrap()),
+        ..settings
+    });
+    let drain = Arc::new(Drain::new(Duration::from_secs(10)));
+    // The first one is told at once; this miner is another one.
+    drain.turn(clock::now());
+    service.drain = drain;
+    let shutdown = service.shutdown.clone();
+    let gate = Gate::new(GateLimits::of_connections(1), &Metrics::new("x"));
+    let mut place = gate.admit(([127, 0, 0, 1], 1).into()).await.ok().unwrap();
+    let (link, server) = shaken();
+    let (ours, stream) = tokio::io::duplex(1 << 16);
+    let mut session = Downstream::new(server, Arc::clone(&service.settings), clock::now());
+    let mut host = MinerHost::new(service, &mut place);
+    let mining = async move {
+        let mut miner = Miner { link, stream };
+        miner.send(&SetupConnection::of_program(PROTOCOL_MINING, 0, "pool", 1, "test")).await;
+        miner.send(&open_request()).await;
+        let open: OpenExtendedMiningChannelSuccess = miner.wait_for().await;
+        let first: NewExtendedMiningJob = miner.wait_for().await;
+        shutdown.cancel();
+        let began = clock::now();
+        miner.mine(open.channel_id, 1, &first).await;
+        current.send_replace(Some(work()));
+        let job: NewExtendedMiningJob = miner.wait_for().await;
+        miner.mine(open.channel_id, 2, &job).await;
+        let told: Reconnect = miner.wait_for().await;
+        assert_eq!((told.new_host, told.new_port), ("other.example".into(), 3_333));
+        miner.mine(open.channel_id, 3, &job).await;
+        assert_eq!(miner.stream.read_buf(&mut BytesMut::new()).await.unwrap(), 0);
+        clock::now() - began
+    };
+    let both = async { tokio::join!(drive(&mut session, &mut host, ours), mining) };
+    let (ended, lasted) = tokio::select! {
+        both = both => both,
+        () = keep_all(queue) => unreachable!("it goes on for ever"),
+    };
+    assert!(matches!(ended, Ended::ByHost), "{ended}");
+    assert!((8_000..8_500).contains(&lasted.as_millis()), "{lasted:?}");
+}
+
+fn open_request() -> OpenExtendedMiningChannel {
+    OpenExtendedMiningChannel {
+        request_id: 1,
+        user_identity: "a".into(),
+        nominal_hash_rate: 0.0,
+        max_target: [0xff; 32],
+        min_extranonce_size: 8,
+    }
 }
 
 /// Flaw 9: what a peer lets pile up is bounded, and so is what it may send meanwhile.
