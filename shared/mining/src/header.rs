@@ -1,6 +1,8 @@
 //! The block header: 80 bytes, all integers little-endian.
 
-use crate::hash::double_sha256;
+use bytes::BufMut;
+
+use crate::hash::double_sha256_of_two_blocks;
 
 /// A block header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,24 +25,19 @@ impl Header {
     /// Consensus serialisation.
     pub fn to_bytes(&self) -> [u8; 80] {
         let mut bytes = [0; 80];
-        let fields: [&[u8]; 6] = [
-            &self.version.to_le_bytes(),
-            &self.prev_hash,
-            &self.merkle_root,
-            &self.ntime.to_le_bytes(),
-            &self.nbits.to_le_bytes(),
-            &self.nonce.to_le_bytes(),
-        ];
-        let flat = fields.into_iter().flatten();
-        for (to, from) in bytes.iter_mut().zip(flat) {
-            *to = *from;
-        }
+        let mut rest = bytes.as_mut_slice();
+        rest.put_u32_le(self.version);
+        rest.put_slice(&self.prev_hash);
+        rest.put_slice(&self.merkle_root);
+        rest.put_u32_le(self.ntime);
+        rest.put_u32_le(self.nbits);
+        rest.put_u32_le(self.nonce);
         bytes
     }
 
     /// The block hash, internal byte order.
     pub fn hash(&self) -> [u8; 32] {
-        double_sha256(&self.to_bytes())
+        double_sha256_of_two_blocks(&self.to_bytes())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Merkle paths of the coinbase, deepest first.
 
-use crate::hash::double_sha256;
+use crate::hash::double_sha256_of_two_blocks;
 
 /// The path that leads from the coinbase to the merkle root of a block whose other transactions
 /// have `txids`, in block order and internal byte order.
@@ -30,7 +30,11 @@ pub fn root_from_path(coinbase_txid: [u8; 32], path: &[[u8; 32]]) -> [u8; 32] {
 }
 
 fn join(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    double_sha256([*left, *right].as_flattened())
+    let mut both = [0; 64];
+    let (first, second) = both.split_at_mut(32);
+    first.copy_from_slice(left);
+    second.copy_from_slice(right);
+    double_sha256_of_two_blocks(&both)
 }
 
 #[cfg(test)]
