@@ -3,10 +3,13 @@
 //!
 //! It judges shares; it sends nothing, and knows neither connection nor protocol.
 
-use std::collections::{HashSet, VecDeque};
+mod seen;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::seen::SeenShares;
 use crate::extranonce::ExtranoncePrefix;
 use crate::job::Job;
 use crate::share::{AcceptedShare, Outcome, Rejection, Solution, Submission};
@@ -18,12 +21,6 @@ use crate::version::{BIP323_MASK, is_rolled_within};
 const JOBS_MAX: usize = 32;
 /// Jobs of the tip before: their shares are stale, but one of them may be a block.
 const STALE_JOBS_MAX: usize = 4;
-/// Accepted shares that are remembered for one tip. A channel that reaches it is rejected until the
-/// tip moves: to forget a share would let it be paid twice.
-const SEEN_SHARES_MAX: usize = 1 << 18;
-/// Tips whose shares are remembered: a reorganisation that goes further back than this is a
-/// headline.
-const SEEN_TIPS_MAX: usize = 3;
 /// How far nTime may run ahead of the time that has passed since the job was issued, in seconds: a
 /// bit less than the two hours that nodes allow, for their clocks differ.
 const NTIME_AHEAD_SECONDS_MAX: u32 = 7_000;
@@ -185,41 +182,6 @@ impl Channel {
     }
 }
 
-/// The accepted shares of the last few tips: none of them is paid twice, even if the chain goes
-/// back to an earlier tip, or the same tip is announced again.
-#[derive(Debug, Default)]
-struct SeenShares {
-    /// By the hash of the tip, the present one last. Of each share the first eight bytes of its
-    /// hash.
-    tips: VecDeque<([u8; 32], HashSet<u64>)>,
-}
-
-impl SeenShares {
-    fn turn_to(&mut self, tip: &[u8; 32]) {
-        let known = self.tips.iter().position(|(hash, _)| hash == tip);
-        let turned = known.and_then(|index| self.tips.remove(index));
-        self.tips.push_back(turned.unwrap_or_else(|| (*tip, HashSet::new())));
-        if self.tips.len() > SEEN_TIPS_MAX {
-            self.tips.pop_front();
-        }
-    }
-
-    fn insert(&mut self, hash: &[u8; 32]) -> Result<(), Rejection> {
-        let fingerprint = hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let Some((_, seen)) = self.tips.back_mut() else {
-            return Err(Rejection::UnknownJob);
-        };
-        if seen.contains(&fingerprint) {
-            return Err(Rejection::Duplicate);
-        }
-        if seen.len() >= SEEN_SHARES_MAX {
-            return Err(Rejection::TooManyShares);
-        }
-        seen.insert(fingerprint);
-        Ok(())
-    }
-}
-
 impl IssuedJob {
     fn judge(
         &self,
@@ -336,7 +298,7 @@ mod tests {
     fn a_share_below_its_target_is_rejected_and_not_remembered() {
         let (mut channel, now) = issued(Target::from_difficulty(1e9), HARD);
         assert_eq!(channel.check(&share(1), now).verdict, Err(Rejection::DifficultyTooLow));
-        assert!(channel.seen.tips.iter().all(|(_, seen)| seen.is_empty()));
+        assert!(channel.seen.is_empty());
     }
 
     /// Spec 5.3.17: SetNewPrevHash makes all jobs but its own invalid.
