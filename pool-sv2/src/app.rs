@@ -77,7 +77,7 @@ impl Server for Pool {
 
 async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
     let authority = config.authority.open()?;
-    let payout = Payout::from_config(&config.payout, instance())?;
+    let payout = Arc::new(Payout::from_config(&config.payout, instance())?);
     let listeners = bind_all(&config).await?;
     // After the port: a second start is refused before it touches the log of the first.
     let ledger = Ledger::open(&config.shares)?;
@@ -101,7 +101,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let (updates, incoming) = mpsc::channel(UPDATES_MAX);
     let solutions = Solutions::default();
     let extranonces = ExtranonceAllocator::new(config.limits.channels_max);
-    let settings = settings(&config, &metrics, &extranonces)?;
+    let settings = settings(&config, &payout, &metrics, &extranonces)?;
     let addresses = config.template_provider.iter().map(|provider| provider.address.clone());
     let maker = WorkMaker {
         choice: Choice::new(config.template_provider.len()),
@@ -168,6 +168,7 @@ async fn accept_all(ports: Vec<(TcpListener, Service)>, gate: &Gate) {
 /// What all connections of a port have in common, port by port.
 fn settings(
     config: &Config,
+    payout: &Payout,
     metrics: &Metrics,
     extranonces: &ExtranonceAllocator,
 ) -> Result<Vec<Settings>, ConfigError> {
@@ -180,6 +181,7 @@ fn settings(
             limits: port.limits(&config.limits),
             counts: counts.clone(),
             extranonces: extranonces.clone(),
+            identities: payout.identities(port.payout),
             reconnect_to: config.drain.reconnect_to()?,
         })
     });

@@ -67,7 +67,7 @@ pub struct VardiffConfig {
     pub shares_per_minute: f64,
     /// No target is easier than this difficulty.
     pub min_difficulty: f64,
-    /// The same for some users, by the part of their name before the first dot.
+    /// The same for some users, by the part of their name before the first dot or slash.
     pub user_min_difficulty: BTreeMap<String, f64>,
 }
 
@@ -152,11 +152,11 @@ impl DrainConfig {
 impl Config {
     /// Checks what the types cannot.
     pub fn check(&self) -> Result<(), ConfigError> {
-        Payout::from_config(&self.payout, [0; 4])?;
+        let payout = Payout::from_config(&self.payout, [0; 4])?;
         self.limits.check()?;
         self.vardiff.policy("vardiff")?;
         let policy = |one: &ListenConfig, section: &str| one.vardiff(&self.vardiff).policy(section);
-        self.listen.check(&self.limits, policy)?;
+        self.listen.check(&self.limits, &payout, policy)?;
         self.drain.check()?;
         if self.template_provider.is_empty() {
             let remedy = "name at least one [[template_provider]]: without it there is no work";

@@ -3,13 +3,14 @@
 //!
 //! Rooms: `template_receiver` (client of the Template Distribution Protocol), `downstream` (one
 //! miner's connection) and `accounting` (the share log). They meet in `app` alone; what passes
-//! between them is `work`, `shares` and `blocks`.
+//! between them is `work`, `shares` and `blocks`; `payout` says whom a block pays.
 
 pub mod accounting;
 pub mod app;
 pub mod blocks;
 pub mod config;
 pub mod downstream;
+mod finders;
 pub mod payout;
 pub mod shares;
 pub mod template_receiver;

@@ -1,11 +1,14 @@
 //! Whom a block pays: the coinbase outputs that the pool adds.
 //!
-//! In this first cut the whole reward goes to one configured script, or the templates pay by
-//! themselves. Values are satoshis, integers.
+//! The reward goes to the pool's own destination, or to who found the block; or the templates pay
+//! by themselves. Values are satoshis, integers.
 
+pub mod identity;
 mod spender;
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Network, ScriptBuf};
@@ -14,6 +17,8 @@ use mining::coinbase::Output;
 use miniscript::{DefiniteDescriptorKey, Descriptor};
 use serde::Deserialize;
 use service::config::ConfigError;
+
+use self::identity::{Identities, Mode, Paid, Payee};
 
 /// `[payout]` of the config.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,9 +36,35 @@ pub struct PayoutConfig {
     /// none, and a template that leaves something to pay makes no job.
     #[serde(default)]
     pub by_template: bool,
+    /// How ports pay that say nothing of their own.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The pool's part of blocks that pay miners, in hundredths of a percent.
+    #[serde(default)]
+    pub fee_basis_points: u16,
+    /// Addresses of users who mine by a name.
+    #[serde(default)]
+    pub users: BTreeMap<String, String>,
     /// Text in every coinbase, by which blocks of this pool are known.
     #[serde(default = "default_tag")]
     pub coinbase_tag: String,
+}
+
+impl PayoutConfig {
+    /// Settings that name nobody yet.
+    pub fn on(network: NetworkName) -> Self {
+        Self {
+            network,
+            address: None,
+            descriptor: None,
+            script: None,
+            by_template: false,
+            mode: Mode::default(),
+            fee_basis_points: 0,
+            users: BTreeMap::new(),
+            coinbase_tag: default_tag(),
+        }
+    }
 }
 
 fn default_tag() -> String {
@@ -71,12 +102,25 @@ const TAG_BYTES_MAX: usize = 64;
 /// The nBits of every block of regtest, whose difficulty never changes.
 const REGTEST_NBITS: u32 = 0x207f_ffff;
 
+/// Hundredths of a percent in a whole.
+const WHOLE_BASIS_POINTS: u16 = 10_000;
+/// No output is smaller, in satoshis: what is less costs more to spend than it is worth.
+const OUTPUT_MIN: u64 = 1_000;
+/// The longest scriptPubKey of an address: a witness program of 40 bytes.
+const ADDRESS_SCRIPT_BYTES_MAX: u32 = 42;
+/// The most that the script of an address costs in signature operations: one CHECKSIG, times four.
+const ADDRESS_SIGOPS_MAX: u16 = 4;
+
 /// Where the reward goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payout {
-    /// None where the templates pay by themselves.
+    /// The pool's own destination. None where the templates pay by themselves.
     script: Option<ScriptBuf>,
     tag: Bytes,
+    network: Network,
+    mode: Mode,
+    fee_basis_points: u16,
+    users: Arc<BTreeMap<String, Paid>>,
 }
 
 /// Why nothing may be mined on a tip.
@@ -95,13 +139,38 @@ impl Payout {
             let remedy = format!("{} bytes are too long; {TAG_BYTES_MAX} fit", tag.len());
             return Err(ConfigError::unusable("payout.coinbase_tag", remedy));
         }
+        if config.fee_basis_points > WHOLE_BASIS_POINTS {
+            let remedy = "at most 10000, which is all; 200 is two percent";
+            return Err(ConfigError::unusable("payout.fee_basis_points", remedy));
+        }
         let script = script_of(config)?;
         let takeable = script.as_deref().map(spender::keeps_its_coins);
         if let (Some(Err(reason)), false) = (takeable, config.network == NetworkName::Regtest) {
             let remedy = format!("{reason}; name a script of your own (only regtest allows this)");
             return Err(ConfigError::unusable("payout", remedy));
         }
-        Ok(Self { script, tag: [tag, &instance].concat().into() })
+        let payout = Self {
+            script,
+            tag: [tag, &instance].concat().into(),
+            network: config.network.to_network(),
+            mode: config.mode,
+            fee_basis_points: config.fee_basis_points,
+            users: Arc::new(users_of(config)?),
+        };
+        payout.check_mode("payout.mode", config.mode)?;
+        Ok(payout)
+    }
+
+    /// Fails if a port, or all of them, cannot pay by `mode`; `field` is where a person wrote it.
+    pub fn check_mode(&self, field: &str, mode: Mode) -> Result<(), ConfigError> {
+        match mode {
+            Mode::Pool => Ok(()),
+            Mode::Solo if self.script.is_some() => Ok(()),
+            Mode::Solo => Err(ConfigError::unusable(
+                field,
+                "solo needs a destination of the pool's own beside it, and no by_template",
+            )),
+        }
     }
 
     /// The tag for the coinbase, and behind it what makes this start of the pool its own.
@@ -109,12 +178,30 @@ impl Payout {
         &self.tag
     }
 
+    /// Reads the names that come to a port which pays by `mode`; by that of all ports if it has
+    /// none of its own.
+    pub fn identities(&self, mode: Option<Mode>) -> Identities {
+        let mode = mode.unwrap_or(self.mode);
+        Identities { network: self.network, mode, users: Arc::clone(&self.users) }
+    }
+
     /// The outputs for a template that leaves `value` satoshis: none if it leaves nothing, and
     /// none where the templates pay by themselves.
-    pub fn outputs(&self, value: u64) -> Vec<Output> {
-        let script = self.script.as_ref().filter(|_| value > 0);
-        let script = script.map(|script| Bytes::copy_from_slice(script.as_bytes()));
-        script.map(|script| Output { value, script }).into_iter().collect()
+    pub fn outputs(&self, payee: &Payee, value: u64) -> Vec<Output> {
+        let Some(own) = self.script.as_ref().filter(|_| value > 0) else {
+            return Vec::new();
+        };
+        match payee {
+            Payee::Pool => vec![output(own, value)],
+            Payee::Finder { script, donated_percent } => {
+                let given = basis_points_of(value, u16::from(*donated_percent) * 100);
+                let fee = given.max(basis_points_of(value, self.fee_basis_points));
+                // What is too little for an output stays the finder's.
+                let fee = Some(fee).filter(|fee| *fee >= OUTPUT_MIN).unwrap_or(0);
+                let finder = Some(output(script, value - fee)).filter(|_| value > fee);
+                finder.into_iter().chain((fee > 0).then(|| output(own, fee))).collect()
+            }
+        }
     }
 
     /// A script that anyone can spend was allowed for regtest: this holds it to it, for nobody
@@ -124,19 +211,43 @@ impl Payout {
         if is_safe || nbits == REGTEST_NBITS { Ok(()) } else { Err(NotRegtest) }
     }
 
-    /// Serialised bytes of the outputs, for the template provider to keep free: value, length,
-    /// script.
+    /// Serialised bytes of the outputs, for the template provider to keep free: value, length and
+    /// script of the pool's own, and of a miner's.
     pub fn reserved_bytes(&self) -> u32 {
         let bytes = |script: &ScriptBuf| u32::try_from(script.len()).unwrap_or(u32::MAX);
-        self.script.as_ref().map_or(0, |script| bytes(script).saturating_add(8 + 3))
+        let miners = ADDRESS_SCRIPT_BYTES_MAX + 8 + 1;
+        self.script.as_ref().map_or(0, |script| bytes(script).saturating_add(8 + 3 + miners))
     }
 
     /// Signature operations of the outputs, in the cost units that blocks are limited by.
     pub fn reserved_sigops(&self) -> u16 {
-        let sigops = self.script.as_ref().map_or(0, |script| script.count_sigops_legacy());
-        let sigops = sigops.saturating_mul(4);
-        u16::try_from(sigops).unwrap_or(u16::MAX)
+        let Some(script) = &self.script else {
+            return 0;
+        };
+        let own = u16::try_from(script.count_sigops_legacy().saturating_mul(4));
+        own.unwrap_or(u16::MAX).saturating_add(ADDRESS_SIGOPS_MAX)
     }
+}
+
+/// `value` × `basis_points` / 10,000, rounded down.
+fn basis_points_of(value: u64, basis_points: u16) -> u64 {
+    let part = u128::from(value) * u128::from(basis_points) / u128::from(WHOLE_BASIS_POINTS);
+    u64::try_from(part).unwrap_or(value)
+}
+
+fn output(script: &ScriptBuf, value: u64) -> Output {
+    Output { value, script: Bytes::copy_from_slice(script.as_bytes()) }
+}
+
+fn users_of(config: &PayoutConfig) -> Result<BTreeMap<String, Paid>, ConfigError> {
+    let network = config.network.to_network();
+    let read = |(name, address): (&String, &String)| {
+        let paid = identity::read_address(address, network).map_err(|error| {
+            ConfigError::unusable(format!("payout.users.{name}"), error.to_string())
+        })?;
+        Ok((name.clone(), paid))
+    };
+    config.users.iter().map(read).collect()
 }
 
 fn script_of(config: &PayoutConfig) -> Result<Option<ScriptBuf>, ConfigError> {

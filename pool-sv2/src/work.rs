@@ -11,6 +11,10 @@ use wire::sv2::codec::{Blob, List};
 use wire::sv2::frame::EncodedFrame;
 use wire::sv2::mining::{NewExtendedMiningJob, SetNewPrevHash};
 
+use crate::finders::Finders;
+use crate::payout::Payout;
+use crate::payout::identity::Payee;
+
 /// What is to be mined now.
 pub struct Work {
     /// The newest job; its tip is the chain tip.
@@ -27,6 +31,8 @@ pub struct Work {
     pub active_job: EncodedFrame,
     /// SetNewPrevHash for `future_job`.
     pub new_prev_hash: EncodedFrame,
+    /// The same for those whom their own blocks pay.
+    finders: Finders,
 }
 
 /// Why a job cannot be put on the wire.
@@ -61,7 +67,25 @@ impl Work {
             active_job: EncodedFrame::new(&active),
             new_prev_hash: EncodedFrame::new(&new_prev_hash),
             job,
+            finders: Finders::default(),
         })
+    }
+
+    /// Lets it make jobs whose blocks pay their finders, as `payout` says. What was made before
+    /// for the same job, in `earlier` work, is used again.
+    #[must_use]
+    pub fn for_finders(self, payout: Arc<Payout>, earlier: Option<&Self>) -> Self {
+        let same = earlier.filter(|earlier| Arc::ptr_eq(&earlier.job, &self.job));
+        let finders = Finders::new(payout, same.map(|same| &same.finders));
+        Self { finders, ..self }
+    }
+
+    /// The work of those whose blocks pay `payee`; `None` where there is none for them.
+    pub fn of(self: &Arc<Self>, payee: &Payee) -> Option<Arc<Self>> {
+        match payee {
+            Payee::Pool => Some(Arc::clone(self)),
+            Payee::Finder { .. } => self.finders.work(self, payee),
+        }
     }
 
     /// Where nTime starts for a job that is sent at `now`.

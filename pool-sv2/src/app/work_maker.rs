@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use super::providers::Providers;
 use crate::payout::Payout;
+use crate::payout::identity::Payee;
 use crate::template_receiver::choice::Choice;
 use crate::template_receiver::supervise::{News, Update};
 use crate::work::Work;
@@ -33,7 +34,7 @@ pub(super) struct WorkMaker {
     pub(super) choice: Choice,
     /// How long miners keep their work without a provider.
     pub(super) work_without_provider: Duration,
-    pub(super) payout: Payout,
+    pub(super) payout: Arc<Payout>,
     pub(super) extranonces: ExtranonceAllocator,
     pub(super) work: watch::Sender<Option<Arc<Work>>>,
     pub(super) providers: Providers,
@@ -137,7 +138,7 @@ impl WorkMaker {
             error!(%error, "nothing is mined on this chain");
             return false;
         }
-        let outputs = self.payout.outputs(template.value_remaining);
+        let outputs = self.payout.outputs(&Payee::Pool, template.value_remaining);
         match Job::new(tip, template, self.payout.tag(), &outputs) {
             Ok(job) => self.send(Arc::new(job)),
             Err(error) => {
@@ -170,6 +171,8 @@ impl WorkMaker {
     fn send_from(&self, job: Arc<Job>, unix_now: u32) -> bool {
         match Work::new(job, self.tip_epoch, unix_now, clock::now()) {
             Ok(work) => {
+                let before = self.work.borrow().clone();
+                let work = work.for_finders(Arc::clone(&self.payout), before.as_deref());
                 self.work.send_replace(Some(Arc::new(work)));
                 true
             }

@@ -1,4 +1,5 @@
-//! `[listen]`, or `[[listen]]` for several ports, each with a difficulty and limits of its own.
+//! `[listen]`, or `[[listen]]` for several ports, each with a difficulty, limits and a payout of
+//! its own.
 
 use std::fmt;
 
@@ -10,6 +11,8 @@ use service::config::{ConfigError, host_and_port};
 
 use super::VardiffConfig;
 use crate::downstream::limits::Limits;
+use crate::payout::Payout;
+use crate::payout::identity::Mode;
 
 /// Ports of one pool.
 const LISTENERS_MAX: usize = 64;
@@ -26,6 +29,8 @@ pub struct ListenConfig {
     pub shares_per_minute: Option<f64>,
     /// Channels on one connection here; further ones are refused.
     pub channels_per_connection_max: Option<usize>,
+    /// How blocks that are found here pay.
+    pub payout: Option<Mode>,
 }
 
 impl ListenConfig {
@@ -58,6 +63,7 @@ impl Listeners {
     pub(super) fn check(
         &self,
         limits: &Limits,
+        payout: &Payout,
         policy: impl Fn(&ListenConfig, &str) -> Result<VardiffPolicy, ConfigError>,
     ) -> Result<(), ConfigError> {
         if !(1..=LISTENERS_MAX).contains(&self.0.len()) {
@@ -68,6 +74,9 @@ impl Listeners {
             let section = self.section(index);
             host_and_port(&format!("{section}.address"), &listener.address)?;
             policy(listener, &section)?;
+            if let Some(mode) = listener.payout {
+                payout.check_mode(&format!("{section}.payout"), mode)?;
+            }
             listener.limits(limits).check()?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 //!
 //! It closes no socket: a session that has said its last word is closed by its driver.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use service::config::{ConfigError, host_and_port};
@@ -11,7 +12,7 @@ use wire::sv2::codec::Str255;
 use wire::sv2::mining::CloseChannel;
 use wire::sv2::setup::Reconnect;
 
-use super::connection::{Downstream, GROUP_CHANNEL_ID, State, Timer};
+use super::connection::{Downstream, State, Timer};
 
 /// `CloseChannel.reason_code` of a pool that ends.
 const REASON_SHUTDOWN: &str = "pool-shuts-down";
@@ -40,15 +41,16 @@ impl ReconnectTo {
 }
 
 impl Downstream {
-    /// Closes a channel, or all of them if the group is named (spec 5.3.9).
+    /// Closes a channel, or all of a group if it is named (spec 5.3.9). A group keeps its id.
     pub(super) fn close_channel(&mut self, now: Instant, close: &CloseChannel) {
-        let reason = &close.reason_code;
-        if close.channel_id == GROUP_CHANNEL_ID {
-            info!(channels = self.channels.len(), ?reason, "channels closed");
-            self.channels.clear();
-        } else if let Some(closed) = self.channels.remove(&close.channel_id) {
+        let (id, reason) = (close.channel_id, &close.reason_code);
+        if let Some(closed) = self.channels.remove(&id) {
             let user = closed.credited.user();
-            info!(channel = close.channel_id, %user, ?reason, "channel closed");
+            info!(channel = id, %user, ?reason, "channel closed");
+        } else if self.payee_of(id).is_some() {
+            let before = self.channels.len();
+            self.channels.retain(|_, open| open.group != id);
+            info!(channels = before - self.channels.len(), ?reason, "channels closed");
         }
         self.await_first_channel(now);
     }
@@ -65,11 +67,9 @@ impl Downstream {
             return self.link.send(&Reconnect { new_host: host.clone(), new_port: *port });
         }
         self.state = State::Over;
-        let ids: Vec<u32> = match standard_jobs_only {
+        let ids: BTreeSet<u32> = match standard_jobs_only {
             true => self.channels.keys().copied().collect(),
-            false => {
-                self.channels.first_key_value().map(|_| GROUP_CHANNEL_ID).into_iter().collect()
-            }
+            false => self.channels.values().map(|open| open.group).collect(),
         };
         let reason_code = Str255::from(REASON_SHUTDOWN);
         ids.into_iter().try_for_each(|channel_id| {

@@ -22,6 +22,7 @@ pub use super::limits::{LIMITS, LimitCounts, Limits};
 use super::pace::Pace;
 use super::request::OpenRequest;
 use super::retarget::Bounds;
+use crate::payout::identity::{Identities, Payee};
 use crate::shares::ShareRecord;
 use crate::work::Work;
 
@@ -30,7 +31,7 @@ use crate::work::Work;
 pub struct Settings {
     /// How difficulty follows hashrate.
     pub vardiff: VardiffPolicy,
-    /// The least difficulty of some users, by the part of their name before the first dot.
+    /// The least difficulty of some users, by the part of their name before the first dot or slash.
     pub user_min_difficulty: BTreeMap<String, f64>,
     /// What one peer may hold.
     pub limits: Limits,
@@ -38,6 +39,8 @@ pub struct Settings {
     pub counts: LimitCounts,
     /// Hands out extranonce prefixes, unique over all connections.
     pub extranonces: ExtranonceAllocator,
+    /// Reads the names that miners come with.
+    pub identities: Identities,
     /// Where miners are sent when the pool shuts down; otherwise their channels are closed.
     pub reconnect_to: Option<ReconnectTo>,
 }
@@ -45,7 +48,7 @@ pub struct Settings {
 impl Settings {
     /// How the difficulty of `user` follows its hashrate. Rented hashrate has a minimum of its own.
     pub(super) fn policy_of(&self, user: &str) -> VardiffPolicy {
-        let account = user.split('.').next().unwrap_or(user);
+        let account = user.split(['.', '/']).next().unwrap_or(user);
         let minimum = self.user_min_difficulty.get(account).copied();
         let min_difficulty = minimum.unwrap_or(self.vardiff.min_difficulty);
         VardiffPolicy { min_difficulty, ..self.vardiff }
@@ -92,12 +95,19 @@ pub(super) enum Timer {
     Linger,
 }
 
-/// The group that all channels of a connection belong to (spec 5.2.3). Channel ids start after it.
-pub(super) const GROUP_CHANNEL_ID: u32 = 1;
+/// Channels that have the same jobs, for their blocks pay the same (spec 5.2.3).
+#[derive(Debug)]
+pub(super) struct Group {
+    /// One of the connection's channel ids.
+    pub(super) id: u32,
+    pub(super) payee: Payee,
+}
 
 /// A channel and what the connection knows of it besides.
 pub(super) struct OpenChannel {
     pub(super) channel: Channel,
+    /// Its group's id.
+    pub(super) group: u32,
     pub(super) credited: Credited,
     pub(super) vardiff: Vardiff,
     pub(super) conduct: Conduct,
@@ -121,6 +131,8 @@ pub struct Downstream {
     pub(super) settings: Arc<Settings>,
     pub(super) work: Option<Arc<Work>>,
     pub(super) channels: BTreeMap<u32, OpenChannel>,
+    /// In the order of their ids. Most connections have one.
+    pub(super) groups: Vec<Group>,
     pub(super) next_channel_id: u32,
     pub(super) next_job_id: u32,
     /// True if shares name their worker (extension 0x0002).
@@ -146,7 +158,8 @@ impl Downstream {
             settings,
             work: None,
             channels: BTreeMap::new(),
-            next_channel_id: GROUP_CHANNEL_ID + 1,
+            groups: Vec::new(),
+            next_channel_id: 1,
             next_job_id: 1,
             names_workers: false,
             waiting: Vec::new(),
@@ -158,6 +171,11 @@ impl Downstream {
     /// How many channels are open.
     pub fn channels(&self) -> usize {
         self.channels.len()
+    }
+
+    /// Whom the blocks of a group's channels pay.
+    pub(super) fn payee_of(&self, group: u32) -> Option<&Payee> {
+        self.groups.iter().find(|known| known.id == group).map(|known| &known.payee)
     }
 
     /// True if extended jobs cannot be sent here (REQUIRES_STANDARD_JOBS).

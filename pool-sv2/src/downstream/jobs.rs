@@ -1,8 +1,8 @@
 //! Giving jobs to channels (spec 5.3.15 to 5.3.17).
 //!
 //! Frames that every connection gets were serialised once in `Work`; here they get their ids. A
-//! connection with extended jobs is told through its group; one that takes standard jobs alone is
-//! told channel by channel.
+//! connection with extended jobs is told group by group; one that takes standard jobs alone is told
+//! channel by channel.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use tracing::debug;
 use wire::session::PeerError;
 use wire::sv2::mining::{NewExtendedMiningJob, NewMiningJob, SetNewPrevHash};
 
-use super::connection::{Downstream, GROUP_CHANNEL_ID};
+use super::connection::Downstream;
 use crate::work::Work;
 
 impl Downstream {
@@ -32,33 +32,59 @@ impl Downstream {
             self.ease_to_network(now)?;
         }
         match (self.standard_jobs_only(), is_new_tip) {
-            (false, true) => self.move_group(now, work),
-            (false, false) => self.refresh_group(now, work),
+            (false, true) => self.move_groups(now, work),
+            (false, false) => self.refresh_groups(now, work),
             (true, true) => self.each_channel(now, Self::send_first_job),
             (true, false) => self.each_channel(now, Self::send_active_job),
         }
     }
 
-    /// A new tip for the group: its job first, then the hash that activates it.
-    fn move_group(&mut self, now: Instant, work: &Arc<Work>) -> Result<(), PeerError> {
-        let job_id = self.issue_to_all(now, work, work.job.tip.header_timestamp);
-        self.link.send_frame(&work.future_job, &[GROUP_CHANNEL_ID, job_id])?;
-        self.link.send_frame(&work.new_prev_hash, &[GROUP_CHANNEL_ID, job_id])
+    /// A new tip for each group: its job first, then the hash that activates it.
+    fn move_groups(&mut self, now: Instant, work: &Arc<Work>) -> Result<(), PeerError> {
+        let issued = self.issue_to_groups(now, work, work.job.tip.header_timestamp);
+        issued.into_iter().try_for_each(|(group, job_id, work)| {
+            self.link.send_frame(&work.future_job, &[group, job_id])?;
+            self.link.send_frame(&work.new_prev_hash, &[group, job_id])
+        })
     }
 
-    /// A better job on the same tip for the group.
-    fn refresh_group(&mut self, now: Instant, work: &Arc<Work>) -> Result<(), PeerError> {
-        let job_id = self.issue_to_all(now, work, work.ntime);
-        self.link.send_frame(&work.active_job, &[GROUP_CHANNEL_ID, job_id])
+    /// A better job on the same tip for each group.
+    fn refresh_groups(&mut self, now: Instant, work: &Arc<Work>) -> Result<(), PeerError> {
+        let issued = self.issue_to_groups(now, work, work.ntime);
+        issued.into_iter().try_for_each(|(group, job_id, work)| {
+            self.link.send_frame(&work.active_job, &[group, job_id])
+        })
     }
 
-    fn issue_to_all(&mut self, now: Instant, work: &Work, min_ntime: u32) -> u32 {
-        let job_id = self.take_job_id();
-        for open in self.channels.values_mut() {
-            open.channel.issue(job_id, &work.job, min_ntime, now);
+    /// Gives every channel the job of its group, and says which: group, job id, work. A group that
+    /// there is no work for keeps what it has.
+    fn issue_to_groups(
+        &mut self,
+        now: Instant,
+        work: &Arc<Work>,
+        min_ntime: u32,
+    ) -> Vec<(u32, u32, Arc<Work>)> {
+        if self.groups.len() > 1 {
+            self.forget_empty_groups();
         }
-        debug!(job = job_id, channels = self.channels.len(), "job sent");
-        job_id
+        let mut next_job_id = self.next_job_id;
+        let groups = self.groups.iter().filter_map(|group| {
+            let work = work.of(&group.payee)?;
+            let job_id = next_job_id;
+            next_job_id = job_id_after(job_id);
+            Some((group.id, job_id, work))
+        });
+        let issued: Vec<_> = groups.collect();
+        self.next_job_id = next_job_id;
+        for open in self.channels.values_mut() {
+            if let Ok(index) = issued.binary_search_by_key(&open.group, |(group, ..)| *group)
+                && let Some((_, job_id, work)) = issued.get(index)
+            {
+                open.channel.issue(*job_id, &work.job, min_ntime, now);
+            }
+        }
+        debug!(groups = issued.len(), channels = self.channels.len(), "jobs sent");
+        issued
     }
 
     fn each_channel(
@@ -77,7 +103,7 @@ impl Downstream {
         now: Instant,
         channel_id: u32,
     ) -> Result<(), PeerError> {
-        let Some(work) = self.work.clone() else {
+        let Some(work) = self.work_of(channel_id) else {
             return Ok(());
         };
         // A miner that comes late to a tip need not start at the tip's own time.
@@ -99,13 +125,19 @@ impl Downstream {
         now: Instant,
         channel_id: u32,
     ) -> Result<(), PeerError> {
-        let Some(work) = self.work.clone() else {
+        let Some(work) = self.work_of(channel_id) else {
             return Ok(());
         };
         let open = self.channels.get(&channel_id);
         let fresh = open.and_then(|open| open.channel.fresh_ntime(&work.job));
         let min_ntime = work.ntime_at(now).max(fresh.unwrap_or(0));
         self.send_job(now, &work, channel_id, min_ntime, Some(min_ntime)).map(drop)
+    }
+
+    /// What one channel works on.
+    fn work_of(&self, channel_id: u32) -> Option<Arc<Work>> {
+        let group = self.channels.get(&channel_id)?.group;
+        self.work.as_ref()?.of(self.payee_of(group)?)
     }
 
     /// Issues the job to one channel and sends it, with `sent_ntime` (none makes it a future one).
@@ -137,7 +169,11 @@ impl Downstream {
     /// Job ids are unique on the connection until they wrap, long after any job is forgotten.
     fn take_job_id(&mut self) -> u32 {
         let id = self.next_job_id;
-        self.next_job_id = id.wrapping_add(1).max(1);
+        self.next_job_id = job_id_after(id);
         id
     }
+}
+
+fn job_id_after(id: u32) -> u32 {
+    id.wrapping_add(1).max(1)
 }

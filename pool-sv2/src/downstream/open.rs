@@ -2,7 +2,7 @@
 //!
 //! A miner's `max_target` is honoured or refused, never made easier.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use mining::channel::Channel;
@@ -21,12 +21,13 @@ use wire::sv2::mining::{
 };
 
 use super::conduct::Conduct;
-use super::connection::{Downstream, GROUP_CHANNEL_ID, OpenChannel};
+use super::connection::{Downstream, Group, OpenChannel};
 use super::extensions::Credited;
 use super::limits::Limit;
 use super::pace::WAITING_MAX;
 use super::request::{Kind, OpenRequest};
 use super::retarget::Bounds;
+use crate::payout::identity::{Identity, Payee};
 
 /// Proxy-sized extranonces on one connection: a proxy needs one, and there are few of them.
 const PROXY_CHANNELS_MAX: usize = 64;
@@ -68,9 +69,10 @@ impl Downstream {
         if self.channels.len() >= self.settings.limits.channels_per_connection_max {
             return Err(Refusal::Answer(ERROR_CHANNEL_CAPACITY_EXHAUSTED));
         }
-        let user = read_user(&request.user_identity)?;
+        let identity = self.read_identity(&request.user_identity)?;
+        let user = identity.credited();
         let hashrate = read_hashrate(request.nominal_hash_rate)?;
-        let policy = self.settings.policy_of(&user);
+        let policy = self.settings.policy_of(request.user_identity.as_str().unwrap_or_default());
         let operators = Target::from_difficulty(policy.min_difficulty);
         let bounds = Bounds { operators, miners: request.max_target };
         if !bounds.can_be_met(self.network_target()) {
@@ -80,20 +82,58 @@ impl Downstream {
         let vardiff = Vardiff::new(policy, hashrate, now);
         let target = bounds.allow(vardiff.target(), self.network_target());
         let channel = Channel::new(prefix, target);
-        let channel_id = self.next_channel_id;
-        self.next_channel_id = channel_id
-            .checked_add(1)
-            .ok_or(PeerError::OverLimit("channel ids of one connection"))?;
+        let group = self.group_of(identity.payee)?;
+        let channel_id = self.take_channel_id()?;
         info!(channel = channel_id, kind = request.kind.name(), %user,
             difficulty = target.difficulty(), "channel opened");
-        self.answer_open(request.request_id, channel_id, &channel)?;
+        self.answer_open(request.request_id, channel_id, group, &channel)?;
         let credited = Credited::new(user);
         let conduct = Conduct::default();
-        let mut open = OpenChannel { channel, credited, vardiff, conduct, bounds };
+        let mut open = OpenChannel { channel, group, credited, vardiff, conduct, bounds };
         open.vardiff.set_target(target, now);
         self.channels.insert(channel_id, open);
         self.channel_opened(now);
         Ok(channel_id)
+    }
+
+    /// A name is credited in the ledger, so it must be text without control characters; and where
+    /// it is paid, it must say how.
+    fn read_identity(&self, name: &Str255) -> Result<Identity, Refusal> {
+        let text = name.as_str().filter(|name| !name.chars().any(char::is_control));
+        let identity = text.map(|name| self.settings.identities.read(name));
+        match identity {
+            Some(Ok(identity)) => return Ok(identity),
+            Some(Err(reason)) => info!(name = text, %reason, "channel refused for its name"),
+            None => debug!("channel refused for a name that is no text"),
+        }
+        Err(Refusal::Answer(ERROR_INVALID_USER_IDENTITY))
+    }
+
+    /// The group of channels whose blocks pay `payee`; a new one if there is none.
+    fn group_of(&mut self, payee: Payee) -> Result<u32, PeerError> {
+        if let Some(group) = self.groups.iter().find(|group| group.payee == payee) {
+            return Ok(group.id);
+        }
+        // Whoever opens and closes channels of many payees leaves no groups behind.
+        if self.groups.len() > self.settings.limits.channels_per_connection_max {
+            self.forget_empty_groups();
+        }
+        let id = self.take_channel_id()?;
+        self.groups.push(Group { id, payee });
+        Ok(id)
+    }
+
+    /// No group without a channel is spoken to.
+    pub(super) fn forget_empty_groups(&mut self) {
+        let used: BTreeSet<u32> = self.channels.values().map(|open| open.group).collect();
+        self.groups.retain(|group| used.contains(&group.id));
+    }
+
+    fn take_channel_id(&mut self) -> Result<u32, PeerError> {
+        let id = self.next_channel_id;
+        let next = id.checked_add(1).ok_or(PeerError::OverLimit("channel ids of one connection"));
+        self.next_channel_id = next?;
+        Ok(id)
     }
 
     fn allocate(&self, kind: Kind) -> Result<mining::extranonce::ExtranoncePrefix, Refusal> {
@@ -126,11 +166,11 @@ impl Downstream {
         &mut self,
         request_id: u32,
         channel_id: u32,
+        group_channel_id: u32,
         channel: &Channel,
     ) -> Result<(), PeerError> {
         let extranonce_prefix = Bytes32::new(channel.extranonce_prefix()).unwrap_or_default();
         let target = channel.target().to_le_bytes();
-        let group_channel_id = GROUP_CHANNEL_ID;
         if channel.is_standard() {
             return self.link.send(&OpenStandardMiningChannelSuccess {
                 request_id,
@@ -194,14 +234,6 @@ enum Refusal {
 impl From<PeerError> for Refusal {
     fn from(error: PeerError) -> Self {
         Self::Peer(error)
-    }
-}
-
-/// A name is credited in the ledger, so it must be text without control characters.
-fn read_user(identity: &Str255) -> Result<Arc<str>, Refusal> {
-    match identity.as_str() {
-        Some(user) if !user.chars().any(char::is_control) => Ok(user.into()),
-        _ => Err(Refusal::Answer(ERROR_INVALID_USER_IDENTITY)),
     }
 }
 

@@ -15,5 +15,6 @@ mod limits;
 mod messages;
 mod miner;
 mod open;
+mod payouts;
 mod setup;
 mod shares;

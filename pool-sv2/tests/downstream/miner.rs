@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bitcoin::Network;
 use bytes::Bytes;
 use mining::coinbase::Output;
 use mining::extranonce::ExtranonceAllocator;
@@ -14,6 +15,8 @@ use mining::vardiff::VardiffPolicy;
 use pool_sv2::downstream::connection::{
     Command, Downstream, Event, LIMITS, LimitCounts, Limits, Settings,
 };
+use pool_sv2::payout::identity::Identities;
+use pool_sv2::payout::{NetworkName, Payout, PayoutConfig};
 use pool_sv2::work::Work;
 use service::metrics::Metrics;
 use testkit::pair::Pair;
@@ -70,6 +73,7 @@ impl Table {
             limits: Limits { channels_per_connection_max: 4, ..Limits::default() },
             counts: LimitCounts::new(&Metrics::new("x")),
             extranonces: ExtranonceAllocator::new(100),
+            identities: Identities::of_the_pool(Network::Regtest),
             reconnect_to: None,
         };
         change(&mut settings);
@@ -98,7 +102,7 @@ impl Table {
 
     /// Gives the pool's side a template on a tip whose hash is `tip` in every byte.
     pub(crate) fn work(&mut self, tip: u8, template: u64, nbits: u32) {
-        let work = work(tip, template, nbits, self.pair.now);
+        let work = work(tip, template, nbits, self.pair.now).for_finders(payout(), None);
         self.pair.command_server(Command::Work(Arc::new(work)));
     }
 
@@ -131,7 +135,13 @@ impl Table {
 
     /// Asks for an extended channel and takes the answer, the first job and its prev hash.
     pub(crate) fn open_extended(&mut self) -> OpenExtended {
-        self.send(&extended_request(1));
+        self.open_extended_as("miner.a")
+    }
+
+    /// The same for a user of that name.
+    pub(crate) fn open_extended_as(&mut self, name: &str) -> OpenExtended {
+        let user_identity = wire::sv2::codec::Str255::truncated(name);
+        self.send(&OpenExtendedMiningChannel { user_identity, ..extended_request(1) });
         let Mining::OpenExtendedMiningChannelSuccess(channel) = self.message() else {
             panic!("no OpenExtendedMiningChannel.Success")
         };
@@ -148,7 +158,13 @@ impl Table {
 
     /// The same for a standard channel.
     pub(crate) fn open_standard(&mut self) -> OpenStandard {
-        self.send(&standard_request(1));
+        self.open_standard_as("miner.b")
+    }
+
+    /// The same for a user of that name.
+    pub(crate) fn open_standard_as(&mut self, name: &str) -> OpenStandard {
+        let user_identity = wire::sv2::codec::Str255::truncated(name);
+        self.send(&OpenStandardMiningChannel { user_identity, ..standard_request(1) });
         let Mining::OpenStandardMiningChannelSuccess(channel) = self.message() else {
             panic!("no OpenStandardMiningChannel.Success")
         };
@@ -227,6 +243,13 @@ pub(crate) fn work(tip: u8, template: u64, nbits: u32, now: Instant) -> Work {
     let outputs = [Output { value: template.value_remaining, script: Bytes::from_static(&[0x51]) }];
     let job = Job::new(Arc::new(chain_tip), Arc::new(template), b"/t/", &outputs).unwrap();
     Work::new(Arc::new(job), 0, TIP_TIME, now).unwrap()
+}
+
+/// The pool's own destination is OP_TRUE, and it takes no fee.
+fn payout() -> Arc<Payout> {
+    let script = Some("51".to_owned());
+    let config = PayoutConfig { script, ..PayoutConfig::on(NetworkName::Regtest) };
+    Arc::new(Payout::from_config(&config, [0; 4]).unwrap())
 }
 
 pub(crate) fn template(tip: u8, template: u64, nbits: u32) -> (ChainTip, Template) {

@@ -15,6 +15,7 @@ use pool_sv2::accounting::ledger::{Ledger, SharesConfig};
 use pool_sv2::blocks::Solutions;
 use pool_sv2::downstream::connection::{LimitCounts, Limits, Settings};
 use pool_sv2::downstream::serve::Service;
+use pool_sv2::payout::identity::Identities;
 use pool_sv2::shares;
 use pool_sv2::work::Work;
 use service::certificates::Certificates;
@@ -75,6 +76,7 @@ impl Pool {
                 limits,
                 counts: LimitCounts::new(&metrics),
                 extranonces: ExtranonceAllocator::new(10_000),
+                identities: Identities::of_the_pool(bitcoin::Network::Regtest),
                 reconnect_to: None,
             }),
             certificates: Certificates::new(authority, 3_600),

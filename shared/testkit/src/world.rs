@@ -42,6 +42,8 @@ pub struct Plan {
     pub log_filter: String,
     /// Where the reward goes if the coinbases are shielded; else to `World::payout_address`.
     pub shielded: Option<Shielded>,
+    /// Set where each block pays its finder: the pool's part, in hundredths of a percent.
+    pub solo_fee: Option<u16>,
 }
 
 /// A coinbase that pays into a note.
@@ -65,6 +67,7 @@ impl Plan {
             min_difficulty: 0.000_05,
             log_filter: "debug".to_owned(),
             shielded: None,
+            solo_fee: None,
         })
     }
 
@@ -72,6 +75,12 @@ impl Plan {
     #[must_use]
     pub fn with_shielded_coinbases(self, shielded: Shielded) -> Self {
         Self { shielded: Some(shielded), ..self }
+    }
+
+    /// The same where blocks pay their finders, but for `fee` hundredths of a percent.
+    #[must_use]
+    pub fn where_finders_are_paid(self, fee: u16) -> Self {
+        Self { solo_fee: Some(fee), ..self }
     }
 
     /// The same with a translator.
@@ -313,6 +322,13 @@ fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &
         network = "regtest"
         coinbase_tag = COINBASE_TAG
     });
+    if let Some(fee) = plan.solo_fee {
+        let fee = i64::from(fee);
+        payout.extend(toml! {
+            mode = "solo"
+            fee_basis_points = fee
+        });
+    }
     let mut settings = toml! {
         [listen]
         address = listen

@@ -5,6 +5,7 @@
 
 mod blocks;
 mod losses;
+mod payouts;
 mod shielded;
 mod templates;
 mod tips;

@@ -90,6 +90,7 @@ impl Show {
             min_difficulty: MIN_DIFFICULTY,
             log_filter: LOG_FILTER.to_owned(),
             shielded: None,
+            solo_fee: None,
         };
         let world = plan.start()?;
         introduce(&world)?;

@@ -19,12 +19,9 @@ struct Bench {
 impl Bench {
     fn start() -> Self {
         Self::start_paying(&PayoutConfig {
-            network: NetworkName::Regtest,
-            address: None,
-            descriptor: None,
             script: Some("51".to_owned()),
-            by_template: false,
             coinbase_tag: String::new(),
+            ..PayoutConfig::on(NetworkName::Regtest)
         })
     }
 
@@ -37,7 +34,7 @@ impl Bench {
         let maker = WorkMaker {
             choice: Choice::new(2),
             work_without_provider: Duration::from_secs(180),
-            payout: Payout::from_config(config, [0; 4]).unwrap(),
+            payout: Arc::new(Payout::from_config(config, [0; 4]).unwrap()),
             extranonces: ExtranonceAllocator::new(1),
             work,
             providers: Providers::new(addresses, health),
@@ -217,12 +214,9 @@ async fn the_coinbase_of_a_template_that_leaves_nothing_has_the_templates_output
 #[tokio::test(start_paused = true)]
 async fn where_templates_pay_by_themselves_one_that_leaves_something_makes_no_job() {
     let by_template = PayoutConfig {
-        network: NetworkName::Mainnet,
-        address: None,
-        descriptor: None,
-        script: None,
         by_template: true,
         coinbase_tag: String::new(),
+        ..PayoutConfig::on(NetworkName::Mainnet)
     };
     let mut bench = Bench::start_paying(&by_template);
     bench.say(news(1, 0x1d00_ffff)).await;

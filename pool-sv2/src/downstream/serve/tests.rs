@@ -26,6 +26,7 @@ use super::*;
 use crate::downstream::close::ReconnectTo;
 use crate::downstream::connection::LIMITS;
 use crate::downstream::limits::{LimitCounts, Limits};
+use crate::payout::identity::Identities;
 use crate::shares;
 
 /// SRI's public test key.
@@ -43,6 +44,7 @@ fn service(work: &watch::Sender<Option<Arc<Work>>>, shares: ShareSender) -> Serv
             limits: Limits::default(),
             counts: LimitCounts::new(&Metrics::new("x")),
             extranonces: ExtranonceAllocator::new(1),
+            identities: Identities::of_the_pool(bitcoin::Network::Regtest),
             reconnect_to: None,
         }),
         certificates: Certificates::new(SECRET.parse().unwrap(), 60),

@@ -1,0 +1,74 @@
+//! Work whose blocks pay their finders: made when the first channel of a finder asks for it, and
+//! shared by all of his channels.
+//!
+//! The lock is held while a job is looked up, or made, at a new template; no share waits for it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mining::job::Job;
+use tracing::error;
+
+use crate::payout::Payout;
+use crate::payout::identity::Payee;
+use crate::work::Work;
+
+/// Finders whose work is kept for others of their channels: more than there may be connections. It
+/// is made anew for each channel of further ones.
+const FINDERS_MAX: usize = 1 << 16;
+
+type ByPayee<T> = Mutex<BTreeMap<Payee, Arc<T>>>;
+
+/// The work of all finders on one template.
+#[derive(Default)]
+pub(crate) struct Finders {
+    /// None where no block pays a finder.
+    payout: Option<Arc<Payout>>,
+    /// Shared with the same template's work before and after it.
+    jobs: Arc<ByPayee<Job>>,
+    works: ByPayee<Work>,
+}
+
+impl Finders {
+    /// `earlier` is the work of the same template, sent before.
+    pub(crate) fn new(payout: Arc<Payout>, earlier: Option<&Self>) -> Self {
+        let jobs = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.jobs));
+        Self { payout: Some(payout), jobs, works: Mutex::default() }
+    }
+
+    /// The work of one finder, at the time of `base`.
+    pub(crate) fn work(&self, base: &Work, payee: &Payee) -> Option<Arc<Work>> {
+        let payout = self.payout.as_ref()?;
+        let mut works = lock(&self.works);
+        if let Some(known) = works.get(payee) {
+            return Some(Arc::clone(known));
+        }
+        let job = self.job(payout, base, payee)?;
+        let made = Work::new(job, base.tip_epoch, base.ntime, base.made_at);
+        let work = Arc::new(made.inspect_err(|error| error!(%error, "no work for a finder")).ok()?);
+        if works.len() < FINDERS_MAX {
+            works.insert(payee.clone(), Arc::clone(&work));
+        }
+        Some(work)
+    }
+
+    fn job(&self, payout: &Payout, base: &Work, payee: &Payee) -> Option<Arc<Job>> {
+        let mut jobs = lock(&self.jobs);
+        if let Some(known) = jobs.get(payee) {
+            return Some(Arc::clone(known));
+        }
+        let (tip, template) = (Arc::clone(&base.job.tip), Arc::clone(&base.job.template));
+        let outputs = payout.outputs(payee, template.value_remaining);
+        let made = Job::new(tip, template, payout.tag(), &outputs);
+        let job = Arc::new(made.inspect_err(|error| error!(%error, "no job for a finder")).ok()?);
+        if jobs.len() < FINDERS_MAX {
+            jobs.insert(payee.clone(), Arc::clone(&job));
+        }
+        Some(job)
+    }
+}
+
+/// A holder that panicked has changed nothing half.
+fn lock<T>(by_payee: &ByPayee<T>) -> MutexGuard<'_, BTreeMap<Payee, Arc<T>>> {
+    by_payee.lock().unwrap_or_else(PoisonError::into_inner)
+}
