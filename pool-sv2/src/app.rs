@@ -14,13 +14,14 @@ use service::drop_in::DropIn;
 use service::gate::Gate;
 use service::health::Health;
 use service::metrics::Metrics;
-use service::program::{Failure, NoMore, Server, say};
+use service::program::{Failure, Server, say};
 use service::{clock, listen};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wire::sv2::keys::Sv2Url;
 
+use crate::accounting::command::{self, Command};
 use crate::accounting::ledger::Ledger;
 use crate::blocks::Solutions;
 use crate::config::Config;
@@ -38,8 +39,8 @@ use crate::template_receiver::supervise::{Supervisor, Update};
 use providers::Providers;
 use work_maker::WorkMaker;
 
-/// The share log's name in /health; the providers have theirs in `providers`.
-const SHARE_LOG: &str = "share_log";
+/// The ledger's name in /health; the providers have theirs in `providers`.
+const LEDGER: &str = "ledger";
 /// Updates that may wait to become work. A provider that finds it full waits.
 const UPDATES_MAX: usize = 64;
 /// The pool as `main` sees it.
@@ -51,7 +52,7 @@ impl Server for Pool {
     const PREFIX: &'static str = "POOL_SV2";
     const HAS_AUTHORITY: bool = true;
     type Config = Config;
-    type More = NoMore;
+    type More = Command;
 
     fn take_over(keys: &mut DropIn) -> Result<(), ConfigError> {
         take_over(keys)
@@ -70,8 +71,8 @@ impl Server for Pool {
         run(config, shutdown).await
     }
 
-    fn more(none: NoMore) -> Result<(), Failure> {
-        match none {}
+    fn more(command: Command) -> Result<(), Failure> {
+        command::execute(&command)
     }
 }
 
@@ -80,7 +81,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let payout = Arc::new(Payout::from_config(&config.payout, instance())?);
     let listeners = bind_all(&config).await?;
     // After the port: a second start is refused before it touches the log of the first.
-    let ledger = Ledger::open(&config.shares)?;
+    let ledger = Ledger::open(&config.ledger)?;
     let metrics = Metrics::new("pool_sv2");
     let health = Health::new(&neighbours(&config)).with_metrics(metrics.clone());
     health.clone().start("health.address", &config.health, &shutdown).await?;
@@ -94,8 +95,8 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let (sender, queue) = shares::queue();
     let writer_health = health.clone();
     let report = move |written: Result<(), String>| match written {
-        Ok(()) => writer_health.found(SHARE_LOG, "written"),
-        Err(error) => writer_health.lost(SHARE_LOG, error),
+        Ok(()) => writer_health.found(LEDGER, "written"),
+        Err(error) => writer_health.lost(LEDGER, error),
     };
     let writer = tokio::task::spawn_blocking(move || ledger.run(queue, &report));
     let (updates, incoming) = mpsc::channel(UPDATES_MAX);
@@ -182,6 +183,7 @@ fn settings(
             counts: counts.clone(),
             extranonces: extranonces.clone(),
             identities: payout.identities(port.payout),
+            listener: u16::try_from(index).unwrap_or(u16::MAX),
             reconnect_to: config.drain.reconnect_to()?,
         })
     });
@@ -191,7 +193,7 @@ fn settings(
 /// Whom /health knows.
 fn neighbours(config: &Config) -> Vec<&'static str> {
     let providers = config.template_provider.len();
-    providers::NAMES.into_iter().take(providers).chain([SHARE_LOG]).collect()
+    providers::NAMES.into_iter().take(providers).chain([LEDGER]).collect()
 }
 
 /// What makes the coinbases of this start of the pool its own.

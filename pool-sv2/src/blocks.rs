@@ -58,10 +58,13 @@ impl Solutions {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use mining::target::Target;
+    use mining::template::ChainTip;
 
     use super::*;
 
     fn solution(nonce: u32) -> Solution {
+        let tip = ChainTip { hash: [1; 32], header_timestamp: 1, nbits: 1, target: Target::MAX };
         Solution {
             template_id: 1,
             version: 0,
@@ -70,6 +73,7 @@ mod tests {
             coinbase: Bytes::new(),
             hash: [0; 32],
             height: None,
+            tip: Arc::new(tip),
         }
     }
 

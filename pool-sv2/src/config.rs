@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use mining::vardiff::VardiffPolicy;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use service::authority::AuthorityConfig;
 use service::config::{ConfigError, host_and_port};
 use service::health::HealthConfig;
 
 use self::listen::{ListenConfig, Listeners};
-use crate::accounting::ledger::SharesConfig;
+use crate::accounting::config::LedgerConfig;
 use crate::downstream::close::ReconnectTo;
 use crate::downstream::limits::Limits;
 use crate::payout::{Payout, PayoutConfig};
@@ -46,8 +47,12 @@ pub struct Config {
     /// How difficulty follows hashrate.
     #[serde(default)]
     pub vardiff: VardiffConfig,
-    /// The share log.
-    pub shares: SharesConfig,
+    /// Where accepted shares, blocks and payouts are kept.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
+    /// `[shares]` of earlier versions: named, so that its owner is told what to write.
+    #[serde(default)]
+    pub shares: Option<IgnoredAny>,
     /// What peers may hold.
     #[serde(default)]
     pub limits: Limits,
@@ -152,7 +157,9 @@ impl DrainConfig {
 impl Config {
     /// Checks what the types cannot.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_shares()?;
         let payout = Payout::from_config(&self.payout, [0; 4])?;
+        self.ledger.check()?;
         self.limits.check()?;
         self.vardiff.policy("vardiff")?;
         let policy = |one: &ListenConfig, section: &str| one.vardiff(&self.vardiff).policy(section);
@@ -171,6 +178,13 @@ impl Config {
             host_and_port("template_provider.address", &provider.address)?;
         }
         Ok(())
+    }
+
+    fn check_shares(&self) -> Result<(), ConfigError> {
+        let remedy = "the share log is a folder now: in place of [shares] ledger_file write \
+                      [ledger] directory = \"data/pool-sv2/ledger\", with ack_interval_ms beside \
+                      it; the old file is neither read nor changed, keep it for its shares";
+        self.shares.map_or(Ok(()), |_| Err(ConfigError::unusable("shares", remedy)))
     }
 }
 
@@ -203,6 +217,14 @@ mod tests {
             Ok(config) => config.check().err().map(|error| error.to_string()).unwrap_or_default(),
             Err(error) => error.to_string(),
         }
+    }
+
+    #[test]
+    fn the_setting_of_the_old_share_log_is_refused_with_what_to_write() {
+        let old = "[shares]\nledger_file = \"data/shares.log\"\n\n[ledger]";
+        let error = read(&EXAMPLE.replace("[ledger]", old)).check().unwrap_err().to_string();
+        assert!(error.contains("[ledger] directory ="), "{error}");
+        assert!(error.contains("the old file is neither read nor changed"), "{error}");
     }
 
     #[test]

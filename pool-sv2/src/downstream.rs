@@ -15,6 +15,7 @@ mod jobs;
 pub mod limits;
 mod open;
 mod pace;
+mod rejects;
 mod request;
 mod retarget;
 pub mod serve;

@@ -2,7 +2,7 @@
 //! send back and brings blocks to the network.
 //!
 //! Rooms: `template_receiver` (client of the Template Distribution Protocol), `downstream` (one
-//! miner's connection) and `accounting` (the share log). They meet in `app` alone; what passes
+//! miner's connection) and `accounting` (the ledger). They meet in `app` alone; what passes
 //! between them is `work`, `shares` and `blocks`; `payout` says whom a block pays.
 
 pub mod accounting;

@@ -3,12 +3,19 @@
 //! Connections hand over batches and get a ticket each; the ledger answers all of them with one
 //! watermark: every ticket below it is durable. Nobody routes acknowledgements.
 
+mod earner;
+mod entry;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mining::target::Hashes;
+use service::clock;
 use tokio::sync::{mpsc, watch};
+
+pub use self::earner::{Earner, PAYS_FINDER, PAYS_POOL};
+pub use self::entry::{BlockFound, BlockState, Entry, PayoutRecord, Reason};
 
 /// Batches that may wait for the ledger. A connection that finds it full keeps its shares until
 /// there is room, and goes on with everything else.
@@ -17,20 +24,39 @@ pub(crate) const QUEUE_MAX: usize = 4_096;
 /// An accepted share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareRecord {
-    /// Who is credited; without control characters.
-    pub user: Arc<str>,
+    /// Who is credited.
+    pub earner: Arc<Earner>,
     /// With what.
     pub work: Hashes,
     /// The header hash, internal byte order.
     pub hash: [u8; 32],
 }
 
-/// Shares that are made durable together.
-#[derive(Debug)]
-pub struct Batch {
-    ticket: u64,
+/// What a connection has gathered for the ledger.
+#[derive(Debug, Default)]
+pub struct Gathered {
     /// In the order of their acceptance.
     pub shares: Vec<ShareRecord>,
+    /// In the order of their happening.
+    pub entries: Vec<Entry>,
+}
+
+impl Gathered {
+    /// True if there is nothing to hand over.
+    pub fn is_empty(&self) -> bool {
+        self.shares.is_empty() && self.entries.is_empty()
+    }
+}
+
+/// What is made durable together.
+#[derive(Debug)]
+pub struct Batch {
+    /// What the watermark counts.
+    pub ticket: u64,
+    /// When it was handed over, milliseconds since 1970.
+    pub time_ms: u64,
+    /// What it holds.
+    pub gathered: Gathered,
 }
 
 /// Makes the two ends.
@@ -56,12 +82,13 @@ pub struct ShareSender {
 pub struct Watermark(watch::Receiver<u64>);
 
 impl ShareSender {
-    /// Hands over all of `shares` once there is room, and gives their ticket; `None` if the ledger
+    /// Hands over all of `gathered` once there is room, and gives its ticket; `None` if the ledger
     /// is gone. Cancel-safe: dropped before it is done, it has taken nothing.
-    pub async fn send(&self, shares: &mut Vec<ShareRecord>) -> Option<u64> {
+    pub async fn send(&self, gathered: &mut Gathered) -> Option<u64> {
         let permit = self.batches.reserve().await.ok()?;
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
-        permit.send(Batch { ticket, shares: std::mem::take(shares) });
+        let (time_ms, gathered) = (clock::unix_now_milliseconds(), std::mem::take(gathered));
+        permit.send(Batch { ticket, time_ms, gathered });
         Some(ticket)
     }
 
@@ -105,9 +132,9 @@ impl ShareQueue {
         self.batches.try_recv().ok()
     }
 
-    /// These batches are durable.
-    pub fn publish(&mut self, batches: &[Batch]) {
-        self.early.extend(batches.iter().map(|batch| batch.ticket));
+    /// The batches with these tickets are durable.
+    pub fn publish(&mut self, tickets: &[u64]) {
+        self.early.extend(tickets);
         let mut mark = *self.durable.borrow();
         while self.early.remove(&mark) {
             mark += 1;
@@ -120,25 +147,21 @@ impl ShareQueue {
 mod tests {
     use super::*;
 
-    fn batch(ticket: u64) -> Batch {
-        Batch { ticket, shares: Vec::new() }
-    }
-
     #[test]
     fn the_watermark_waits_for_a_batch_that_was_overtaken() {
         let (sender, mut queue) = queue();
         let mut watermark = sender.watermark();
-        queue.publish(&[batch(1), batch(2)]);
+        queue.publish(&[1, 2]);
         assert_eq!(watermark.durable(), 0);
-        queue.publish(&[batch(0)]);
+        queue.publish(&[0]);
         assert_eq!(watermark.durable(), 3);
     }
 
     #[tokio::test]
     async fn each_batch_gets_a_ticket_of_its_own() {
         let (sender, mut queue) = queue();
-        let tickets =
-            [sender.send(&mut Vec::new()).await, sender.clone().send(&mut Vec::new()).await];
+        let mut nothing = Gathered::default();
+        let tickets = [sender.send(&mut nothing).await, sender.clone().send(&mut nothing).await];
         assert_eq!(tickets, [Some(0), Some(1)]);
         assert!(queue.take().is_some() && queue.take().is_some() && queue.take().is_none());
     }

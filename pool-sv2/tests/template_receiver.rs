@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mining::share::Solution;
+use mining::target::Target;
+use mining::template::ChainTip;
 use pool_sv2::template_receiver::session::{Command, Constraints, Event, LIMITS, TemplateReceiver};
 use testkit::pair::{Ended, Pair};
 use testkit::scripted::ScriptedPeer;
@@ -174,6 +176,7 @@ fn a_provider_that_does_not_answer_is_given_up_after_ten_seconds() {
 #[test]
 fn a_solution_is_sent_with_its_whole_coinbase() {
     let mut table = Table::ready();
+    let tip = ChainTip { hash: [1; 32], header_timestamp: 1, nbits: 1, target: Target::MAX };
     let solution = Solution {
         template_id: 7,
         version: 0x2000_0020,
@@ -182,6 +185,7 @@ fn a_solution_is_sent_with_its_whole_coinbase() {
         coinbase: Bytes::from_static(&[1, 2, 3]),
         hash: [0; 32],
         height: None,
+        tip: Arc::new(tip),
     };
     table.pair.command_client(Command::Submit(solution));
     let frame = table.frame();

@@ -12,7 +12,7 @@ use wire::sv2::codec::Str255;
 use wire::sv2::mining::CloseChannel;
 use wire::sv2::setup::Reconnect;
 
-use super::connection::{Downstream, State, Timer};
+use super::connection::{Downstream, Event, State, Timer};
 
 /// `CloseChannel.reason_code` of a pool that ends.
 const REASON_SHUTDOWN: &str = "pool-shuts-down";
@@ -44,10 +44,12 @@ impl Downstream {
     /// Closes a channel, or all of a group if it is named (spec 5.3.9). A group keeps its id.
     pub(super) fn close_channel(&mut self, now: Instant, close: &CloseChannel) {
         let (id, reason) = (close.channel_id, &close.reason_code);
-        if let Some(closed) = self.channels.remove(&id) {
-            let user = closed.credited.user();
+        if let Some(mut closed) = self.channels.remove(&id) {
+            self.events.extend(closed.rejects.take(closed.credited.earner()).map(Event::Entry));
+            let user = closed.credited.earner();
             info!(channel = id, %user, ?reason, "channel closed");
         } else if self.payee_of(id).is_some() {
+            self.report_rejects();
             let before = self.channels.len();
             self.channels.retain(|_, open| open.group != id);
             info!(channels = before - self.channels.len(), ?reason, "channels closed");

@@ -20,10 +20,11 @@ use super::conduct::Conduct;
 use super::extensions::Credited;
 pub use super::limits::{LIMITS, LimitCounts, Limits};
 use super::pace::Pace;
+use super::rejects::Rejects;
 use super::request::OpenRequest;
 use super::retarget::Bounds;
 use crate::payout::identity::{Identities, Payee};
-use crate::shares::ShareRecord;
+use crate::shares::{Entry, ShareRecord};
 use crate::work::Work;
 
 /// What all connections have in common.
@@ -41,6 +42,8 @@ pub struct Settings {
     pub extranonces: ExtranonceAllocator,
     /// Reads the names that miners come with.
     pub identities: Identities,
+    /// Which port it is, by its place in the settings.
+    pub listener: u16,
     /// Where miners are sent when the pool shuts down; otherwise their channels are closed.
     pub reconnect_to: Option<ReconnectTo>,
 }
@@ -72,6 +75,8 @@ pub enum Event {
     Block(Solution),
     /// An accepted share: to be made durable.
     Share(ShareRecord),
+    /// Something else that is to be kept.
+    Entry(Entry),
     /// It has a channel: the miner is in.
     Settled,
 }
@@ -111,6 +116,7 @@ pub(super) struct OpenChannel {
     pub(super) credited: Credited,
     pub(super) vardiff: Vardiff,
     pub(super) conduct: Conduct,
+    pub(super) rejects: Rejects,
     pub(super) bounds: Bounds,
 }
 

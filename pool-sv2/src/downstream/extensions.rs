@@ -20,6 +20,7 @@ use wire::sv2::message::Message;
 use wire::sv2::mining::SubmitSharesExtended;
 
 use super::connection::{Downstream, State};
+use crate::shares::Earner;
 
 /// Every extension that this pool speaks. It requires none.
 const SUPPORTED: [u16; 2] = [NEGOTIATION, WORKER_HASHRATE_TRACKING];
@@ -102,33 +103,33 @@ fn read_worker(appended: &[u8]) -> Result<&str, BadWorker> {
 /// Who is credited on one channel: its user, and the workers that its shares named.
 #[derive(Debug)]
 pub(super) struct Credited {
-    user: Arc<str>,
-    workers: HashMap<Box<str>, Arc<str>>,
+    earner: Arc<Earner>,
+    workers: HashMap<Box<str>, Arc<Earner>>,
 }
 
 impl Credited {
-    pub(super) fn new(user: Arc<str>) -> Self {
-        Self { user, workers: HashMap::new() }
+    pub(super) fn new(earner: Earner) -> Self {
+        Self { earner: Arc::new(earner), workers: HashMap::new() }
     }
 
-    /// The channel's user.
-    pub(super) fn user(&self) -> &Arc<str> {
-        &self.user
+    /// The channel's own.
+    pub(super) fn earner(&self) -> &Arc<Earner> {
+        &self.earner
     }
 
-    /// `user.worker`, or the user where no worker is named.
-    pub(super) fn of(&mut self, worker: &str) -> Arc<str> {
+    /// The channel's own with this worker; as it is where none is named.
+    pub(super) fn of(&mut self, worker: &str) -> Arc<Earner> {
         if worker.is_empty() {
-            return Arc::clone(&self.user);
+            return Arc::clone(&self.earner);
         }
         if let Some(known) = self.workers.get(worker) {
             return Arc::clone(known);
         }
-        let name: Arc<str> = format!("{}.{worker}", self.user).into();
+        let earner = Arc::new(self.earner.with_worker(worker));
         if self.workers.len() < WORKERS_MAX {
-            self.workers.insert(worker.into(), Arc::clone(&name));
+            self.workers.insert(worker.into(), Arc::clone(&earner));
         }
-        name
+        earner
     }
 }
 
@@ -138,12 +139,12 @@ mod tests {
 
     #[test]
     fn names_beyond_the_limit_are_right_and_not_kept() {
-        let mut credited = Credited::new("farm".into());
+        let mut credited = Credited::new(Earner::named("farm", ""));
         for index in 0..WORKERS_MAX + 10 {
             let name = credited.of(&format!("rig{index}"));
-            assert_eq!(*name, *format!("farm.rig{index}"));
+            assert_eq!(name.to_string(), format!("farm.rig{index}"));
         }
         assert_eq!(credited.workers.len(), WORKERS_MAX);
-        assert_eq!(&*credited.of(""), "farm");
+        assert_eq!(credited.of("").to_string(), "farm");
     }
 }

@@ -25,9 +25,11 @@ use super::connection::{Downstream, Group, OpenChannel};
 use super::extensions::Credited;
 use super::limits::Limit;
 use super::pace::WAITING_MAX;
+use super::rejects::Rejects;
 use super::request::{Kind, OpenRequest};
 use super::retarget::Bounds;
 use crate::payout::identity::{Identity, Payee};
+use crate::shares::{Earner, PAYS_FINDER, PAYS_POOL};
 
 /// Proxy-sized extranonces on one connection: a proxy needs one, and there are few of them.
 const PROXY_CHANNELS_MAX: usize = 64;
@@ -70,7 +72,7 @@ impl Downstream {
             return Err(Refusal::Answer(ERROR_CHANNEL_CAPACITY_EXHAUSTED));
         }
         let identity = self.read_identity(&request.user_identity)?;
-        let user = identity.credited();
+        let earner = self.earner_of(&identity);
         let hashrate = read_hashrate(request.nominal_hash_rate)?;
         let policy = self.settings.policy_of(request.user_identity.as_str().unwrap_or_default());
         let operators = Target::from_difficulty(policy.min_difficulty);
@@ -84,12 +86,12 @@ impl Downstream {
         let channel = Channel::new(prefix, target);
         let group = self.group_of(identity.payee)?;
         let channel_id = self.take_channel_id()?;
-        info!(channel = channel_id, kind = request.kind.name(), %user,
+        info!(channel = channel_id, kind = request.kind.name(), user = %earner,
             difficulty = target.difficulty(), "channel opened");
         self.answer_open(request.request_id, channel_id, group, &channel)?;
-        let credited = Credited::new(user);
-        let conduct = Conduct::default();
-        let mut open = OpenChannel { channel, group, credited, vardiff, conduct, bounds };
+        let credited = Credited::new(earner);
+        let (conduct, rejects) = (Conduct::default(), Rejects::default());
+        let mut open = OpenChannel { channel, group, credited, vardiff, conduct, rejects, bounds };
         open.vardiff.set_target(target, now);
         self.channels.insert(channel_id, open);
         self.channel_opened(now);
@@ -107,6 +109,18 @@ impl Downstream {
             None => debug!("channel refused for a name that is no text"),
         }
         Err(Refusal::Answer(ERROR_INVALID_USER_IDENTITY))
+    }
+
+    fn earner_of(&self, identity: &Identity) -> Earner {
+        Earner {
+            account: (*identity.account).into(),
+            worker: (*identity.worker).into(),
+            listener: self.settings.listener,
+            payout_mode: match identity.payee {
+                Payee::Pool => PAYS_POOL,
+                Payee::Finder { .. } => PAYS_FINDER,
+            },
+        }
     }
 
     /// The group of channels whose blocks pay `payee`; a new one if there is none.

@@ -96,7 +96,7 @@ impl Downstream {
         }
         open.channel.set_target(target);
         let difficulty = target.difficulty();
-        debug!(channel = channel_id, user = %open.credited.user(), difficulty, "target set");
+        debug!(channel = channel_id, user = %open.credited.earner(), difficulty, "target set");
         self.link.send(&SetTarget { channel_id, maximum_target: target.to_le_bytes() })?;
         Ok(true)
     }

@@ -14,14 +14,18 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
+use wire::session::Session;
 use wire::sv2::link::Link;
 
 use super::connection::{Command, Downstream, Event, Settings};
 use super::drain::Drain;
 use super::limits::Limit;
 use crate::blocks::Solutions;
-use crate::shares::{ShareRecord, ShareSender, Watermark};
+use crate::shares::{Entry, Gathered, ShareSender, Watermark};
 use crate::work::Work;
+
+/// Entries that wait on one connection for the ledger; rejects beyond are not counted.
+const ENTRIES_MAX: usize = 1_024;
 
 /// What every connection is given. Cheap to clone.
 #[derive(Clone)]
@@ -77,6 +81,10 @@ impl Service {
         let mut session = Downstream::new(link, Arc::clone(&self.settings), clock::now());
         let mut host = MinerHost::new(self, place);
         let ended = drive(&mut session, &mut host, stream).await;
+        session.report_rejects();
+        while let Some(event) = session.poll_event() {
+            host.take_event(event).await;
+        }
         host.hand_over().await;
         ended
     }
@@ -98,8 +106,8 @@ struct MinerHost<'a> {
     leaves_at: Option<Instant>,
     /// True once it was told.
     is_leaving: bool,
-    /// Accepted and not yet handed to the ledger. The session limits how many there can be.
-    batch: Vec<ShareRecord>,
+    /// Not yet handed to the ledger. The session limits how many shares there can be.
+    batch: Gathered,
     /// Handed over and not yet durable: ticket and number of shares.
     tickets: VecDeque<(u64, usize)>,
 }
@@ -107,7 +115,7 @@ struct MinerHost<'a> {
 impl<'a> MinerHost<'a> {
     fn new(service: Service, place: &'a mut Place) -> Self {
         let watermark = service.shares.watermark();
-        let (batch, tickets) = (Vec::new(), VecDeque::new());
+        let (batch, tickets) = (Gathered::default(), VecDeque::new());
         Self {
             service,
             place,
@@ -159,7 +167,7 @@ impl Host<Downstream> for MinerHost<'_> {
             if committed > 0 {
                 return Some(Command::Committed(committed));
             }
-            let (count, is_waiting) = (self.batch.len(), !self.tickets.is_empty());
+            let (count, is_waiting) = (self.batch.shares.len(), !self.tickets.is_empty());
             let Service { shutdown, drain, work, shares, .. } = &mut self.service;
             tokio::select! {
                 // The session says its last word, and ends by itself.
@@ -172,7 +180,7 @@ impl Host<Downstream> for MinerHost<'_> {
                     changed.ok()?;
                     return self.take_work();
                 }
-                ticket = shares.send(&mut self.batch), if count > 0 => {
+                ticket = shares.send(&mut self.batch), if !self.batch.is_empty() => {
                     self.tickets.push_back((ticket?, count));
                 }
                 () = self.watermark.moved(), if is_waiting => {}
@@ -185,8 +193,11 @@ impl Host<Downstream> for MinerHost<'_> {
             Event::Block(solution) => self.service.solutions.send(solution, clock::now()),
             Event::Share(share) => {
                 self.place.prove();
-                self.batch.push(share);
+                self.batch.shares.push(share);
             }
+            // A ledger that hangs must not make junk pile up: blocks alone are always kept.
+            Event::Entry(Entry::Rejects { .. }) if self.batch.entries.len() >= ENTRIES_MAX => {}
+            Event::Entry(entry) => self.batch.entries.push(entry),
             Event::Settled => self.place.settle(),
         }
     }

@@ -29,7 +29,7 @@ use super::request::OpenRequest;
 /// Every SetupConnection flag that this pool serves. REQUIRES_WORK_SELECTION waits for job
 /// declaration.
 const SUPPORTED_FLAGS: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
-/// How often the channels' vardiff is asked.
+/// How often the channels' vardiff is asked, and rejected shares are reported.
 const VARDIFF_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Downstream {
@@ -147,6 +147,7 @@ impl Downstream {
 
     fn check_vardiff(&mut self, now: Instant) -> Result<(), PeerError> {
         self.timers.set(Timer::Vardiff, now + VARDIFF_INTERVAL);
+        self.report_rejects();
         let wanted: Vec<_> = self
             .channels
             .iter_mut()

@@ -4,6 +4,7 @@
 //! the program says that it is durable. A block leaves before either.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mining::share::{Outcome, Rejection, Submission};
@@ -19,12 +20,12 @@ use wire::sv2::mining::{
 
 use super::connection::{Downstream, Event, OpenChannel, Unacknowledged};
 use super::extensions::BadWorker;
-use crate::shares::ShareRecord;
+use crate::shares::{BlockFound, Entry, Reason, ShareRecord};
 
 /// Accepted shares that may wait to become durable on one connection. The ledger commits several
 /// times a second: so many mean that it has stopped, and what it cannot keep is not accepted.
 const UNACKNOWLEDGED_MAX: usize = 1 << 14;
-/// `SubmitShares.Error`: the share log cannot be written.
+/// `SubmitShares.Error`: the ledger cannot be written.
 const ERROR_SHARE_NOT_RECORDED: &str = "share-not-recorded";
 
 impl Downstream {
@@ -76,13 +77,17 @@ impl Downstream {
         let Outcome { verdict, solution } = open.channel.check(submission, now);
         if let Some(solution) = solution {
             announce(channel_id, open, &solution);
+            let (finder, block) = (Arc::clone(open.credited.earner()), BlockFound::of(&solution));
             self.events.push_back(Event::Block(solution));
+            let block = Box::new(block);
+            self.events.push_back(Event::Entry(Entry::BlockFound { finder, block }));
         }
         let share = match verdict {
             Ok(share) => share,
             Err(rejection) => {
-                debug!(channel = channel_id, user = %open.credited.user(), reason = %rejection,
+                debug!(channel = channel_id, user = %open.credited.earner(), reason = %rejection,
                     "share rejected");
+                open.rejects.count(rejection.into());
                 let percent_max = self.settings.limits.invalid_shares_percent_max;
                 let is_hopeless = open.conduct.count_rejected(rejection, percent_max);
                 self.reject(channel_id, sequence_number, error_code(rejection))?;
@@ -93,20 +98,22 @@ impl Downstream {
             }
         };
         let Ok(worker) = worker else {
+            open.rejects.count(Reason::BadWorker);
             return self.reject(channel_id, sequence_number, ERROR_INVALID_USER_IDENTITY);
         };
         if self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
+            open.rejects.count(Reason::NotRecorded);
             return self.reject(channel_id, sequence_number, ERROR_SHARE_NOT_RECORDED);
         }
-        let user = open.credited.of(worker);
-        debug!(channel = channel_id, %user, difficulty = share.work.difficulty_floor(),
+        let earner = open.credited.of(worker);
+        debug!(channel = channel_id, user = %earner, difficulty = share.work.difficulty_floor(),
             "share accepted");
         open.conduct.count_valid();
         // Shares of earlier, easier jobs would look like speed.
         let counts = open.vardiff.target().is_met_by(&share.hash);
         let retarget = if counts { open.vardiff.count_share(now) } else { None };
         self.events.push_back(Event::Share(ShareRecord {
-            user,
+            earner,
             work: share.work,
             hash: share.hash,
         }));
@@ -152,7 +159,7 @@ impl Downstream {
 fn announce(channel_id: u32, open: &OpenChannel, solution: &mining::share::Solution) {
     let kind = if open.channel.is_standard() { "standard" } else { "extended" };
     let hash = mining::hash::display(&solution.hash);
-    info!(hash, height = solution.height, user = %open.credited.user(),
+    info!(hash, height = solution.height, user = %open.credited.earner(),
         kind, channel = channel_id, template = solution.template_id, "block found");
 }
 

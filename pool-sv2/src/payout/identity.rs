@@ -26,16 +26,6 @@ pub enum Mode {
     Solo,
 }
 
-impl Identity {
-    /// As it stands in the share log: `account.worker`, or the account alone.
-    pub fn credited(&self) -> Arc<str> {
-        match &*self.worker {
-            "" => Arc::clone(&self.account),
-            worker => format!("{}.{worker}", self.account).into(),
-        }
-    }
-}
-
 /// A name, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {

@@ -45,7 +45,7 @@ fn send_with(table: &mut Table, share: &SubmitSharesExtended, appended: &[u8]) {
 
 fn credited(table: &mut Table) -> String {
     match table.pair.server.event() {
-        Some(Event::Share(share)) => share.user.to_string(),
+        Some(Event::Share(share)) => share.earner.to_string(),
         other => panic!("no share but {other:?}"),
     }
 }

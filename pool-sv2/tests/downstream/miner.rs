@@ -74,6 +74,7 @@ impl Table {
             counts: LimitCounts::new(&Metrics::new("x")),
             extranonces: ExtranonceAllocator::new(100),
             identities: Identities::of_the_pool(Network::Regtest),
+            listener: 0,
             reconnect_to: None,
         };
         change(&mut settings);

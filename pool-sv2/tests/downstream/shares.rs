@@ -117,7 +117,7 @@ fn a_block_leaves_before_its_share_and_even_if_the_share_is_stale() {
                 assert_eq!(solution.template_id, 77);
                 found += 1;
             }
-            Some(Event::Share(_) | Event::Settled) | None => continue,
+            Some(Event::Share(_) | Event::Entry(_) | Event::Settled) | None => continue,
         }
         table.pair.server.events.clear();
     }
@@ -148,7 +148,7 @@ fn a_standard_share_is_judged_by_its_own_merkle_root() {
         nonce: share.nonce,
     };
     assert_eq!(record.hash, header.hash());
-    assert_eq!(&*record.user, "miner.b");
+    assert_eq!((&*record.earner.account, &*record.earner.worker), ("miner", "b"));
 }
 
 /// Spec 5.3.9: a closed channel is not told of its shares.

@@ -11,7 +11,8 @@ use mining::job::Job;
 use mining::target::Target;
 use mining::template::{ChainTip, Template};
 use mining::vardiff::VardiffPolicy;
-use pool_sv2::accounting::ledger::{Ledger, SharesConfig};
+use pool_sv2::accounting::config::LedgerConfig;
+use pool_sv2::accounting::ledger::Ledger;
 use pool_sv2::blocks::Solutions;
 use pool_sv2::downstream::connection::{LimitCounts, Limits, Settings};
 use pool_sv2::downstream::serve::Service;
@@ -50,8 +51,8 @@ impl Pool {
     pub(crate) async fn start(limits: Limits) -> Self {
         let limits = Limits { trusted_networks: Vec::new(), ..limits };
         let folder = tempfile::tempdir().unwrap();
-        let config =
-            SharesConfig { ledger_file: folder.path().join("shares.log"), ack_interval_ms: 2 };
+        let directory = folder.path().join("ledger");
+        let config = LedgerConfig { directory, ack_interval_ms: 2, ..LedgerConfig::default() };
         let ledger = Ledger::open(&config).unwrap();
         let (sender, queue) = shares::queue();
         let ledger = std::thread::spawn(move || ledger.run(queue, &|_| {}));
@@ -78,6 +79,7 @@ impl Pool {
                 extranonces: ExtranonceAllocator::new(10_000),
                 identities: Identities::of_the_pool(bitcoin::Network::Regtest),
                 reconnect_to: None,
+                listener: 0,
             }),
             certificates: Certificates::new(authority, 3_600),
             work: work.subscribe(),

@@ -173,6 +173,7 @@ impl Channel {
             coinbase: issued.job.coinbase.whole(&extranonce),
             hash,
             height: issued.job.template.height(),
+            tip: Arc::clone(&issued.job.tip),
         }
     }
 

@@ -3,9 +3,12 @@
 //! An `AcceptedShare` exists only where a share was accepted: what is credited cannot be made by
 //! any other path.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::target::Hashes;
+use crate::template::ChainTip;
 
 /// A share as it was submitted, parsed but not checked.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +81,8 @@ pub struct Solution {
     pub hash: [u8; 32],
     /// The height, where the template states it.
     pub height: Option<u32>,
+    /// What the block builds on.
+    pub tip: Arc<ChainTip>,
 }
 
 /// The verdict on a submission, and the block in it, if there is one: the two are independent, for

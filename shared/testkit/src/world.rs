@@ -310,7 +310,7 @@ fn template_provider_settings(plan: &Plan, node: &Node, folder: &Path) -> Table 
 
 fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &Path) -> Table {
     let key_file = display(&folder.join("pool-sv2.key"));
-    let ledger_file = display(&folder.join("shares.log"));
+    let ledger = display(&folder.join("ledger"));
     let (address, key) = (provider.address(), provider.key());
     let listen = format!("{}:0", plan.listen_host);
     let (shares_per_minute, min_difficulty) = (plan.shares_per_minute, plan.min_difficulty);
@@ -340,8 +340,8 @@ fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &
         [vardiff]
         shares_per_minute = shares_per_minute
         min_difficulty = min_difficulty
-        [shares]
-        ledger_file = ledger_file
+        [ledger]
+        directory = ledger
     };
     settings.insert("payout".to_owned(), payout.into());
     settings

@@ -151,7 +151,7 @@ fn adit_settings(
     let listen = address.to_string();
     let (provider_address, provider_key) = (provider.address(), provider.key().to_string());
     let key_file = folder.join("pool.key").display().to_string();
-    let ledger_file = folder.join("shares.log").display().to_string();
+    let ledger = folder.join("ledger").display().to_string();
     // Visitors come on top.
     let connections = i64::try_from(launch.connections + 1_000).unwrap_or(i64::MAX);
     toml! {
@@ -169,8 +169,8 @@ fn adit_settings(
         [vardiff]
         shares_per_minute = 10_000_000.0
         min_difficulty = 0.000000000001
-        [shares]
-        ledger_file = ledger_file
+        [ledger]
+        directory = ledger
         [limits]
         connections_max = connections
         channels_max = connections

@@ -27,7 +27,7 @@ use crate::downstream::close::ReconnectTo;
 use crate::downstream::connection::LIMITS;
 use crate::downstream::limits::{LimitCounts, Limits};
 use crate::payout::identity::Identities;
-use crate::shares;
+use crate::shares::{self, Earner, ShareRecord};
 
 /// SRI's public test key.
 const SECRET: &str = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
@@ -46,6 +46,7 @@ fn service(work: &watch::Sender<Option<Arc<Work>>>, shares: ShareSender) -> Serv
             extranonces: ExtranonceAllocator::new(1),
             identities: Identities::of_the_pool(bitcoin::Network::Regtest),
             reconnect_to: None,
+            listener: 0,
         }),
         certificates: Certificates::new(SECRET.parse().unwrap(), 60),
         work: work.subscribe(),
@@ -58,7 +59,8 @@ fn service(work: &watch::Sender<Option<Arc<Work>>>, shares: ShareSender) -> Serv
 }
 
 fn share() -> Event {
-    Event::Share(ShareRecord { user: "a".into(), work: Hashes(1), hash: [0; 32] })
+    let earner = Arc::new(Earner::named("a", ""));
+    Event::Share(ShareRecord { earner, work: Hashes(1), hash: [0; 32] })
 }
 
 fn work() -> Arc<Work> {
@@ -84,7 +86,7 @@ fn work() -> Arc<Work> {
 async fn full_ledger() -> (ShareSender, shares::ShareQueue) {
     let (sender, queue) = shares::queue();
     for _ in 0..shares::QUEUE_MAX {
-        sender.send(&mut Vec::new()).await.unwrap();
+        sender.send(&mut Gathered::default()).await.unwrap();
     }
     (sender, queue)
 }
@@ -108,6 +110,7 @@ async fn a_ledger_that_hangs_delays_neither_work_nor_blocks_nor_the_end() {
         coinbase: bytes::Bytes::new(),
         hash: [0; 32],
         height: None,
+        tip: Arc::clone(&work().job.tip),
     };
     host.take_event(Event::Block(solution)).await;
     assert_eq!(solutions.subscribe(clock::now()).0.len(), 1);
@@ -115,7 +118,8 @@ async fn a_ledger_that_hangs_delays_neither_work_nor_blocks_nor_the_end() {
     assert!(matches!(host.next_command().await, Some(Command::Work(_))));
     // When the disk is back, the share is handed over and acknowledged.
     let batches: Vec<_> = std::iter::from_fn(|| queue.take()).collect();
-    queue.publish(&batches);
+    let tickets: Vec<_> = batches.iter().map(|batch| batch.ticket).collect();
+    queue.publish(&tickets);
     let writing = async {
         let batch = loop {
             match queue.take() {
@@ -123,8 +127,8 @@ async fn a_ledger_that_hangs_delays_neither_work_nor_blocks_nor_the_end() {
                 None => tokio::task::yield_now().await,
             }
         };
-        assert_eq!(batch.shares.len(), 1);
-        queue.publish(&[batch]);
+        assert_eq!(batch.gathered.shares.len(), 1);
+        queue.publish(&[batch.ticket]);
     };
     let (answered, ()) = tokio::join!(host.next_command(), writing);
     assert!(matches!(answered, Some(Command::Committed(1))));
@@ -234,8 +238,9 @@ impl Miner {
 /// A ledger that keeps everything at once.
 async fn keep_all(mut queue: shares::ShareQueue) {
     loop {
-        let batches: Vec<_> = std::iter::from_fn(|| queue.take()).collect();
-        queue.publish(&batches);
+        let tickets: Vec<_> =
+            std::iter::from_fn(|| queue.take()).map(|batch| batch.ticket).collect();
+        queue.publish(&tickets);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -1,0 +1,53 @@
+//! `[ledger]` of the config.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use service::config::ConfigError;
+
+/// Acknowledgements that are late by more than this are felt by miners.
+const ACK_INTERVAL_MS_MAX: u64 = 1_000;
+/// Segments are read whole at times: not too large; and are files: not too small.
+const SEGMENT_MEGABYTES: std::ops::RangeInclusive<u64> = 1..=1_024;
+
+/// Where the ledger is and how it is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerConfig {
+    /// A folder of the pool's own.
+    pub directory: PathBuf,
+    /// Shares gather for so long before they are written, synced and acknowledged together.
+    pub ack_interval_ms: u64,
+    /// A segment of the log of so many MiB is followed by a new one.
+    pub segment_megabytes: u64,
+    /// Which of several pools that share a store this one is.
+    pub node: u32,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        let directory = PathBuf::from("data/pool-sv2/ledger");
+        Self { directory, ack_interval_ms: 50, segment_megabytes: 64, node: 0 }
+    }
+}
+
+impl LedgerConfig {
+    /// Checks what the types cannot.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.ack_interval_ms > ACK_INTERVAL_MS_MAX {
+            let remedy = format!("must be at most {ACK_INTERVAL_MS_MAX}; 50 is usual");
+            return Err(ConfigError::unusable("ledger.ack_interval_ms", remedy));
+        }
+        if !SEGMENT_MEGABYTES.contains(&self.segment_megabytes) {
+            let (min, max) = (SEGMENT_MEGABYTES.start(), SEGMENT_MEGABYTES.end());
+            let remedy = format!("must be from {min} to {max}; 64 is usual");
+            return Err(ConfigError::unusable("ledger.segment_megabytes", remedy));
+        }
+        Ok(())
+    }
+
+    /// The folder of the log's segments.
+    pub fn log_directory(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+}
