@@ -179,7 +179,9 @@ impl Channel {
 
     /// Only shares that met their target get here, so that the memory holds nothing but work.
     fn remember(&mut self, share: AcceptedShare) -> Result<AcceptedShare, Rejection> {
-        self.seen.insert(&share.hash).map(|()| share)
+        self.seen.insert(&share.hash)?;
+        self.prefix.note_work();
+        Ok(share)
     }
 }
 

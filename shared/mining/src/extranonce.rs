@@ -4,9 +4,10 @@
 //! rolls 8; a standard channel has all 12 fixed. The first bit tells proxies from devices, so that
 //! no prefix is the start of another, and neither can use up the other's room.
 //!
-//! A freed prefix is given out again only with work of a later tip, three further on: on the same
-//! tip, or should the chain go back to it, its former owner's shares could be submitted a second
-//! time.
+//! A freed prefix whose shares were credited is given out again only with work of a later tip,
+//! three further on: on the same tip, or should the chain go back to it, its former owner's shares
+//! could be submitted a second time. One with which nothing was earned is given out next, so that
+//! nobody uses them up by opening channels and closing them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,10 +47,13 @@ struct State {
     live_max: usize,
 }
 
-/// Numbers from 0 up, with those to be used again in the order in which they became free.
+/// Numbers from 0 up, with those to be used again.
 #[derive(Debug, Default)]
 struct Ids {
     next: u32,
+    /// Nothing was credited to these: no more than were in use at a time.
+    unworked: Vec<u32>,
+    /// In the order in which they became free, each with the epoch of that. Each has cost a share.
     freed: VecDeque<(u64, u32)>,
 }
 
@@ -59,6 +63,9 @@ impl Ids {
             && freed_in.saturating_add(REUSE_AFTER_TIPS) <= epoch
         {
             self.freed.pop_front();
+            return Some(id);
+        }
+        if let Some(id) = self.unworked.pop() {
             return Some(id);
         }
         let id = self.next;
@@ -75,6 +82,7 @@ pub struct ExtranoncePrefix {
     state: Arc<Mutex<State>>,
     kind: Kind,
     id: u32,
+    has_worked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +134,8 @@ impl ExtranonceAllocator {
             Kind::Device | Kind::Standard => state.devices.take(epoch, DEVICES),
         }?;
         state.live += 1;
-        Some(ExtranoncePrefix { state: Arc::clone(&self.state), kind, id })
+        let state = Arc::clone(&self.state);
+        Some(ExtranoncePrefix { state, kind, id, has_worked: false })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -136,6 +145,11 @@ impl ExtranonceAllocator {
 }
 
 impl ExtranoncePrefix {
+    /// Notes that a share with it was accepted.
+    pub fn note_work(&mut self) {
+        self.has_worked = true;
+    }
+
     /// The bytes, in the order in which they stand in the coinbase.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = match self.kind {
@@ -166,7 +180,10 @@ impl Drop for ExtranoncePrefix {
             Kind::Proxy => &mut state.proxies,
             Kind::Device | Kind::Standard => &mut state.devices,
         };
-        ids.freed.push_back((epoch, self.id));
+        match self.has_worked {
+            true => ids.freed.push_back((epoch, self.id)),
+            false => ids.unworked.push(self.id),
+        }
         state.live = state.live.saturating_sub(1);
     }
 }
@@ -177,6 +194,24 @@ mod tests {
 
     fn allocator() -> ExtranonceAllocator {
         ExtranonceAllocator::new(usize::MAX)
+    }
+
+    /// The bytes of a prefix that earned something and is free again.
+    fn worked(mut prefix: ExtranoncePrefix) -> Vec<u8> {
+        prefix.note_work();
+        prefix.to_bytes()
+    }
+
+    #[test]
+    fn prefixes_are_not_used_up_by_channels_that_earn_nothing() {
+        let all = allocator();
+        let kept = all.extended(10, 0).unwrap();
+        let opened: std::collections::BTreeSet<_> =
+            (0..100_000).map(|_| all.extended(10, 0).unwrap().to_bytes()).collect();
+        assert_eq!(opened.len(), 1);
+        assert!(!opened.contains(&kept.to_bytes()));
+        let both = [all.extended(10, 0).unwrap(), all.extended(10, 0).unwrap()];
+        assert_ne!(both[0].to_bytes(), both[1].to_bytes());
     }
 
     /// Spec 5.1.2.1: the whole extranonce is prefix and rollable part.
@@ -216,10 +251,10 @@ mod tests {
     #[test]
     fn a_freed_prefix_is_used_again_only_three_tips_later() {
         let all = allocator();
-        let first = all.extended(8, 0).unwrap().to_bytes();
+        let first = worked(all.extended(8, 0).unwrap());
         for _ in 0..2 {
             let epoch = all.tip_moved();
-            assert_ne!(all.extended(8, epoch).unwrap().to_bytes(), first);
+            assert_ne!(worked(all.extended(8, epoch).unwrap()), first);
         }
         let epoch = all.tip_moved();
         assert_eq!(all.extended(8, epoch).unwrap().to_bytes(), first);
@@ -228,7 +263,7 @@ mod tests {
     #[test]
     fn a_taker_that_is_behind_gets_no_prefix_that_was_used_on_its_tip() {
         let all = allocator();
-        let first = all.extended(8, 0).unwrap().to_bytes();
+        let first = worked(all.extended(8, 0).unwrap());
         for _ in 0..9 {
             all.tip_moved();
         }
