@@ -159,9 +159,11 @@ async fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {
 async fn accept_all(ports: Vec<(TcpListener, Service)>, gate: &Gate) {
     let mut accepting = tokio::task::JoinSet::new();
     for (listener, service) in ports {
+        let connections_max = service.settings.limits.connections_max;
         let shutdown = service.shutdown.clone();
         let serve = move |stream, peer, place| service.clone().serve(stream, peer, place);
-        accepting.spawn(listen::accept(listener, gate.clone(), shutdown, serve));
+        let gate = gate.of_port(connections_max);
+        accepting.spawn(listen::accept(listener, gate, shutdown, serve));
     }
     while accepting.join_next().await.is_some() {}
 }

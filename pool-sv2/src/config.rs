@@ -232,15 +232,18 @@ mod tests {
         let config = read(&EXAMPLE.replace(
             "\n[listen]\n",
             "\n[[listen]]\naddress = \"0.0.0.0:1\"\nmin_difficulty = 500000.0\n\
-             shares_per_minute = 20.0\nchannels_per_connection_max = 3\n[[listen]]\n",
+             shares_per_minute = 20.0\nconnections_max = 7\n\
+             channels_per_connection_max = 3\n[[listen]]\n",
         ));
         let [large, usual] = &config.listen.0[..] else { panic!("{:?}", config.listen) };
         let policy = large.vardiff(&config.vardiff).policy("listen[0]").unwrap();
         assert_eq!((policy.min_difficulty, policy.shares_per_minute), (500_000.0, 20.0));
-        assert_eq!(large.limits(&config.limits).channels_per_connection_max, 3);
+        let limits = large.limits(&config.limits);
+        assert_eq!((limits.connections_max, limits.channels_per_connection_max), (7, 3));
         let policy = usual.vardiff(&config.vardiff).policy("listen[1]").unwrap();
         assert_eq!((policy.min_difficulty, policy.shares_per_minute), (1.0, 6.0));
-        assert_eq!(usual.limits(&config.limits).channels_per_connection_max, 4_096);
+        let limits = usual.limits(&config.limits);
+        assert_eq!((limits.connections_max, limits.channels_per_connection_max), (20_000, 4_096));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct ListenConfig {
     pub min_difficulty: Option<f64>,
     /// Shares per minute and channel here.
     pub shares_per_minute: Option<f64>,
+    /// Connections at a time here; further ones are closed at once.
+    pub connections_max: Option<usize>,
     /// Channels on one connection here; further ones are refused.
     pub channels_per_connection_max: Option<usize>,
     /// How blocks that are found here pay.
@@ -48,6 +50,7 @@ impl ListenConfig {
         let channels = self.channels_per_connection_max;
         let common_channels = common.channels_per_connection_max;
         Limits {
+            connections_max: self.connections_max.unwrap_or(common.connections_max),
             channels_per_connection_max: channels.unwrap_or(common_channels),
             ..common.clone()
         }

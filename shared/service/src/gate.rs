@@ -14,6 +14,7 @@ mod network;
 mod register;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ impl GateLimits {
 pub enum Refusal {
     /// As many are there as may be.
     Full,
+    /// As many are there on its port as may be there.
+    Port,
     /// As many are there from its address as may be.
     Address,
     /// As many are there from its network as may be.
@@ -82,6 +85,7 @@ impl Refusal {
     pub fn name(self) -> &'static str {
         match self {
             Self::Full => "connections_max",
+            Self::Port => "port_connections_max",
             Self::Address => "connections_per_address_max",
             Self::Network => "connections_per_network_max",
             Self::Banned => "banned",
@@ -96,6 +100,31 @@ pub struct Gate {
     unsettled: Arc<Semaphore>,
     ban: Duration,
     counts: Counts,
+    port: Option<Port>,
+}
+
+/// What one of several listeners behind the same limits may hold.
+#[derive(Clone)]
+struct Port {
+    connections: Arc<AtomicUsize>,
+    connections_max: usize,
+}
+
+impl Port {
+    /// Room for one more, free again when it is dropped.
+    fn enter(&self) -> Option<InPort> {
+        let taken = InPort(Arc::clone(&self.connections));
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        (before < self.connections_max).then_some(taken)
+    }
+}
+
+struct InPort(Arc<AtomicUsize>);
+
+impl Drop for InPort {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Clone)]
@@ -126,7 +155,16 @@ impl Gate {
             ban: limits.ban,
             register: Arc::new(Mutex::new(Register::new(limits))),
             counts,
+            port: None,
         }
+    }
+
+    /// The same gate before one of several listeners, which holds so many connections at a time
+    /// and leaves the rest to the others.
+    #[must_use]
+    pub fn of_port(&self, connections_max: usize) -> Self {
+        let port = Port { connections: Arc::default(), connections_max };
+        Self { port: Some(port), ..self.clone() }
     }
 
     /// Lets `peer` in, who may have to wait, or says why it must go.
@@ -158,21 +196,36 @@ impl Entrance {
     /// Lets `peer` in, or says why it must go.
     pub(crate) fn admit(self, peer: SocketAddr) -> Result<Place, Refusal> {
         let (address, counts) = (peer.ip().to_canonical(), &self.gate.counts);
-        let admitted = {
-            let mut register = self.gate.register();
-            let admitted = register.admit(address, clock::now());
-            counts.connections.set(i64::try_from(register.connections()).unwrap_or(i64::MAX));
-            admitted
+        let in_port = match self.enter(address) {
+            Ok(in_port) => in_port,
+            Err(refusal) => {
+                let limit = refusal.name();
+                counts.refused.with(limit).inc();
+                info!(%peer, limit, "connection refused");
+                return Err(refusal);
+            }
         };
-        if let Err(refusal) = admitted {
-            let limit = refusal.name();
-            counts.refused.with(limit).inc();
-            info!(%peer, limit, "connection refused");
-            return Err(refusal);
-        }
         counts.unsettled.inc();
         let Self { permit, gate } = self;
-        Ok(Place { gate, address, unsettled: Some(permit), has_worked: false, is_honest: false })
+        Ok(Place {
+            gate,
+            address,
+            unsettled: Some(permit),
+            has_worked: false,
+            is_honest: false,
+            _in_port: in_port,
+        })
+    }
+
+    /// Counts a connection in.
+    fn enter(&self, address: IpAddr) -> Result<Option<InPort>, Refusal> {
+        let entered = self.gate.port.as_ref().map(|port| port.enter().ok_or(Refusal::Port));
+        let in_port = entered.transpose()?;
+        let mut register = self.gate.register();
+        register.admit(address, clock::now())?;
+        let connections = i64::try_from(register.connections()).unwrap_or(i64::MAX);
+        self.gate.counts.connections.set(connections);
+        Ok(in_port)
     }
 }
 
@@ -184,6 +237,7 @@ pub struct Place {
     has_worked: bool,
     /// True if the gate's memory has it.
     is_honest: bool,
+    _in_port: Option<InPort>,
 }
 
 impl Place {

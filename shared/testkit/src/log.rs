@@ -146,6 +146,21 @@ impl Log {
         self.wait(&format!("the line `{start}...`"), within, find)
     }
 
+    /// Waits for so many lines of standard output that start with `start`; gives the rests of them.
+    pub fn wait_said_all(
+        &self,
+        start: &str,
+        count: usize,
+        within: Duration,
+    ) -> Result<Vec<String>> {
+        let find = |state: &State| {
+            let rests = state.said.iter().filter_map(|line| line.strip_prefix(start));
+            let rests: Vec<_> = rests.map(str::to_owned).collect();
+            (rests.len() >= count).then_some(rests)
+        };
+        self.wait(&format!("{count} lines `{start}...`"), within, find)
+    }
+
     /// Waits for the first event from `from` on that `matches`; `what` says what is waited for.
     pub fn wait_for(
         &self,

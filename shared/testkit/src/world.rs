@@ -23,6 +23,8 @@ use crate::wait::until;
 pub const COINBASE_TAG: &str = "/Adit/";
 /// The user as which the translator mines at the pool.
 pub const TRANSLATOR_USER: &str = "translator";
+/// How long a pool that says where its first port is may take to say where the others are.
+const PORTS_MAX: Duration = Duration::from_secs(10);
 /// What a world is like.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -40,10 +42,21 @@ pub struct Plan {
     pub min_difficulty: f64,
     /// What the programs log: a `RUST_LOG` filter.
     pub log_filter: String,
+    /// Further ports of the pool.
+    pub further_ports: Vec<PoolPort>,
     /// Where the reward goes if the coinbases are shielded; else to `World::payout_address`.
     pub shielded: Option<Shielded>,
     /// Set where each block pays its finder: the pool's part, in hundredths of a percent.
     pub solo_fee: Option<u16>,
+}
+
+/// A port of the pool with rules of its own.
+#[derive(Debug, Clone)]
+pub struct PoolPort {
+    /// The least difficulty there.
+    pub min_difficulty: f64,
+    /// Connections at a time.
+    pub connections_max: u32,
 }
 
 /// A coinbase that pays into a note.
@@ -66,6 +79,7 @@ impl Plan {
             shares_per_minute: 90.0,
             min_difficulty: 0.000_05,
             log_filter: "debug".to_owned(),
+            further_ports: Vec::new(),
             shielded: None,
             solo_fee: None,
         })
@@ -81,6 +95,13 @@ impl Plan {
     #[must_use]
     pub fn where_finders_are_paid(self, fee: u16) -> Self {
         Self { solo_fee: Some(fee), ..self }
+    }
+
+    /// The same with a further port of the pool.
+    #[must_use]
+    pub fn with_port(mut self, port: PoolPort) -> Self {
+        self.further_ports.push(port);
+        self
     }
 
     /// The same with a translator.
@@ -209,17 +230,22 @@ impl World {
 
     /// Starts a device that mines as `user`.
     pub fn start_device(&self, route: Route, user: &str) -> Result<Program> {
-        let rate = self.plan.device_hashrate.to_string();
         let url = match route {
             Route::V1 => &self.translator.as_ref().context("a V1 device needs a translator")?.url,
             Route::V2Extended | Route::V2Standard => &self.pool.url,
         };
+        self.start_device_at(url, route, user)
+    }
+
+    /// The same at one of the ports that its route leads to.
+    pub fn start_device_at(&self, url: &str, route: Route, user: &str) -> Result<Program> {
+        let rate = self.plan.device_hashrate.to_string();
         let channel = match route {
             Route::V2Standard => "standard",
             Route::V1 | Route::V2Extended => "extended",
         };
         let arguments = [
-            url.as_str(),
+            url,
             "--user",
             user,
             "--threads",
@@ -237,6 +263,12 @@ impl World {
             arguments: arguments.into_iter().map(OsString::from).collect(),
             variables: vec![("RUST_LOG".to_owned(), self.plan.log_filter.clone())],
         })
+    }
+
+    /// The URLs of the pool's ports, in the order of the plan.
+    pub fn pool_ports(&self) -> Result<Vec<String>> {
+        let count = 1 + self.plan.further_ports.len();
+        self.pool.program.log().wait_said_all(self.pool.said, count, PORTS_MAX)
     }
 
     /// Every event of the servers from now on, each with the program's name, in the order in which
@@ -344,6 +376,22 @@ fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &
         directory = ledger
     };
     settings.insert("payout".to_owned(), payout.into());
+    // In front of the others stays the one with the rules of the pool.
+    if !plan.further_ports.is_empty() {
+        let further = plan.further_ports.iter().map(|port| {
+            let (listen, min_difficulty) = (format!("{}:0", plan.listen_host), port.min_difficulty);
+            let connections_max = i64::from(port.connections_max);
+            let port = toml! {
+                address = listen
+                min_difficulty = min_difficulty
+                connections_max = connections_max
+            };
+            toml::Value::Table(port)
+        });
+        let first = settings.remove("listen");
+        let ports: Vec<_> = first.into_iter().chain(further).collect();
+        settings.insert("listen".to_owned(), ports.into());
+    }
     settings
 }
 

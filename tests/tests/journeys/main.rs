@@ -6,6 +6,7 @@
 mod blocks;
 mod losses;
 mod payouts;
+mod ports;
 mod shielded;
 mod templates;
 mod tips;

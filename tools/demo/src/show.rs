@@ -89,6 +89,7 @@ impl Show {
             shares_per_minute: SHARES_PER_MINUTE,
             min_difficulty: MIN_DIFFICULTY,
             log_filter: LOG_FILTER.to_owned(),
+            further_ports: Vec::new(),
             shielded: None,
             solo_fee: None,
         };

@@ -39,6 +39,24 @@ async fn who_is_turned_away_is_counted_by_the_limit_that_he_met() {
 }
 
 #[tokio::test]
+async fn a_port_that_is_full_turns_away_its_own_and_leaves_room_for_the_others() {
+    let metrics = Metrics::new("x");
+    let limits = GateLimits { unsettled_max: 10, ..GateLimits::of_connections(3) };
+    let gate = Gate::new(limits, &metrics);
+    let (small, usual) = (gate.of_port(1), gate.of_port(3));
+    let one = admit(&small, "203.0.113.1:1").await.ok();
+    assert!(one.is_some());
+    assert_eq!(admit(&small, "203.0.113.2:1").await.err(), Some(Refusal::Port));
+    assert!(shows(&metrics, "x_connections 1"), "who is turned away is not there");
+    let others = [admit(&usual, "203.0.113.2:2").await, admit(&usual, "203.0.113.2:3").await];
+    assert!(others.iter().all(Result::is_ok));
+    drop(one);
+    let again = admit(&small, "203.0.113.2:4").await;
+    assert!(again.is_ok());
+    assert_eq!(admit(&usual, "203.0.113.2:5").await.err(), Some(Refusal::Full));
+}
+
+#[tokio::test]
 async fn a_ban_is_shown_and_holds() {
     let (gate, metrics) = gate(10);
     let place = admit(&gate, "203.0.113.1:1").await.ok().unwrap();
