@@ -12,7 +12,6 @@ pub mod coinbase;
 pub mod dependencies;
 pub mod durable;
 pub mod extension;
-pub mod http;
 pub mod node;
 pub mod outbox;
 pub mod server;

@@ -1,13 +1,11 @@
 //! The only room that speaks to the node: over JSON-RPC, and only outwards.
 //!
-//! `auth` knows the credentials, `rpc` turns a call into an answer or a classed error,
 //! `template_source` asks for templates, `answer` and `coinbasetxn` read them, `watch` keeps an eye
 //! on tip and mempool, `proposal` asks what the node would say of a block, `submit` brings blocks
 //! to it, `standing` asks whether one is in the chain still, `enforcer` stands between it and us on
 //! a drivechain. Nothing here knows what a template is used for.
 
 pub mod answer;
-pub mod auth;
 pub mod chain;
 pub mod choice;
 pub mod coinbasetxn;
@@ -17,7 +15,6 @@ pub mod presence;
 pub mod proposal;
 pub mod reserve;
 pub mod roster;
-pub mod rpc;
 mod sentry;
 pub mod standing;
 pub mod stopgap;
@@ -33,16 +30,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rpc::Rpc;
+use rpc::http::Endpoint;
+use rpc::login::{Credentials, Login, RpcConfig};
 use secrecy::SecretString;
 use serde::Deserialize;
 use service::config::ConfigError;
 use tokio_util::task::TaskTracker;
 
-use crate::http::Endpoint;
-use auth::{Credentials, Login};
 use enforcer::Enforcer;
 use reserve::Reserved;
-use rpc::Rpc;
 use stopgap::Stopgaps;
 use zmq::ZmqAddress;
 
@@ -83,6 +80,19 @@ pub struct NodeConfig {
     /// How much more a template must pay before clients get it, in satoshis.
     #[serde(default = "default_fee_delta_sats")]
     pub fee_delta_sats: u64,
+}
+
+impl NodeConfig {
+    /// How its RPC is reached.
+    fn rpc(&self) -> RpcConfig {
+        RpcConfig {
+            rpc_url: self.rpc_url.clone(),
+            cookie_file: self.cookie_file.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            password_file: self.password_file.clone(),
+        }
+    }
 }
 
 /// `[[backup_node]]` of the config: a node that serves while those before it cannot.
@@ -182,8 +192,8 @@ impl Node {
     }
 
     fn new(name: &'static str, table: &str, config: &NodeConfig) -> Result<Self, ConfigError> {
-        let endpoint = Endpoint::parse(&config.rpc_url)
-            .map_err(|remedy| ConfigError::unusable(format!("{table}.rpc_url"), remedy))?;
+        let rpc = config.rpc();
+        let endpoint = rpc.endpoint(table)?;
         let too_small = |field: &str| {
             ConfigError::unusable(format!("node.{field}"), "0 would never wait; write 1 or more")
         };
@@ -199,7 +209,7 @@ impl Node {
         Ok(Self {
             name,
             endpoint,
-            login: Login::with(Credentials::from_config(table, config)?),
+            login: Login::with(Credentials::from_config(table, &rpc)?),
             network: config.network,
             enforcer: None,
             zmq_hashblock: zmq_hashblock.transpose()?,

@@ -17,12 +17,13 @@ pub struct Package {
 }
 
 /// What the code of each package may use of the workspace.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("wire", &[]),
     ("mining", &[]),
     ("service", &["wire"]),
+    ("rpc", &["service"]),
     ("testkit", &["wire"]),
-    ("template-provider", &["mining", "service", "wire"]),
+    ("template-provider", &["mining", "rpc", "service", "wire"]),
     ("pool-sv2", &["mining", "service", "wire"]),
     ("translator-v1", &["mining", "service", "wire"]),
     ("cpu-miner", &["mining", "service", "wire"]),

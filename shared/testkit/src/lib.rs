@@ -14,5 +14,6 @@ pub mod pair;
 pub mod process;
 pub mod program;
 pub mod scripted;
+pub mod stub;
 pub mod wait;
 pub mod world;

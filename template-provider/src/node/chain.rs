@@ -11,7 +11,7 @@ use service::backoff::Backoff;
 use tracing::warn;
 
 use super::Node;
-use super::rpc::{ErrorKind, RpcError};
+use rpc::{ErrorKind, RpcError};
 
 /// How long the node may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);

@@ -14,12 +14,12 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
 use super::answer::UnusableTemplate;
-use super::rpc::{Rpc, RpcError};
 use super::sentry::{AskError, Post};
 use super::stopgap::{Basis, Chain, Stopgaps, Tip, WhyNot, period_start};
 use super::tip::{SeenTip, Signal};
 use super::watch::Source;
 use crate::block_template::BlockTemplate;
+use rpc::{Rpc, RpcError};
 
 /// How long the node may think about a header. One that takes longer is as busy as with the
 /// template itself.

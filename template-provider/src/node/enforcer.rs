@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::answer::Answer;
-use super::rpc::{ErrorKind, Rpc, RpcError};
-use crate::http::Endpoint;
+use rpc::http::Endpoint;
+use rpc::{ErrorKind, Rpc, RpcError};
 
 /// How long the enforcer may take to make a template: it checks a whole mempool first.
 const TEMPLATE_ANSWER_MAX: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Node;
-use super::rpc::{DESERIALIZATION, INVALID_PARAMETER, METHOD_NOT_FOUND, RpcError};
+use rpc::{DESERIALIZATION, INVALID_PARAMETER, METHOD_NOT_FOUND, RpcError};
 
 /// How long the node may take to check a block. Nobody waits for it.
 const PROPOSAL_ANSWER_MAX: Duration = Duration::from_secs(60);

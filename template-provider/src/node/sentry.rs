@@ -21,10 +21,10 @@ use super::answer::{self, UnusableTemplate};
 use super::chain;
 use super::choice::{Answers, Candidate, ChainWork, OnNetwork};
 use super::presence::Presence;
-use super::rpc::{Rpc, RpcError};
 use super::template_source::{NoTemplate, TemplateSource};
 use super::tip::{Sight, Signal};
 use super::zmq;
+use rpc::{Rpc, RpcError};
 
 /// How long the node may think about its tip.
 const TIP_ANSWER_MAX: Duration = Duration::from_secs(10);

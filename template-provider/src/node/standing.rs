@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::rpc::{METHOD_NOT_FOUND, NOT_FOUND, Rpc, RpcError};
 use super::{Node, answer};
 use crate::extension::{AcceptedBlock, Standing};
+use rpc::{METHOD_NOT_FOUND, NOT_FOUND, Rpc, RpcError};
 
 /// How long a node may take for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::Node;
-use super::rpc::{DESERIALIZATION, ErrorKind, METHOD_NOT_FOUND, NOT_FOUND, Rpc, RpcError};
+use rpc::{DESERIALIZATION, ErrorKind, METHOD_NOT_FOUND, NOT_FOUND, Rpc, RpcError};
 
 /// How long the node may take to check a block.
 const SUBMIT_ANSWER_MAX: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@ use super::answer::Answer;
 use super::coinbasetxn::Schedule;
 use super::enforcer::Enforcer;
 use super::reserve::Reserved;
-use super::rpc::{ErrorKind, Rpc, RpcError};
+use rpc::{ErrorKind, Rpc, RpcError};
 
 /// How long the node may take to make a template.
 const TEMPLATE_ANSWER_MAX: Duration = Duration::from_secs(60);

@@ -19,8 +19,8 @@ use crate::coinbase::shielded::note::is_output_script;
 use crate::coinbase::shielded::secret::NoteSecret;
 use crate::extension::AcceptedBlock;
 use crate::node::Node;
-use crate::node::rpc::{Rpc, RpcError};
 use crate::outbox::store::{Pending, Put, Store};
+use rpc::{Rpc, RpcError};
 
 /// How long the node may take for one answer: an old block comes from a slow disk.
 const ANSWER_MAX: Duration = Duration::from_secs(60);

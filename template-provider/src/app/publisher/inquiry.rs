@@ -14,11 +14,11 @@ use tracing::{debug, info, warn};
 
 use crate::node::Node;
 use crate::node::proposal::{ProposalVerdict, propose};
-use crate::node::rpc::RpcError;
 use crate::templates::draft::Draft;
 use crate::templates::fallback::Question;
 use crate::templates::proposal::proposal;
 use crate::templates::trim::Room;
+use rpc::RpcError;
 
 /// How long a node may think about a block before the next one is asked as well: most are done
 /// within a second, and a block is megabytes of work to each.

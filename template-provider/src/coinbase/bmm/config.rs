@@ -11,7 +11,7 @@ use serde::Deserialize;
 use service::config::ConfigError;
 
 use super::message::Encoding;
-use crate::http::Endpoint;
+use rpc::http::Endpoint;
 
 /// Most M7s of one coinbase. With the longest layout they are 864 bytes: small devices take
 /// coinbases of about a kilobyte, and a node keeps 2,000 weight units free for one at least. More

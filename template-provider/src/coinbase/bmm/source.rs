@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::config::{Ask, Login, SourceSettings};
 use crate::extension::Delivery;
-use crate::http::{Endpoint, HttpConnection, HttpError};
+use ::rpc::http::{Endpoint, HttpConnection, HttpError};
 use rpc::Rpc;
 
 /// Most bytes of an answer that is text: 64 characters, twice, leave much room for a comment.

@@ -14,7 +14,7 @@ use super::backup::Backup;
 use super::hash::NoteHash;
 use super::note::{BadHex, Commitment, Note, OwnerKey, Randomness};
 use super::sidecar::{Sidecar, may_be_done};
-use crate::http::Endpoint;
+use rpc::http::Endpoint;
 
 /// `[shielded]` of the config.
 #[derive(Debug, Clone, Deserialize)]

@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use crate::extension::Delivery;
-use crate::http::{Endpoint, HttpAnswer, HttpConnection};
+use rpc::http::{Endpoint, HttpAnswer, HttpConnection};
 
 /// How long one POST may take. Past it another follows, which is harmless: a note is known by its
 /// commitment.

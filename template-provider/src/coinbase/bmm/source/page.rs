@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use super::rpc::authorization;
 use super::{Answer, AskError, read_text};
 use crate::coinbase::bmm::config::Login;
-use crate::http::HttpConnection;
+use ::rpc::http::HttpConnection;
 
 /// Gets it now.
 pub(super) async fn ask(

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{AskError, TEXT_BYTES_MAX};
 use crate::coinbase::bmm::config::{Login, Password};
-use crate::http::{Endpoint, HttpConnection};
+use ::rpc::http::{Endpoint, HttpConnection};
 
 /// JSON-RPC's code for parameters that the server cannot read.
 pub(super) const INVALID_PARAMS: i64 = -32602;

@@ -12,8 +12,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::auth::{Authorization, Credentials, Login, Unreadable};
 use crate::http::{Endpoint, HttpAnswer, HttpConnection, HttpError};
+use crate::login::{Authorization, Credentials, Login, Unreadable};
 
 /// The node is starting (Bitcoin's RPC_IN_WARMUP).
 pub const IN_WARMUP: i64 = -28;
@@ -133,12 +133,13 @@ struct NodeError {
 }
 
 impl Rpc {
-    pub(super) fn new(endpoint: Endpoint, login: Arc<Login>) -> Self {
+    /// A connection of its own, made when it is first used.
+    pub fn new(endpoint: Endpoint, login: Arc<Login>) -> Self {
         Self { http: HttpConnection::new(endpoint), login, version: "1.0" }
     }
 
     /// To a server that takes JSON-RPC 2.0 alone, and no credentials.
-    pub(super) fn version_2(endpoint: Endpoint) -> Self {
+    pub fn version_2(endpoint: Endpoint) -> Self {
         Self { version: "2.0", ..Self::new(endpoint, Login::with(Credentials::None)) }
     }
 

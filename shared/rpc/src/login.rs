@@ -14,16 +14,41 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use service::config::ConfigError;
 use tokio::sync::Mutex as Turn;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::NodeConfig;
+use crate::http::Endpoint;
 
 /// How long reading a file may take.
 const READ_MAX: Duration = Duration::from_secs(5);
+
+/// How a node's RPC is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RpcConfig {
+    /// `http://HOST:PORT`, where the node's JSON-RPC answers.
+    pub rpc_url: String,
+    /// The node's cookie; read again whenever the node refuses what it said before.
+    pub cookie_file: Option<PathBuf>,
+    /// `rpcuser` of the node.
+    pub user: Option<String>,
+    /// `rpcpassword` of the node.
+    pub password: Option<SecretString>,
+    /// A file that holds the password, in place of `password`.
+    pub password_file: Option<PathBuf>,
+}
+
+impl RpcConfig {
+    /// Where the node is; `table` is where a person wrote it.
+    pub fn endpoint(&self, table: &str) -> Result<Endpoint, ConfigError> {
+        Endpoint::parse(&self.rpc_url)
+            .map_err(|remedy| ConfigError::unusable(format!("{table}.rpc_url"), remedy))
+    }
+}
 
 /// Where the credentials come from.
 #[derive(Debug, Clone)]
@@ -92,8 +117,8 @@ impl fmt::Debug for Authorization {
 
 impl Credentials {
     /// Makes sense of the four settings of `table`; at most one way may be set.
-    pub fn from_config(table: &str, config: &NodeConfig) -> Result<Self, ConfigError> {
-        let NodeConfig { cookie_file, user, password, password_file, .. } = config;
+    pub fn from_config(table: &str, config: &RpcConfig) -> Result<Self, ConfigError> {
+        let RpcConfig { cookie_file, user, password, password_file, .. } = config;
         match (cookie_file, user, password, password_file) {
             (None, None, None, None) => Ok(Self::None),
             (Some(file), None, None, None) => Ok(Self::CookieFile(file.clone())),
@@ -200,7 +225,7 @@ impl Login {
 mod tests {
     use super::*;
 
-    fn config(toml: &str) -> NodeConfig {
+    fn config(toml: &str) -> RpcConfig {
         toml::from_str(&format!("rpc_url = \"http://127.0.0.1:1\"\n{toml}")).unwrap()
     }
 
