@@ -30,6 +30,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY shared/mining/Cargo.toml shared/mining/
 COPY shared/service/Cargo.toml shared/service/
+COPY shared/rpc/Cargo.toml shared/rpc/
 COPY shared/testkit/Cargo.toml shared/testkit/
 COPY shared/wire/Cargo.toml shared/wire/
 COPY pool-sv2/Cargo.toml pool-sv2/
