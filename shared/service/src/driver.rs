@@ -3,15 +3,15 @@
 //! Back pressure is part of it: while bytes wait for a peer that does not read, and while the
 //! program is busy taking events, that peer is not read from. It knows no protocol.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use wire::session::{PeerError, Session};
 
 use crate::clock;
@@ -64,7 +64,7 @@ pub async fn drive<S: Session>(
     stream: impl AsyncRead + AsyncWrite + Send,
 ) -> Ended {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut output = Output::new();
+    let mut output = Output::default();
     let ended = run(session, host, &mut reader, &mut writer, &mut output).await;
     // What the session has to say to the program does not wait for a peer that does not read.
     while let Some(event) = session.poll_event() {
@@ -88,6 +88,7 @@ async fn run<S: Session>(
     output: &mut Output,
 ) -> Ended {
     let mut input = BytesMut::new();
+    let mut alarm = Alarm { sleep: pin!(sleep(Duration::ZERO)), rings_at: None };
     loop {
         while let Some(event) = session.poll_event() {
             host.take_event(event).await;
@@ -111,7 +112,7 @@ async fn run<S: Session>(
         let wake = [pause, stall, timeout].into_iter().flatten().min();
         let reads = pause.is_none() && !output.is_high();
         let stepped = tokio::select! {
-            written = writer.write_buf(&mut output.bytes), if output.is_stalled => {
+            written = writer.write(&output.bytes), if output.is_stalled() => {
                 match output.note(Some(written)) {
                     Ok(()) => Ok(()),
                     Err(ended) => return ended,
@@ -130,7 +131,7 @@ async fn run<S: Session>(
                 }
                 Err(error) => return error.into(),
             },
-            () = clock::until(wake) => {
+            () = alarm.wait(wake) => {
                 if stall.is_some_and(|at| Instant::now() >= at) {
                     return PeerError::TimedOut(DOES_NOT_READ).into();
                 }
@@ -144,28 +145,18 @@ async fn run<S: Session>(
 }
 
 /// Bytes on their way out, and how long they have been.
+#[derive(Default)]
 struct Output {
     bytes: BytesMut,
-    /// True while the peer's socket is full.
-    is_stalled: bool,
-    /// A byte must be taken until then.
-    write_deadline: Instant,
-    /// All must be taken until then.
-    drain_deadline: Instant,
+    /// While the peer's socket is full: a byte must be taken until then.
+    write_deadline: Option<Instant>,
+    /// Since it was full, until all is written: when that must be.
+    drain_deadline: Option<Instant>,
 }
 
 impl Output {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self { bytes: BytesMut::new(), is_stalled: false, write_deadline: now, drain_deadline: now }
-    }
-
     /// Takes what `session` has to send, as far as there is room.
     fn fill(&mut self, session: &mut impl Session) {
-        if self.bytes.is_empty() {
-            self.write_deadline = Instant::now() + WRITE_STALL_MAX;
-            self.drain_deadline = Instant::now() + DRAIN_MAX;
-        }
         while !self.is_high() && session.poll_transmit(&mut self.bytes) {}
     }
 
@@ -173,21 +164,25 @@ impl Output {
         self.bytes.len() >= OUTPUT_HIGH_WATER_BYTES
     }
 
+    fn is_stalled(&self) -> bool {
+        self.write_deadline.is_some()
+    }
+
     /// True if it is worth a try: there is something, and the socket was not full.
     fn is_writable(&self) -> bool {
-        !self.bytes.is_empty() && !self.is_stalled
+        !self.bytes.is_empty() && !self.is_stalled()
     }
 
     /// When the peer will have taken too long.
     fn deadline(&self) -> Option<Instant> {
-        (!self.bytes.is_empty()).then_some(self.write_deadline.min(self.drain_deadline))
+        self.write_deadline.into_iter().chain(self.drain_deadline).min()
     }
 
     /// Writes what the stream takes without waiting. Nearly all writes end here, and spare the
     /// wake-ups that waiting would set up and tear down.
     async fn write_at_once(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Ended> {
         let written = {
-            let mut writing = pin!(writer.write_buf(&mut self.bytes));
+            let mut writing = pin!(writer.write(&self.bytes));
             poll_fn(|context| match writing.as_mut().poll(context) {
                 Poll::Ready(written) => Poll::Ready(Some(written)),
                 Poll::Pending => Poll::Ready(None),
@@ -197,16 +192,56 @@ impl Output {
         self.note(written)
     }
 
-    /// What came of a write; `None` is a full socket.
+    /// What came of a write; `None` is a full socket. The clock is read for that alone.
     fn note(&mut self, written: Option<io::Result<usize>>) -> Result<(), Ended> {
         match written {
             Some(Ok(0)) => return Err(Ended::ByPeer),
-            Some(Ok(_)) => self.write_deadline = Instant::now() + WRITE_STALL_MAX,
+            Some(Ok(count)) => {
+                self.bytes.advance(count);
+                self.write_deadline = None;
+                if self.bytes.is_empty() {
+                    self.drain_deadline = None;
+                }
+            }
             Some(Err(error)) => return Err(error.into()),
-            None => {}
+            None => {
+                let now = Instant::now();
+                self.write_deadline = Some(now + WRITE_STALL_MAX);
+                self.drain_deadline.get_or_insert(now + DRAIN_MAX);
+            }
         }
-        self.is_stalled = written.is_none();
         Ok(())
+    }
+}
+
+/// The one timer of a connection. It stays armed while other things happen: a deadline that moves
+/// away costs nothing until the old one has passed.
+struct Alarm<'a> {
+    sleep: Pin<&'a mut Sleep>,
+    rings_at: Option<Instant>,
+}
+
+impl Alarm<'_> {
+    /// Waits for `deadline`; for ever if there is none. Cancel-safe.
+    async fn wait(&mut self, deadline: Option<Instant>) {
+        let Some(deadline) = deadline else {
+            return pending().await;
+        };
+        loop {
+            let rings_at = match self.rings_at {
+                Some(earlier) if earlier <= deadline => earlier,
+                _ => {
+                    self.sleep.as_mut().reset(deadline);
+                    self.rings_at = Some(deadline);
+                    deadline
+                }
+            };
+            self.sleep.as_mut().await;
+            self.rings_at = None;
+            if rings_at >= deadline {
+                return;
+            }
+        }
     }
 }
 
