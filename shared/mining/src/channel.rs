@@ -31,6 +31,8 @@ pub struct Channel {
     prefix: ExtranoncePrefix,
     prefix_bytes: Vec<u8>,
     target: Target,
+    /// Expected hashes for a share at `target`.
+    work: Hashes,
     /// Newest last; all on one tip.
     jobs: VecDeque<IssuedJob>,
     stale: VecDeque<IssuedJob>,
@@ -63,6 +65,7 @@ impl Channel {
             prefix_bytes: prefix.to_bytes(),
             prefix,
             target,
+            work: target.work(),
             jobs: VecDeque::new(),
             stale: VecDeque::new(),
             seen: SeenShares::default(),
@@ -92,13 +95,16 @@ impl Channel {
     /// Sets the target of jobs to come; those issued keep theirs.
     pub fn set_target(&mut self, target: Target) {
         self.target = target;
+        self.work = target.work();
     }
 
     /// Gives the channel a job under an id that no valid job of it has. A job for another tip makes
     /// all earlier ones stale.
     pub fn issue(&mut self, id: u32, job: &Arc<Job>, min_ntime: u32, now: Instant) {
         if self.jobs.back().is_some_and(|last| last.job.tip != job.tip) {
-            self.stale = std::mem::take(&mut self.jobs);
+            // They change places, so that no tip allocates.
+            std::mem::swap(&mut self.stale, &mut self.jobs);
+            self.jobs.clear();
         }
         self.seen.turn_to(&job.tip.hash);
         let surplus = self.stale.len().saturating_sub(STALE_JOBS_MAX);
@@ -111,7 +117,7 @@ impl Channel {
             id,
             job: Arc::clone(job),
             target: self.target,
-            work: self.target.work(),
+            work: self.work,
             min_ntime,
             issued_at: now,
             merkle_root: fixed,
