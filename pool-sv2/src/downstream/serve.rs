@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use service::certificates::Certificates;
@@ -12,7 +13,7 @@ use service::handshake::Handshakes;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::{Instrument, debug, info, info_span};
 use wire::session::Session;
 use wire::sv2::link::Link;
@@ -100,6 +101,9 @@ struct MinerHost<'a> {
     service: Service,
     place: &'a mut Place,
     watermark: Watermark,
+    /// One wait for the life of the connection. To begin one and end it whenever something happens
+    /// is to enter and to leave a list of ten thousand, under one lock.
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     /// True until the session has been given the work that was there when it began.
     is_new: bool,
     /// When the session is told that the pool shuts down, once it does.
@@ -108,6 +112,8 @@ struct MinerHost<'a> {
     is_leaving: bool,
     /// Not yet handed to the ledger. The session limits how many shares there can be.
     batch: Gathered,
+    /// Shares of the batch before: the next one is likely to have as many.
+    batch_before: usize,
     /// Handed over and not yet durable: ticket and number of shares.
     tickets: VecDeque<(u64, usize)>,
 }
@@ -115,15 +121,18 @@ struct MinerHost<'a> {
 impl<'a> MinerHost<'a> {
     fn new(service: Service, place: &'a mut Place) -> Self {
         let watermark = service.shares.watermark();
+        let shutdown = Box::pin(service.shutdown.clone().cancelled_owned());
         let (batch, tickets) = (Gathered::default(), VecDeque::new());
         Self {
             service,
             place,
             watermark,
+            shutdown,
             is_new: true,
             leaves_at: None,
             is_leaving: false,
             batch,
+            batch_before: 0,
             tickets,
         }
     }
@@ -168,22 +177,28 @@ impl Host<Downstream> for MinerHost<'_> {
                 return Some(Command::Committed(committed));
             }
             let (count, is_waiting) = (self.batch.shares.len(), !self.tickets.is_empty());
-            let Service { shutdown, drain, work, shares, .. } = &mut self.service;
+            let Service { drain, work, shares, .. } = &mut self.service;
             tokio::select! {
-                // The session says its last word, and ends by itself.
-                () = turn_to_leave(shutdown, drain, &mut self.leaves_at), if !self.is_leaving => {
-                    self.is_leaving = true;
-                    return Some(Command::Leave);
+                // What is nearly always possible at once comes first, before the others have set
+                // up what wakes them; it takes what it does away, so that it starves none of them.
+                biased;
+                ticket = shares.send(&mut self.batch), if !self.batch.is_empty() => {
+                    self.tickets.push_back((ticket?, count));
+                    self.batch_before = count;
                 }
                 // Work that is taken back ends the connection.
                 changed = work.changed() => {
                     changed.ok()?;
                     return self.take_work();
                 }
-                ticket = shares.send(&mut self.batch), if !self.batch.is_empty() => {
-                    self.tickets.push_back((ticket?, count));
-                }
                 () = self.watermark.moved(), if is_waiting => {}
+                // The session says its last word, and ends by itself.
+                () = turn_to_leave(&mut self.shutdown, drain, &mut self.leaves_at),
+                    if !self.is_leaving =>
+                {
+                    self.is_leaving = true;
+                    return Some(Command::Leave);
+                }
             }
         }
     }
@@ -193,6 +208,9 @@ impl Host<Downstream> for MinerHost<'_> {
             Event::Block(solution) => self.service.solutions.send(solution, clock::now()),
             Event::Share(share) => {
                 self.place.prove();
+                if self.batch.shares.is_empty() {
+                    self.batch.shares.reserve(self.batch_before);
+                }
                 self.batch.shares.push(share);
             }
             // A ledger that hangs must not make junk pile up: blocks alone are always kept.
@@ -205,11 +223,11 @@ impl Host<Downstream> for MinerHost<'_> {
 
 /// Waits for the shutdown, and then for this connection's turn, which is kept in `leaves_at`.
 async fn turn_to_leave(
-    shutdown: &CancellationToken,
+    shutdown: &mut Pin<Box<WaitForCancellationFutureOwned>>,
     drain: &Drain,
     leaves_at: &mut Option<Instant>,
 ) {
-    shutdown.cancelled().await;
+    shutdown.await;
     let at = leaves_at.get_or_insert_with(|| drain.turn(clock::now()).into());
     tokio::time::sleep_until(*at).await;
 }
