@@ -26,6 +26,7 @@
 //! | 32..40 | where its commit begins in the file: all before it was durable by then |
 //! | 40.. | the records, as `record` says |
 
+pub mod cursor;
 pub mod disk;
 pub mod frame;
 pub mod reader;

@@ -1,0 +1,274 @@
+//! Reads a log from one record on, over all segments, with the earners in place of their numbers.
+//!
+//! It never writes, so that it may read beside the writer; how far it may read then, the writer
+//! says with its durable end.
+
+use std::sync::Arc;
+
+use super::LogError;
+use super::disk::Disk;
+use super::reader::{ReadError, SegmentReader};
+use super::record::Record;
+use super::recover::{damaged, segments};
+use super::segment::SegmentId;
+use super::writer::DurableEnd;
+use crate::shares::Earner;
+
+/// Where a record stands, among all records of one node: they are read in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Place {
+    /// The start of the pool.
+    pub epoch: u64,
+    /// The number within it.
+    pub sequence: u64,
+}
+
+/// A record and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// Where.
+    pub place: Place,
+    /// Whom it is about, if it is about anybody.
+    pub earner: Option<Arc<Earner>>,
+    /// What it says.
+    pub record: Record,
+}
+
+/// Reads on and on.
+#[derive(Debug)]
+pub struct Cursor<D: Disk> {
+    disk: D,
+    /// The first record that was not given yet.
+    next: Place,
+    segment: Option<(SegmentId, SegmentReader<D::File>)>,
+    /// Of the present segment, by their number.
+    earners: Vec<Arc<Earner>>,
+}
+
+impl<D: Disk> Cursor<D> {
+    /// Begins with the record at `first`, or the next one there is.
+    pub fn new(disk: D, first: Place) -> Self {
+        Self { disk, next: first, segment: None, earners: Vec::new() }
+    }
+
+    /// The first record that was not given yet.
+    pub fn next_place(&self) -> Place {
+        self.next
+    }
+
+    /// Gives `take` the records of the next frame with records that were not given yet. False if
+    /// there is none before `durable`, or none at all without it.
+    pub fn read_frame(
+        &mut self,
+        durable: Option<DurableEnd>,
+        take: &mut dyn FnMut(Located),
+    ) -> Result<bool, LogError> {
+        loop {
+            let Some((id, reader)) = &mut self.segment else {
+                if !self.open_segment(durable)? {
+                    return Ok(false);
+                }
+                continue;
+            };
+            let id = *id;
+            let end = match durable {
+                Some(durable) if durable.segment == id => durable.offset,
+                _ => reader.len()?,
+            };
+            let frame = match reader.next_frame(end) {
+                Ok(Some(frame)) => frame,
+                Ok(None) if self.turn_to_next(id, durable)? => continue,
+                Ok(None) => return Ok(false),
+                // Beside a writer that is not ours to ask, the end may be half-written.
+                Err(ReadError::Invalid { .. }) if durable.is_none() && self.is_last(id)? => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(damaged(id, error)),
+            };
+            let next = Place { epoch: id.epoch, sequence: frame.next_sequence() };
+            for record in frame.records() {
+                let (sequence, record) = record.map_err(|_| LogError::Damaged {
+                    name: id.to_string(),
+                    offset: frame.offset,
+                    reason: "a record cannot be read although its checksum is right",
+                })?;
+                let place = Place { epoch: id.epoch, sequence };
+                let located = self.locate(place, record);
+                if place >= self.next && !matches!(located.record, Record::Earner { .. }) {
+                    take(located);
+                }
+            }
+            if next > self.next {
+                self.next = next;
+                return Ok(true);
+            }
+        }
+    }
+
+    fn locate(&mut self, place: Place, record: Record) -> Located {
+        let number = match &record {
+            Record::Earner { earner, .. } => {
+                // They are numbered in the order in which they come.
+                self.earners.push(Arc::new(Earner::clone(earner)));
+                None
+            }
+            Record::Share(share) => Some(share.earner),
+            Record::Rejects { earner, .. } => Some(*earner),
+            Record::BlockFound { finder, .. } => Some(*finder),
+            _ => None,
+        };
+        let number = number.and_then(|number| usize::try_from(number).ok());
+        let earner = number.and_then(|number| self.earners.get(number).map(Arc::clone));
+        Located { place, earner, record }
+    }
+
+    /// Opens the segment that holds the next record, or the first one behind it.
+    fn open_segment(&mut self, durable: Option<DurableEnd>) -> Result<bool, LogError> {
+        let all = self.list()?;
+        let next = SegmentId { epoch: self.next.epoch, first_sequence: self.next.sequence };
+        let before = all.iter().rev().find(|id| **id <= next);
+        let Some(id) = before.or_else(|| all.first()).copied() else {
+            return Ok(false);
+        };
+        self.open(id, durable)
+    }
+
+    /// Goes on to the segment after `id`, which was read to its end. False if `id` may still grow.
+    fn turn_to_next(
+        &mut self,
+        id: SegmentId,
+        durable: Option<DurableEnd>,
+    ) -> Result<bool, LogError> {
+        if durable.is_some_and(|durable| durable.segment <= id) {
+            return Ok(false);
+        }
+        let after = self.list()?.into_iter().find(|other| *other > id);
+        after.map_or(Ok(false), |id| self.open(id, durable))
+    }
+
+    fn open(&mut self, id: SegmentId, durable: Option<DurableEnd>) -> Result<bool, LogError> {
+        let reader = match SegmentReader::open(&self.disk, id) {
+            Ok(reader) => reader,
+            // It is being begun.
+            Err(ReadError::Invalid { .. }) if durable.is_none() && self.is_last(id)? => {
+                return Ok(false);
+            }
+            Err(error) => return Err(damaged(id, error)),
+        };
+        self.segment = Some((id, reader));
+        self.earners.clear();
+        Ok(true)
+    }
+
+    fn is_last(&self, id: SegmentId) -> Result<bool, LogError> {
+        Ok(self.list()?.last() == Some(&id))
+    }
+
+    fn list(&self) -> Result<Vec<SegmentId>, LogError> {
+        segments(&self.disk).map_err(|error| LogError::disk("the log's folder", error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mining::target::Hashes;
+
+    use super::super::disk::Folder;
+    use super::super::writer::{LogSettings, LogWriter};
+    use super::*;
+    use crate::shares::ShareRecord;
+
+    const NOW_MS: u64 = 1_700_000_000_000;
+
+    /// Each share is a commit, and each third one begins a segment.
+    fn write(folder: &Path, works: std::ops::Range<u64>) -> LogWriter<Folder> {
+        let settings = LogSettings { node: 1, segment_bytes: 350 };
+        let (mut writer, _) =
+            LogWriter::open(Folder(folder.to_owned()), settings, NOW_MS, 7).unwrap();
+        for work in works {
+            let earner = Arc::new(Earner::named(&format!("user{}", work % 2), ""));
+            let share = ShareRecord { earner, work: Hashes(work.into()), hash: [1; 32] };
+            writer.push_share(NOW_MS, &share);
+            writer.commit().unwrap();
+        }
+        writer
+    }
+
+    /// The works of the shares that `cursor` gives, each with its earner's name.
+    fn read(cursor: &mut Cursor<Folder>, durable: Option<DurableEnd>) -> Vec<u128> {
+        let mut works = Vec::new();
+        let mut take = |located: Located| {
+            let Record::Share(share) = located.record else { panic!("{located:?}") };
+            assert_eq!(&*located.earner.unwrap().account, format!("user{}", share.work % 2));
+            works.push(share.work);
+        };
+        while cursor.read_frame(durable, &mut take).unwrap() {}
+        works
+    }
+
+    #[test]
+    fn it_goes_on_over_segments_and_starts_from_wherever_it_was_left() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(write(folder.path(), 0..20));
+        let writer = write(folder.path(), 20..40);
+        assert!(segments(&Folder(folder.path().to_owned())).unwrap().len() > 6);
+        let cursor_at = |place| Cursor::new(Folder(folder.path().to_owned()), place);
+        let mut cursor = cursor_at(Place::default());
+        assert_eq!(read(&mut cursor, Some(writer.durable_end())), (0..40).collect::<Vec<_>>());
+        // Left after each frame in turn, and begun there by another one.
+        let mut cursor = cursor_at(Place::default());
+        for next in 1..40 {
+            assert!(cursor.read_frame(None, &mut drop).unwrap());
+            let mut other = cursor_at(cursor.next_place());
+            assert_eq!(read(&mut other, None), (next..40).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn it_waits_at_the_durable_end_and_goes_on_when_that_has_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = write(folder.path(), 0..2);
+        let before = writer.durable_end();
+        let mut cursor = Cursor::new(Folder(folder.path().to_owned()), Place::default());
+        for work in 2..9 {
+            let earner = Arc::new(Earner::named(&format!("user{}", work % 2), ""));
+            let share = ShareRecord { earner, work: Hashes(work), hash: [1; 32] };
+            writer.push_share(NOW_MS, &share);
+            writer.commit().unwrap();
+        }
+        assert_eq!(read(&mut cursor, Some(before)), [0, 1]);
+        assert_eq!(read(&mut cursor, Some(before)), [], "nothing is given twice");
+        assert_eq!(read(&mut cursor, Some(writer.durable_end())), (2..9).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_end_that_is_being_written_is_waited_for_and_damage_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = write(folder.path(), 0..11);
+        let last = folder.path().join(writer.durable_end().segment.to_string());
+        let whole = std::fs::read(&last).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&last, &whole[..length]).unwrap();
+            let mut cursor = Cursor::new(Folder(folder.path().to_owned()), Place::default());
+            let mut works = read(&mut cursor, None);
+            assert!((7..11).contains(&works.len()), "{works:?} of {length} bytes");
+            std::fs::write(&last, &whole).unwrap();
+            works.extend(read(&mut cursor, None));
+            assert_eq!(works, (0..11).collect::<Vec<_>>(), "after {length} bytes");
+        }
+
+        let first = *segments(&Folder(folder.path().to_owned())).unwrap().first().unwrap();
+        let first = folder.path().join(first.to_string());
+        let mut bytes = std::fs::read(&first).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&first, bytes).unwrap();
+        let mut cursor = Cursor::new(Folder(folder.path().to_owned()), Place::default());
+        let mut error = None;
+        while error.is_none() {
+            error = cursor.read_frame(None, &mut drop).err();
+        }
+        assert!(matches!(error, Some(LogError::Damaged { .. })), "{error:?}");
+    }
+}
