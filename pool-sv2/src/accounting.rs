@@ -1,9 +1,13 @@
 //! The ledger: what was accepted, made durable before it is acknowledged.
 //!
-//! `log` is the truth on disk, `ledger` the thread that writes it, `command` what a person asks of
-//! it. None of them ever stands between a block and the network.
+//! `log` is the truth on disk and `ledger` the thread that writes it; `store` is a database of what
+//! is in it, which `feed` brings up to it, on a thread of its own. `command` is what a person asks
+//! of them, `audit` whether they agree. None of them ever stands between a block and the network.
 
+pub mod audit;
 pub mod command;
 pub mod config;
+pub mod feed;
 pub mod ledger;
 pub mod log;
+pub mod store;

@@ -1,6 +1,7 @@
 //! Where the rooms meet: templates in, work out to all connections, shares to the ledger, blocks to
 //! the providers.
 
+mod bookkeeping;
 mod providers;
 mod work_maker;
 
@@ -36,11 +37,10 @@ use crate::shares;
 use crate::template_receiver::choice::Choice;
 use crate::template_receiver::session::Constraints;
 use crate::template_receiver::supervise::{Supervisor, Update};
+use bookkeeping::{Bookkeeping, LEDGER};
 use providers::Providers;
 use work_maker::WorkMaker;
 
-/// The ledger's name in /health; the providers have theirs in `providers`.
-const LEDGER: &str = "ledger";
 /// Updates that may wait to become work. A provider that finds it full waits.
 const UPDATES_MAX: usize = 64;
 /// The pool as `main` sees it.
@@ -81,8 +81,8 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let payout = Arc::new(Payout::from_config(&config.payout, instance())?);
     let listeners = bind_all(&config).await?;
     // After the port: a second start is refused before it touches the log of the first.
-    let ledger = Ledger::open(&config.ledger)?;
     let metrics = Metrics::new("pool_sv2");
+    let ledger = Ledger::open(&config.ledger, &metrics)?;
     let health = Health::new(&neighbours(&config)).with_metrics(metrics.clone());
     health.clone().start("health.address", &config.health, &shutdown).await?;
     for listener in &listeners {
@@ -93,12 +93,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     }
 
     let (sender, queue) = shares::queue();
-    let writer_health = health.clone();
-    let report = move |written: Result<(), String>| match written {
-        Ok(()) => writer_health.found(LEDGER, "written"),
-        Err(error) => writer_health.lost(LEDGER, error),
-    };
-    let writer = tokio::task::spawn_blocking(move || ledger.run(queue, &report));
+    let books = Bookkeeping::start(ledger, queue, &config.ledger, &health, &metrics);
     let (updates, incoming) = mpsc::channel(UPDATES_MAX);
     let solutions = Solutions::default();
     let extranonces = ExtranonceAllocator::new(config.limits.channels_max);
@@ -140,7 +135,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     drop(updates);
     tokio::join!(accepting, maker.run(incoming, miners_gone.clone()), providers);
     // Every connection is gone: the ledger writes what it has been given and ends.
-    writer.await.map_err(|error| Failure::Internal(error.into()))
+    books.finish().await
 }
 
 async fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {

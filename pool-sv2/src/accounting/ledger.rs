@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use service::clock;
 use service::config::ConfigError;
+use service::metrics::{Counter, Histogram, Metrics};
+use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::config::LedgerConfig;
-use super::log::disk::{Disk, Folder};
-use super::log::writer::{LogSettings, LogWriter};
+use super::log::disk::Folder;
+use super::log::writer::{DurableEnd, LogSettings, LogWriter};
 use crate::shares::{Batch, ShareQueue};
 
 /// How long the writer waits before it tries a failing disk again.
@@ -23,20 +25,47 @@ const COMMIT_RECORDS_MAX: usize = 1 << 16;
 /// While shares gather, the queue is emptied this often. It is asked, and does not call, so that
 /// handing over a batch wakes nobody.
 const GATHER_STEP: Duration = Duration::from_millis(10);
+/// Bounds of the histogram of commits.
+const COMMIT_SECONDS: [f64; 8] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0];
 /// Locked by the pool that writes the ledger.
 const LOCK_FILE: &str = "pool.lock";
 
 /// The writer. It runs on a thread of its own, for it waits for the disk.
-pub struct Ledger<D: Disk> {
-    log: LogWriter<D>,
+pub struct Ledger {
+    log: LogWriter<Folder>,
     interval: Duration,
-    /// Keeps another pool from the same folder; a test's disk has none.
-    _lock: Option<File>,
+    counts: Counts,
+    /// How far others may read the log.
+    durable: watch::Sender<DurableEnd>,
+    /// Keeps another pool from the same folder.
+    _lock: File,
 }
 
-impl Ledger<Folder> {
+/// What /metrics shows of the ledger.
+#[derive(Debug, Clone)]
+struct Counts {
+    records: Counter,
+    failures: Counter,
+    commit_seconds: Histogram,
+}
+
+impl Counts {
+    fn new(metrics: &Metrics) -> Self {
+        Self {
+            records: metrics.counter("ledger_records", "Records made durable in the log"),
+            failures: metrics.counter("ledger_failures", "Attempts to write the log that failed"),
+            commit_seconds: metrics.histogram(
+                "ledger_commit_seconds",
+                "From the first attempt to write what was gathered until it was durable",
+                &COMMIT_SECONDS,
+            ),
+        }
+    }
+}
+
+impl Ledger {
     /// Opens the folder, or makes it, and cuts off what a crash left unfinished.
-    pub fn open(config: &LedgerConfig) -> Result<Self, ConfigError> {
+    pub fn open(config: &LedgerConfig, metrics: &Metrics) -> Result<Self, ConfigError> {
         let directory = config.directory.display();
         let unusable = |remedy: String| ConfigError::unusable("ledger.directory", remedy);
         let lock = prepare(config).map_err(|error| unusable(format!("{directory}: {error}")))?;
@@ -51,18 +80,18 @@ impl Ledger<Folder> {
             .map_err(|error| unusable(format!("{directory}/log/{error}")))?;
         info!(%directory, epoch = log.durable_end().segment.epoch,
             cut_bytes = recovered.cut_bytes, "ledger opened");
-        Ok(Self::new(log, Duration::from_millis(config.ack_interval_ms)).with_lock(lock))
+        Ok(Self {
+            durable: watch::Sender::new(log.durable_end()),
+            log,
+            interval: Duration::from_millis(config.ack_interval_ms),
+            counts: Counts::new(metrics),
+            _lock: lock,
+        })
     }
 
-    fn with_lock(self, lock: File) -> Self {
-        Self { _lock: Some(lock), ..self }
-    }
-}
-
-impl<D: Disk> Ledger<D> {
-    /// Writes to `log`; shares gather for `interval`.
-    pub fn new(log: LogWriter<D>, interval: Duration) -> Self {
-        Self { log, interval, _lock: None }
+    /// How far the log is durable, for those who read it; closed when nothing more is written.
+    pub fn durable(&self) -> watch::Receiver<DurableEnd> {
+        self.durable.subscribe()
     }
 
     /// Writes until every sender is gone; what was handed over by then is durable.
@@ -108,9 +137,11 @@ impl<D: Disk> Ledger<D> {
 
     /// Returns when all that was taken is on the disk, however long that takes.
     fn commit(&mut self, report: &dyn Fn(Result<(), String>)) {
-        let mut failures = 0_u64;
+        let (mut failures, began) = (0_u64, Instant::now());
+        let records = self.log.pending_records();
         while let Err(error) = self.log.commit() {
             failures += 1;
+            self.counts.failures.inc();
             report(Err(error.to_string()));
             error!(%error, failures,
                 "ledger not written: no share is acknowledged until it can be");
@@ -120,11 +151,14 @@ impl<D: Disk> Ledger<D> {
             info!("ledger written again");
             report(Ok(()));
         }
+        self.counts.commit_seconds.observe(began.elapsed().as_secs_f64());
+        self.counts.records.inc_by(records.try_into().unwrap_or(0));
+        self.durable.send_replace(self.log.durable_end());
     }
 }
 
-/// Makes the folders, durably, and locks them.
-fn prepare(config: &LedgerConfig) -> std::io::Result<File> {
+/// Makes the folders, durably, and locks them: nobody else writes while the file is open.
+pub(super) fn prepare(config: &LedgerConfig) -> std::io::Result<File> {
     let log = config.log_directory();
     fs::create_dir_all(&log)?;
     let lock = File::create(config.directory.join(LOCK_FILE))?;
@@ -164,7 +198,7 @@ mod tests {
         let config = config(folder.path());
         let (sender, queue) = queue();
         let mut watermark = sender.watermark();
-        let ledger = Ledger::open(&config).unwrap();
+        let ledger = Ledger::open(&config, &Metrics::new("x")).unwrap();
         let writer = std::thread::spawn(move || ledger.run(queue, &drop));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let earner = Arc::new(Earner::named("a b", ""));
@@ -188,8 +222,9 @@ mod tests {
     fn a_ledger_that_another_pool_has_open_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
-        let _first = Ledger::open(&config).unwrap();
-        let error = Ledger::open(&config).err().unwrap().to_string();
+        let metrics = Metrics::new("x");
+        let _first = Ledger::open(&config, &metrics).unwrap();
+        let error = Ledger::open(&config, &metrics).err().unwrap().to_string();
         assert!(error.contains("another pool"), "{error}");
     }
 }

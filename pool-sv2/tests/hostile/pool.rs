@@ -53,12 +53,13 @@ impl Pool {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("ledger");
         let config = LedgerConfig { directory, ack_interval_ms: 2, ..LedgerConfig::default() };
-        let ledger = Ledger::open(&config).unwrap();
+        let metrics = Metrics::new("x");
+        let ledger = Ledger::open(&config, &metrics).unwrap();
         let (sender, queue) = shares::queue();
         let ledger = std::thread::spawn(move || ledger.run(queue, &|_| {}));
         let secret = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
         let authority: AuthoritySecret = secret.parse().unwrap();
-        let (metrics, shutdown) = (Metrics::new("x"), CancellationToken::new());
+        let shutdown = CancellationToken::new();
         let work = watch::Sender::new(Some(Arc::new(first_work())));
         let listener = listen::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
