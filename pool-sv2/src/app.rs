@@ -20,6 +20,7 @@ use service::{clock, listen};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 use wire::sv2::keys::Sv2Url;
 
 use crate::accounting::command::{self, Command};
@@ -98,6 +99,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let solutions = Solutions::default();
     let extranonces = ExtranonceAllocator::new(config.limits.channels_max);
     let settings = settings(&config, &payout, &metrics, &extranonces)?;
+    info!(bytes = config.limits.session_bytes_max(), "most memory that one connection can take");
     let addresses = config.template_provider.iter().map(|provider| provider.address.clone());
     let maker = WorkMaker {
         choice: Choice::new(config.template_provider.len()),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mining::channel::Channel;
 use mining::extranonce::ExtranonceAllocator;
+use mining::room::Room;
 use mining::share::Solution;
 use mining::target::Hashes;
 use mining::vardiff::{Vardiff, VardiffPolicy};
@@ -17,7 +18,7 @@ use wire::sv2::link::Link;
 
 use super::close::ReconnectTo;
 use super::conduct::Conduct;
-use super::extensions::Credited;
+use super::extensions::{Credited, NAMES_MAX};
 pub use super::limits::{LIMITS, LimitCounts, Limits};
 use super::pace::Pace;
 use super::rejects::Rejects;
@@ -139,6 +140,9 @@ pub struct Downstream {
     pub(super) channels: BTreeMap<u32, OpenChannel>,
     /// In the order of their ids. Most connections have one.
     pub(super) groups: Vec<Group>,
+    /// For accepted shares of all channels, and for names of their workers.
+    pub(super) shares_room: Room,
+    pub(super) names_room: Room,
     pub(super) next_channel_id: u32,
     pub(super) next_job_id: u32,
     /// True if shares name their worker (extension 0x0002).
@@ -156,6 +160,8 @@ impl Downstream {
         let mut timers = Timers::default();
         let setup = Duration::from_secs(settings.limits.setup_seconds);
         timers.set(Timer::Setup, now + setup);
+        let shares_room = Room::new(settings.limits.remembered_shares_max);
+        let names_room = Room::new(NAMES_MAX);
         Self {
             link,
             state: State::Handshake,
@@ -165,6 +171,8 @@ impl Downstream {
             work: None,
             channels: BTreeMap::new(),
             groups: Vec::new(),
+            shares_room,
+            names_room,
             next_channel_id: 1,
             next_job_id: 1,
             names_workers: false,

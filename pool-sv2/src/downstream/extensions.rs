@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use mining::room::Room;
 use tracing::debug;
 use wire::session::PeerError;
 use wire::sv2::codec::{DecodeError, List};
@@ -24,9 +25,10 @@ use crate::shares::Earner;
 
 /// Every extension that this pool speaks. It requires none.
 const SUPPORTED: [u16; 2] = [NEGOTIATION, WORKER_HASHRATE_TRACKING];
-/// Workers of one channel whose names are kept ready. Names of further ones are put together for
-/// each share.
+/// Workers of one channel, and of all channels of a connection, whose names are kept ready. Names
+/// of further ones are put together for each share.
 const WORKERS_MAX: usize = 1_024;
+pub(super) const NAMES_MAX: usize = 16 * WORKERS_MAX;
 
 impl Downstream {
     /// A message that an extension defined. Unknown ones are to be discarded, whether they are
@@ -105,11 +107,13 @@ fn read_worker(appended: &[u8]) -> Result<&str, BadWorker> {
 pub(super) struct Credited {
     earner: Arc<Earner>,
     workers: HashMap<Box<str>, Arc<Earner>>,
+    /// For names, with the other channels of the connection.
+    room: Room,
 }
 
 impl Credited {
-    pub(super) fn new(earner: Earner) -> Self {
-        Self { earner: Arc::new(earner), workers: HashMap::new() }
+    pub(super) fn new(earner: Earner, room: Room) -> Self {
+        Self { earner: Arc::new(earner), workers: HashMap::new(), room }
     }
 
     /// The channel's own.
@@ -126,10 +130,17 @@ impl Credited {
             return Arc::clone(known);
         }
         let earner = Arc::new(self.earner.with_worker(worker));
-        if self.workers.len() < WORKERS_MAX {
+        if self.workers.len() < WORKERS_MAX && self.room.left() > 0 {
+            self.room.take();
             self.workers.insert(worker.into(), Arc::clone(&earner));
         }
         earner
+    }
+}
+
+impl Drop for Credited {
+    fn drop(&mut self) {
+        self.room.give_back(self.workers.len());
     }
 }
 
@@ -139,12 +150,18 @@ mod tests {
 
     #[test]
     fn names_beyond_the_limit_are_right_and_not_kept() {
-        let mut credited = Credited::new(Earner::named("farm", ""));
+        let room = Room::new(WORKERS_MAX + 1);
+        let mut credited = Credited::new(Earner::named("farm", ""), room.clone());
         for index in 0..WORKERS_MAX + 10 {
             let name = credited.of(&format!("rig{index}"));
             assert_eq!(name.to_string(), format!("farm.rig{index}"));
         }
         assert_eq!(credited.workers.len(), WORKERS_MAX);
         assert_eq!(credited.of("").to_string(), "farm");
+        let mut beside = Credited::new(Earner::named("farm", ""), room.clone());
+        assert_eq!(["a", "b"].map(|name| beside.of(name).to_string()), ["farm.a", "farm.b"]);
+        assert_eq!((beside.workers.len(), room.left()), (1, 0));
+        drop(credited);
+        assert_eq!(room.left(), WORKERS_MAX);
     }
 }

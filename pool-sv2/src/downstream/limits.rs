@@ -66,6 +66,9 @@ pub struct Limits {
     pub channels_per_connection_max: usize,
     /// Messages a second for each channel; who sends more is read later.
     pub shares_per_second_max: u32,
+    /// Accepted shares of one connection that are remembered, so that none is paid twice: those of
+    /// three tips. With more, shares are refused until a tip is forgotten.
+    pub remembered_shares_max: usize,
     /// Channels opened, updated or closed a second on one connection; who asks more is read later.
     pub requests_per_second_max: u32,
     /// Of a thousand submits on one channel; with more the channel is closed.
@@ -103,6 +106,8 @@ impl Default for Limits {
             // Vardiff wants a few a minute. A device that is a thousand times too fast for its
             // first difficulty is slowed down until the next one reaches it.
             shares_per_second_max: 1_000,
+            // What a proxy with all its channels finds in three hours without a block.
+            remembered_shares_max: 1 << 22,
             requests_per_second_max: 200,
             invalid_shares_percent_max: 95,
             frame_bytes_max: LIMITS.frame_bytes_max,
@@ -122,6 +127,7 @@ impl Limits {
             ("connections_unsettled_max", self.connections_unsettled_max),
             ("channels_max", self.channels_max),
             ("channels_per_connection_max", self.channels_per_connection_max),
+            ("remembered_shares_max", self.remembered_shares_max),
         ];
         let times = [
             ("handshake_seconds", self.handshake_seconds),
@@ -194,6 +200,8 @@ pub enum Limit {
     Output,
     /// `shares_per_second_max`.
     Shares,
+    /// `remembered_shares_max`.
+    RememberedShares,
     /// `requests_per_second_max`.
     Requests,
     /// `invalid_shares_percent_max`.
@@ -226,6 +234,7 @@ impl Limit {
             Self::OutputBytes => "output_bytes_max",
             Self::Output => "output_seconds",
             Self::Shares => "shares_per_second_max",
+            Self::RememberedShares => "remembered_shares_max",
             Self::Requests => "requests_per_second_max",
             Self::InvalidShares => "invalid_shares_percent_max",
             Self::Channels => "channels_max",

@@ -83,13 +83,13 @@ impl Downstream {
         let prefix = self.allocate(request.kind)?;
         let vardiff = Vardiff::new(policy, hashrate, now);
         let target = bounds.allow(vardiff.target(), self.network_target());
-        let channel = Channel::new(prefix, target);
+        let channel = Channel::new(prefix, target, self.shares_room.clone());
         let group = self.group_of(identity.payee)?;
         let channel_id = self.take_channel_id()?;
         info!(channel = channel_id, kind = request.kind.name(), user = %earner,
             difficulty = target.difficulty(), "channel opened");
         self.answer_open(request.request_id, channel_id, group, &channel)?;
-        let credited = Credited::new(earner);
+        let credited = Credited::new(earner, self.names_room.clone());
         let (conduct, rejects) = (Conduct::default(), Rejects::default());
         let mut open = OpenChannel { channel, group, credited, vardiff, conduct, rejects, bounds };
         open.vardiff.set_target(target, now);

@@ -20,6 +20,7 @@ use wire::sv2::mining::{
 
 use super::connection::{Downstream, Event, OpenChannel, Unacknowledged};
 use super::extensions::BadWorker;
+use super::limits::Limit;
 use crate::shares::{BlockFound, Entry, Reason, ShareRecord};
 
 /// Accepted shares that may wait to become durable on one connection. The ledger commits several
@@ -89,6 +90,9 @@ impl Downstream {
                     "share rejected");
                 open.rejects.count(rejection.into());
                 let percent_max = self.settings.limits.invalid_shares_percent_max;
+                if rejection == Rejection::TooManyShares {
+                    self.settings.counts.met(Limit::RememberedShares);
+                }
                 let is_hopeless = open.conduct.count_rejected(rejection, percent_max);
                 self.reject(channel_id, sequence_number, error_code(rejection))?;
                 return match is_hopeless {

@@ -24,6 +24,7 @@ use mining::channel::Channel;
 use mining::coinbase::Output;
 use mining::extranonce::{ExtranonceAllocator, ExtranoncePrefix};
 use mining::job::Job;
+use mining::room::Room;
 use mining::share::Submission;
 use mining::target::Target;
 use mining::template::Template;
@@ -71,7 +72,7 @@ fn standard() -> ExtranoncePrefix {
 
 /// A channel on both sides with one job; gives the job's id at SRI's.
 fn both(prefix: ExtranoncePrefix) -> (Channel, SriChannel, u32) {
-    let mut ours = Channel::new(prefix, Target::MAX);
+    let mut ours = Channel::new(prefix, Target::MAX, Room::new(usize::MAX));
     let mut sri = SriChannel::like(&ours);
     let (sample, tip) = (sample(), Arc::new(tip([3; 32], NTIME, HARD_NBITS)));
     let template = Arc::new(sample.template.clone());

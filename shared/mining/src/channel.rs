@@ -12,6 +12,7 @@ use std::time::Instant;
 use self::seen::SeenShares;
 use crate::extranonce::ExtranoncePrefix;
 use crate::job::Job;
+use crate::room::Room;
 use crate::share::{AcceptedShare, Outcome, Rejection, Solution, Submission};
 use crate::target::{Hashes, Target};
 use crate::version::{BIP323_MASK, is_rolled_within};
@@ -59,8 +60,9 @@ impl std::fmt::Debug for IssuedJob {
 }
 
 impl Channel {
-    /// Opens a channel with the extranonce that it keeps for life.
-    pub fn new(prefix: ExtranoncePrefix, target: Target) -> Self {
+    /// Opens a channel with the extranonce that it keeps for life. Each share that it remembers
+    /// takes a place in `room`; without one, shares are refused until the tip has moved.
+    pub fn new(prefix: ExtranoncePrefix, target: Target, room: Room) -> Self {
         Self {
             prefix_bytes: prefix.to_bytes(),
             prefix,
@@ -68,7 +70,7 @@ impl Channel {
             work: target.work(),
             jobs: VecDeque::new(),
             stale: VecDeque::new(),
-            seen: SeenShares::default(),
+            seen: SeenShares::new(room),
         }
     }
 
@@ -238,7 +240,8 @@ mod tests {
     }
 
     fn channel(target: Target) -> Channel {
-        Channel::new(ExtranonceAllocator::new(1).extended(8, 0).unwrap(), target)
+        let prefix = ExtranonceAllocator::new(1).extended(8, 0).unwrap();
+        Channel::new(prefix, target, Room::new(usize::MAX))
     }
 
     fn share(nonce: u32) -> Submission<'static> {
@@ -393,8 +396,8 @@ mod tests {
     #[test]
     fn a_standard_channel_mines_a_fixed_merkle_root() {
         let now = Instant::now();
-        let mut channel =
-            Channel::new(ExtranonceAllocator::new(1).standard(0).unwrap(), Target::MAX);
+        let prefix = ExtranonceAllocator::new(1).standard(0).unwrap();
+        let mut channel = Channel::new(prefix, Target::MAX, Room::new(usize::MAX));
         let job = job(3, HARD);
         channel.issue(1, &job, NTIME, now);
         let root = job.merkle_root([channel.extranonce_prefix(), &[]]);

@@ -12,6 +12,7 @@ pub mod hash;
 pub mod header;
 pub mod job;
 pub mod merkle;
+pub mod room;
 pub mod share;
 pub mod target;
 pub mod template;

@@ -6,6 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use crate::room::Room;
 use crate::share::Rejection;
 
 /// Accepted shares that are remembered for one tip. A channel that reaches it is rejected until the
@@ -16,14 +17,20 @@ const SEEN_SHARES_MAX: usize = 1 << 18;
 const SEEN_TIPS_MAX: usize = 3;
 
 /// What one channel has been credited with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SeenShares {
     /// By the hash of the tip, the present one last. Of each share the first eight bytes of its
     /// hash.
     tips: VecDeque<([u8; 32], HashSet<u64, Spread>)>,
+    /// What the other channels of the same owner leave.
+    room: Room,
 }
 
 impl SeenShares {
+    pub(super) fn new(room: Room) -> Self {
+        Self { tips: VecDeque::new(), room }
+    }
+
     /// Shares to come are for `tip`.
     pub(super) fn turn_to(&mut self, tip: &[u8; 32]) {
         if self.tips.back().is_some_and(|(hash, _)| hash == tip) {
@@ -32,8 +39,10 @@ impl SeenShares {
         let known = self.tips.iter().position(|(hash, _)| hash == tip);
         let turned = known.and_then(|index| self.tips.remove(index));
         self.tips.push_back(turned.unwrap_or_else(|| (*tip, HashSet::default())));
-        if self.tips.len() > SEEN_TIPS_MAX {
-            self.tips.pop_front();
+        if self.tips.len() > SEEN_TIPS_MAX
+            && let Some((_, forgotten)) = self.tips.pop_front()
+        {
+            self.room.give_back(forgotten.len());
         }
     }
 
@@ -43,18 +52,26 @@ impl SeenShares {
         let Some((_, seen)) = self.tips.back_mut() else {
             return Err(Rejection::UnknownJob);
         };
-        if seen.len() >= SEEN_SHARES_MAX && !seen.contains(&fingerprint) {
+        let is_full = seen.len() >= SEEN_SHARES_MAX || self.room.left() == 0;
+        if is_full && !seen.contains(&fingerprint) {
             return Err(Rejection::TooManyShares);
         }
-        match seen.insert(fingerprint) {
-            true => Ok(()),
-            false => Err(Rejection::Duplicate),
+        if !seen.insert(fingerprint) {
+            return Err(Rejection::Duplicate);
         }
+        self.room.take();
+        Ok(())
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.tips.iter().all(|(_, seen)| seen.is_empty())
+    }
+}
+
+impl Drop for SeenShares {
+    fn drop(&mut self) {
+        self.room.give_back(self.tips.iter().map(|(_, seen)| seen.len()).sum());
     }
 }
 
@@ -120,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_full_memory_refuses_what_is_new_and_still_knows_what_is_not() {
-        let mut seen = SeenShares::default();
+        let mut seen = SeenShares::new(Room::new(usize::MAX));
         seen.turn_to(&[1; 32]);
         let full = u64::try_from(SEEN_SHARES_MAX).unwrap();
         assert!((0..full).all(|fingerprint| seen.insert(&hash(fingerprint)).is_ok()));
@@ -128,6 +145,24 @@ mod tests {
         assert_eq!(seen.insert(&hash(7)), Err(Rejection::Duplicate));
         seen.turn_to(&[2; 32]);
         assert_eq!(seen.insert(&hash(full)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_room_for_the_other_channels_of_the_same_owner() {
+        let room = Room::new(3);
+        let (mut one, mut other) = (SeenShares::new(room.clone()), SeenShares::new(room.clone()));
+        one.turn_to(&[1; 32]);
+        other.turn_to(&[1; 32]);
+        assert!((0..3).all(|fingerprint| one.insert(&hash(fingerprint)).is_ok()));
+        assert_eq!(other.insert(&hash(9)), Err(Rejection::TooManyShares));
+        assert_eq!(one.insert(&hash(1)), Err(Rejection::Duplicate));
+        for tip in 2..=4 {
+            assert_eq!(room.left(), 0);
+            one.turn_to(&[tip; 32]);
+        }
+        assert_eq!(other.insert(&hash(9)), Ok(()));
+        drop(other);
+        assert_eq!(room.left(), 3);
     }
 
     /// What a miner can choose, the low bits or the high ones, does not choose the place.

@@ -11,6 +11,7 @@ use channels_sv2::server::share_accounting::{ShareValidationError, ShareValidati
 use mining::channel::Channel;
 use mining::extranonce::ExtranoncePrefix;
 use mining::job::Job;
+use mining::room::Room;
 use mining::share::{Outcome, Rejection, Submission};
 use mining::target::Target;
 use mining::template::ChainTip;
@@ -71,7 +72,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new(prefix: ExtranoncePrefix) -> Self {
-        let ours = Channel::new(prefix, Target::MAX);
+        let ours = Channel::new(prefix, Target::MAX, Room::new(usize::MAX));
         let sri = SriChannel::like(&ours);
         Self {
             ours,
