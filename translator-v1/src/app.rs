@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use service::config::ConfigError;
 use service::drop_in::DropIn;
-use service::gate::{Gate, GateLimits};
+use service::gate::Gate;
 use service::health::Health;
 use service::listen;
 use service::metrics::Metrics;
@@ -18,7 +18,9 @@ use crate::bridge::extranonce::Seats;
 use crate::bridge::notify::ChannelEpoch;
 use crate::config::Config;
 use crate::config::take_over::take_over;
+use crate::downstream::counts::Counts;
 use crate::downstream::serve::Service;
+use crate::downstream::tls::Tls;
 use crate::miners::Miners;
 use crate::shares;
 use crate::upstream::UpstreamSettings;
@@ -47,6 +49,9 @@ impl Server for Translator {
     async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
         let bound = Bound::new(config).await?;
         say(format_args!("mining at stratum+tcp://{}", bound.address));
+        if let Some(address) = bound.tls_address {
+            say(format_args!("mining at stratum+ssl://{address}"));
+        }
         bound.run(shutdown).await
     }
 
@@ -55,29 +60,38 @@ impl Server for Translator {
     }
 }
 
-/// A translator whose port is taken and that serves nobody yet.
+/// A translator whose ports are taken and that serves nobody yet.
 pub struct Bound {
     config: Config,
     listener: TcpListener,
+    tls: Option<(TcpListener, Tls)>,
     /// Where miners connect.
     pub address: SocketAddr,
+    /// Where they connect with TLS.
+    pub tls_address: Option<SocketAddr>,
 }
 
 impl Bound {
-    /// Takes the port.
+    /// Takes the ports.
     pub async fn new(config: Config) -> Result<Self, Failure> {
-        let address = &config.listen.address;
-        let cannot_listen =
-            |error: std::io::Error| Failure::cannot_listen("listen.address", address, &error);
-        let listener = listen::bind(address).await.map_err(cannot_listen)?;
-        let address = listener.local_addr().map_err(cannot_listen)?;
-        Ok(Self { config, listener, address })
+        let connections_max = config.listen.connections_max;
+        let (listener, address) =
+            bind("listen.address", &config.listen.address, connections_max).await?;
+        let (mut tls, mut tls_address) = (None, None);
+        if let Some(settings) = &config.tls {
+            let (listener, address) =
+                bind("tls.address", &settings.address, connections_max).await?;
+            tls = Some((listener, settings.read()?));
+            tls_address = Some(address);
+        }
+        Ok(Self { config, listener, tls, address, tls_address })
     }
 
     /// Serves until `shutdown`; then the miners go first, and the upstream when it has all shares.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Failure> {
-        let Self { config, listener, .. } = self;
-        let health = Health::new(&[NEIGHBOUR]);
+        let Self { config, listener, tls, .. } = self;
+        let metrics = Metrics::new("translator");
+        let health = Health::new(&[NEIGHBOUR]).with_metrics(metrics.clone());
         health.clone().start("health.address", &config.health, &shutdown).await?;
         let (sender, queue) = shares::queue();
         let miners = Miners::default();
@@ -88,6 +102,8 @@ impl Bound {
             work: work.subscribe(),
             shares: sender,
             miners: miners.clone(),
+            counts: Counts::new(&metrics),
+            elsewhere: config.shutdown.elsewhere()?,
             shutdown: shutdown.clone(),
         };
         let (host, port) = config.upstream.host_and_port()?;
@@ -109,10 +125,8 @@ impl Bound {
             work,
             health,
         };
-        let connections = usize::try_from(config.listen.connections_max).unwrap_or(usize::MAX);
-        let gate = Gate::new(GateLimits::of_connections(connections), &Metrics::new("translator"));
-        let serve = move |stream, peer, place| service.clone().serve(stream, peer, place);
-        let accepting = listen::accept(listener, gate, shutdown.clone(), serve);
+        let gate = Gate::new(config.limits.gate(config.listen.connections_max), &metrics);
+        let accepting = accept(service, gate, listener, tls, shutdown);
         // What the miners sent last still has to go up: the upstream ends after them.
         let miners_gone = CancellationToken::new();
         let accepting = async {
@@ -122,4 +136,35 @@ impl Bound {
         tokio::join!(accepting, supervisor.run(miners_gone.clone()));
         Ok(())
     }
+}
+
+/// Accepts miners on both ports until `shutdown`, and ends when the last one is gone.
+async fn accept(
+    service: Service,
+    gate: Gate,
+    listener: TcpListener,
+    tls: Option<(TcpListener, Tls)>,
+    shutdown: CancellationToken,
+) {
+    let (plain, plain_gate) = (service.clone(), gate.clone());
+    let serve = move |stream, peer, place| plain.clone().serve(stream, peer, place);
+    let plain = listen::accept(listener, plain_gate, shutdown.clone(), serve);
+    let Some((listener, tls)) = tls else {
+        return plain.await;
+    };
+    let serve =
+        move |stream, peer, place| service.clone().serve_tls(tls.clone(), stream, peer, place);
+    tokio::join!(plain, listen::accept(listener, gate, shutdown, serve));
+}
+
+async fn bind(
+    field: &str,
+    address: &str,
+    connections_max: u32,
+) -> Result<(TcpListener, SocketAddr), Failure> {
+    let cannot = |error: std::io::Error| Failure::cannot_listen(field, address, &error);
+    let connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
+    let listener = listen::bind_for(address, connections_max).await.map_err(cannot)?;
+    let local = listener.local_addr().map_err(cannot)?;
+    Ok((listener, local))
 }

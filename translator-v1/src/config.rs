@@ -1,5 +1,6 @@
 //! The settings of translator-v1: config/translator-v1.toml, key by key.
 
+mod listen;
 pub mod take_over;
 
 use std::path::PathBuf;
@@ -11,10 +12,9 @@ use service::authority::ExpectedKey;
 use service::config::{ConfigError, host_and_port};
 use service::health::HealthConfig;
 
+pub use self::listen::{LimitsConfig, ListenConfig, ShutdownConfig, TlsConfig};
 use crate::downstream::MinerSettings;
-
-/// More miners than this have no place in the search space of one channel.
-const CONNECTIONS_MAX: u32 = 65_536;
+use crate::downstream::resume::Departed;
 
 /// All settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,6 +22,14 @@ const CONNECTIONS_MAX: u32 = 65_536;
 pub struct Config {
     /// Where miners connect.
     pub listen: ListenConfig,
+    /// Where they connect with TLS.
+    pub tls: Option<TlsConfig>,
+    /// What peers may hold and do.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// What happens at the end.
+    #[serde(default)]
+    pub shutdown: ShutdownConfig,
     /// The pool.
     pub upstream: UpstreamConfig,
     /// How hard miners' shares are.
@@ -30,21 +38,6 @@ pub struct Config {
     /// Where health is answered.
     #[serde(default)]
     pub health: HealthConfig,
-}
-
-/// `[listen]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListenConfig {
-    /// `HOST:PORT`.
-    pub address: String,
-    /// Miners at a time; further ones wait to be accepted.
-    #[serde(default = "default_connections_max")]
-    pub connections_max: u32,
-}
-
-fn default_connections_max() -> u32 {
-    16_384
 }
 
 /// `[upstream]`.
@@ -111,9 +104,11 @@ impl Config {
                 return Err(ConfigError::unusable(field, "write a number above 0"));
             }
         }
-        if !(1..=CONNECTIONS_MAX).contains(&self.listen.connections_max) {
-            let remedy = format!("write a number from 1 to {CONNECTIONS_MAX}");
-            return Err(ConfigError::unusable("listen.connections_max", remedy));
+        self.listen.check()?;
+        self.limits.check()?;
+        self.shutdown.elsewhere()?;
+        if let Some(tls) = &self.tls {
+            tls.read()?;
         }
         if self.upstream.share_answer_seconds == 0 {
             let remedy = "write a number above 0: no pool answers at once";
@@ -132,6 +127,7 @@ impl Config {
                 min_difficulty: self.vardiff.min_difficulty,
             },
             initial_hashrate: self.vardiff.initial_hashrate,
+            departed: Departed::default(),
         }
     }
 }

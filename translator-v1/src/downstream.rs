@@ -1,23 +1,32 @@
 //! The V1 server: one session per miner.
 //!
 //! `session` is the state machine and says which request is answered where; `login` takes
-//! configure, subscribe and authorize; `assign` gives difficulty and jobs; `submit` judges shares.
-//! `jobs`, `difficulty` and `replies` keep what these need. `serve` alone knows tokio. It knows
+//! configure, subscribe and authorize; `suggest` takes wishes; `assign` gives difficulty and jobs;
+//! `submit` judges shares. `jobs`, `difficulty`, `replies`, `resume` and `device_kind` keep what
+//! these need. `serve` and `tls` alone know tokio. It knows
 //! nothing of SV2: shares that deserve it go out as events, and verdicts come back as commands.
 
 mod assign;
+pub mod counts;
+pub mod device_kind;
 mod difficulty;
 mod jobs;
 mod login;
 mod replies;
+pub mod resume;
 pub mod serve;
 pub mod session;
 mod submit;
+mod suggest;
+pub mod tls;
 
 use std::sync::Arc;
 
 use mining::vardiff::VardiffPolicy;
 
+use self::device_kind::DeviceKind;
+use self::resume::Departed;
+use crate::bridge::extranonce::Seat;
 use crate::bridge::notify::Work;
 use crate::bridge::submit::{ShareError, UpstreamShare, Verdict};
 pub use crate::shares::SHARES_WAITING_MAX;
@@ -29,14 +38,17 @@ pub struct MinerSettings {
     pub vardiff: VardiffPolicy,
     /// Hashes per second that a new miner is taken to have.
     pub initial_hashrate: f64,
+    /// Sessions that are over, for miners that come back.
+    pub departed: Departed,
 }
 
 /// What tells one miner's session from all others.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct MinerIdentity {
     /// Its place in the channel's search space.
-    pub seat: u16,
-    /// The name of the session, for the subscribe reply.
+    pub seat: Seat,
+    /// The token of the session, for the subscribe reply: whoever knows it can have the session
+    /// back. At least 16 random bytes, in hexadecimal.
     pub session: String,
 }
 
@@ -52,6 +64,11 @@ pub enum Command {
         /// The verdict.
         verdict: Verdict,
     },
+    /// The translator shuts down.
+    Leave {
+        /// Host and port that miners are sent to; none sends them to their own next pool.
+        elsewhere: Option<(String, u16)>,
+    },
 }
 
 /// What a session tells the program.
@@ -63,6 +80,20 @@ pub enum Event {
         worker: Arc<str>,
         /// The miner's software.
         agent: Arc<str>,
+    },
+    /// A miner that had given no name says what it is.
+    Named {
+        /// The miner's software.
+        agent: Arc<str>,
+    },
+    /// The miner has the session back that it had before.
+    Resumed,
+    /// The miner's kind is known to be unable to hold the coinbase of a job that it is sent.
+    CoinbaseTooLong {
+        /// What is known of it.
+        kind: &'static DeviceKind,
+        /// Bytes of the coinbase.
+        bytes: usize,
     },
     /// A share for the upstream. The verdict is to come back as a command, whatever happens.
     Submit {
@@ -89,6 +120,8 @@ pub enum Event {
         worker: Arc<str>,
         /// Difficulty of its job; 0 if there was none.
         difficulty: f64,
+        /// True if the upstream judged it, false if it was answered here.
+        is_upstreams: bool,
         /// The answer.
         answer: Result<(), ShareError>,
     },

@@ -22,6 +22,9 @@ pub mod code {
     pub const NOT_SUBSCRIBED: i64 = 25;
 }
 
+/// What is said where the upstream gives no verdict in time.
+const UNANSWERED: &str = "no answer from upstream";
+
 /// A share on its way upstream (spec 5.3.12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpstreamShare {
@@ -72,6 +75,20 @@ impl ShareError {
         Self { code, text: text.into() }
     }
 
+    /// The reason in one of few words, for metrics.
+    pub fn reason(&self) -> &'static str {
+        match self.code {
+            code::JOB_NOT_FOUND => "stale",
+            code::DUPLICATE => "duplicate",
+            code::LOW_DIFFICULTY => "low_difficulty",
+            code::UNAUTHORIZED => "unauthorized",
+            code::NOT_SUBSCRIBED => "not_subscribed",
+            _ if *self == Self::upstream_lost() => "upstream_lost",
+            _ if self.text == UNANSWERED => "unanswered",
+            _ => "other",
+        }
+    }
+
     /// Nobody is there to take a share.
     pub fn upstream_lost() -> Self {
         Self::new(code::OTHER, "upstream lost")
@@ -84,7 +101,7 @@ impl Verdict {
         let (code, text) = match self {
             Self::Accepted => return Ok(()),
             Self::Rejected(upstream) => (code_of(upstream), upstream.display().into_owned()),
-            Self::Unanswered => (code::OTHER, "no answer from upstream".to_owned()),
+            Self::Unanswered => (code::OTHER, UNANSWERED.to_owned()),
             Self::UpstreamLost => return Err(ShareError::upstream_lost()),
             Self::TooManyWaiting => (code::OTHER, "too many shares wait for upstream".to_owned()),
         };

@@ -32,6 +32,9 @@ impl MinerSession {
             self.timers.set(Timer::Vardiff, now + VARDIFF_INTERVAL);
             self.difficulty.start(now);
             self.tell_hashrate(now);
+            self.send_job(now);
+            self.ask_for_agent();
+            return;
         }
         self.send_job(now);
     }
@@ -90,6 +93,7 @@ impl MinerSession {
             self.difficulty.tell(difficulty, now);
             self.jobs.ease(difficulty);
         }
+        self.look_at_coinbase(job.coinbase_bytes);
         let id = self.jobs.push(Arc::clone(&job), ntime, difficulty, clean);
         job.rendered.put_line(&id, ntime, clean, &mut self.output);
         self.timers.set(Timer::Keepalive, now + KEEPALIVE_INTERVAL);
@@ -112,10 +116,19 @@ impl MinerSession {
             return false;
         }
         *split = new;
-        let extranonce_1 = new.extranonce_1(self.identity.seat);
+        let extranonce_1 = new.extranonce_1(self.identity.seat.number());
         let line = set_extranonce_line(&extranonce_1, new.extranonce_2_bytes());
         self.output.extend_from_slice(line.as_bytes());
         true
+    }
+
+    /// Says once that a coinbase is longer than the device can hold, and again of a longer one.
+    fn look_at_coinbase(&mut self, bytes: usize) {
+        let Some(kind) = self.kind else { return };
+        if bytes > kind.coinbase_bytes_max && bytes > self.too_long_told {
+            self.too_long_told = bytes;
+            self.events.push_back(Event::CoinbaseTooLong { kind, bytes });
+        }
     }
 
     fn tell_hashrate(&mut self, now: Instant) {

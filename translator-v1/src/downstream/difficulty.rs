@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mining::target::Target;
-use mining::vardiff::Vardiff;
+use mining::vardiff::{Vardiff, VardiffPolicy};
 
 use super::MinerSettings;
 use crate::bridge::difficulty::advertised;
@@ -19,6 +19,7 @@ const METER_SHARES_MIN: u32 = 5;
 /// One miner's difficulty.
 #[derive(Debug)]
 pub(super) struct MinerDifficulty {
+    policy: VardiffPolicy,
     vardiff: Vardiff,
     /// What is wanted, before it is rounded and held to the upstream's target.
     wanted: f64,
@@ -37,6 +38,7 @@ impl MinerDifficulty {
         Self {
             wanted: vardiff.target().difficulty(),
             vardiff,
+            policy: settings.vardiff,
             floor: settings.vardiff.min_difficulty,
             told: None,
             suggested: None,
@@ -76,6 +78,25 @@ impl MinerDifficulty {
     /// Takes the least difficulty that the miner can do (BIP310 minimum-difficulty).
     pub(super) fn raise_floor(&mut self, difficulty: f64) {
         self.floor = self.floor.max(difficulty);
+    }
+
+    /// Takes the miner's word on its hashes per second, in place of the operator's guess.
+    pub(super) fn claim(&mut self, hashrate: f64) {
+        let now = self.meter.start;
+        self.vardiff = Vardiff::new(self.policy, hashrate, now);
+        self.wanted = self.vardiff.target().difficulty();
+        self.meter.nominal = hashrate;
+    }
+
+    /// What should be told, before it is rounded and held to the upstream's target.
+    pub(super) fn wanted(&self) -> f64 {
+        self.wanted
+    }
+
+    /// Goes on where an earlier session of the miner ended.
+    pub(super) fn go_on_from(&mut self, wanted: f64, hashrate: f64) {
+        self.wanted = wanted;
+        self.meter.nominal = hashrate;
     }
 
     /// Starts the clock of the hashrate meter: the miner has work.
@@ -158,9 +179,8 @@ impl HashrateMeter {
 
 #[cfg(test)]
 mod tests {
-    use mining::vardiff::VardiffPolicy;
-
     use super::*;
+    use crate::downstream::resume::Departed;
 
     #[test]
     fn the_hashrate_is_the_measured_one_once_there_are_shares() {
@@ -189,7 +209,8 @@ mod tests {
             search_shares_per_minute: 6.0,
             min_difficulty: 1e-6,
         };
-        let settings = MinerSettings { vardiff, initial_hashrate: 1e6 };
+        let settings =
+            MinerSettings { vardiff, initial_hashrate: 1e6, departed: Departed::default() };
         let mut difficulty = MinerDifficulty::new(&settings, start);
         let upstream = Target::from_difficulty(1e6);
         difficulty.suggest(0.5);

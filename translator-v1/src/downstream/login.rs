@@ -1,14 +1,16 @@
 //! `mining.configure`, `mining.subscribe` and `mining.authorize`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use mining::version::ROLLING_MASK;
 use wire::sv1::login::{
-    Authorize, Configure, MINIMUM_DIFFICULTY, SUBSCRIBE_EXTRANONCE, Subscribe, Subscribed,
+    Authorize, Configure, INFO, MINIMUM_DIFFICULTY, SUBSCRIBE_EXTRANONCE, Subscribe, Subscribed,
 };
 use wire::sv1::request::Params;
 
 use super::Event;
+use super::device_kind::DeviceKind;
 use super::session::{MinerSession, other};
 use crate::bridge::submit::{ShareError, code};
 
@@ -31,28 +33,55 @@ impl MinerSession {
         {
             self.difficulty.raise_floor(difficulty);
         }
-        let supported = [MINIMUM_DIFFICULTY, SUBSCRIBE_EXTRANONCE, "info"];
+        // It says more than the name that comes with subscribe, but is no name for a kind.
+        if configure.asks_for(INFO) && self.agent.is_empty() {
+            self.set_agent(&configure.info.join(" "));
+        }
+        let supported = [MINIMUM_DIFFICULTY, SUBSCRIBE_EXTRANONCE, INFO];
         Ok(configure.result(configure.version_mask & ROLLING_MASK, &supported))
     }
 
-    /// May be repeated: the extranonce stays the same (rule 9).
-    pub(super) fn subscribe(&mut self, params: &Params<'_>) -> Result<String, ShareError> {
+    /// May be repeated: the extranonce stays the same (rule 9). With the token of a session that is
+    /// over, that session goes on: same extranonce, its jobs still known.
+    pub(super) fn subscribe(
+        &mut self,
+        now: Instant,
+        params: &Params<'_>,
+    ) -> Result<String, ShareError> {
         let subscribe = Subscribe::read(params)?;
         let Some(work) = &self.work else {
             return Err(other("no work yet"));
         };
-        let split = *self.split.get_or_insert(work.job.terms.split);
+        let present = work.job.terms.split;
+        if let Some(token) = subscribe.session.filter(|_| self.split.is_none())
+            && let Some(parked) = self.departed.take(&token, &present, now)
+        {
+            self.identity = parked.identity;
+            self.jobs = parked.jobs;
+            self.difficulty.go_on_from(parked.wanted, parked.hashrate);
+            self.events.push_back(Event::Resumed);
+        }
+        let split = *self.split.get_or_insert(present);
         if let Some(agent) = subscribe.agent {
-            self.agent = agent.chars().take(AGENT_CHARS_MAX).collect::<String>().into();
+            self.set_agent(&agent);
         }
         // Clients reset their difficulty here (minerd to 1), so it has to be told again.
         self.difficulty.forget_told();
         let subscribed = Subscribed {
             session: self.identity.session.clone(),
-            extranonce_1: split.extranonce_1(self.identity.seat),
+            extranonce_1: split.extranonce_1(self.identity.seat.number()),
             extranonce_2_bytes: split.extranonce_2_bytes(),
         };
         Ok(subscribed.result())
+    }
+
+    /// Takes the miner's name for itself, and what is known of its kind.
+    pub(super) fn set_agent(&mut self, agent: &str) {
+        self.agent = agent.chars().take(AGENT_CHARS_MAX).collect::<String>().into();
+        self.kind = DeviceKind::of_agent(&self.agent);
+        if let Some(kind) = self.kind {
+            self.difficulty.raise_floor(kind.difficulty_min);
+        }
     }
 
     /// Everybody may work: the pool pays the identity of the channel.
@@ -64,9 +93,7 @@ impl MinerSession {
         if self.workers.len() == WORKERS_MAX || worker.len() > WORKER_BYTES_MAX {
             return Err(ShareError::new(code::UNAUTHORIZED, "too many workers or too long a name"));
         }
-        if let Some(difficulty) = wanted_in_password(&password) {
-            self.difficulty.suggest(difficulty);
-        }
+        self.take_password(&password);
         let worker: Arc<str> = (&*worker).into();
         self.workers.push(Arc::clone(&worker));
         self.events.push_back(Event::Authorized { worker, agent: Arc::clone(&self.agent) });
@@ -76,29 +103,5 @@ impl MinerSession {
     /// The worker of that name, if it has authorized here.
     pub(super) fn worker(&self, name: &str) -> Option<Arc<str>> {
         self.workers.iter().find(|worker| &***worker == name).cloned()
-    }
-}
-
-/// `d=1024` or `diff=1024` among the comma-separated options of a password.
-fn wanted_in_password(password: &str) -> Option<f64> {
-    password
-        .split([',', ';', ' '])
-        .filter_map(|option| option.split_once('='))
-        .filter(|(key, _)| matches!(key.trim(), "d" | "diff"))
-        .filter_map(|(_, value)| value.trim().parse().ok())
-        .find(|difficulty: &f64| difficulty.is_finite() && *difficulty > 0.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_may_hold_a_difficulty_among_other_options() {
-        assert_eq!(wanted_in_password("d=1024"), Some(1024.0));
-        assert_eq!(wanted_in_password("x, diff=0.5"), Some(0.5));
-        for none in ["", "x", "d=", "d=-1", "d=inf", "d=nan", "id=5", "hd=5"] {
-            assert_eq!(wanted_in_password(none), None, "{none}");
-        }
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Reply {
     pub(super) worker: Arc<str>,
     /// Difficulty of its job.
     pub(super) difficulty: f64,
+    /// True if the upstream judges it.
+    pub(super) is_upstreams: bool,
     answer: Option<Answer>,
 }
 
@@ -42,8 +44,16 @@ impl Replies {
     /// Takes a share; gives its ticket.
     pub(super) fn push(&mut self, id: Id, worker: Arc<str>, difficulty: f64) -> u64 {
         let length = u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
-        self.waiting.push_back(Reply { id, worker, difficulty, answer: None });
+        let (is_upstreams, answer) = (false, None);
+        self.waiting.push_back(Reply { id, worker, difficulty, is_upstreams, answer });
         self.first.wrapping_add(length)
+    }
+
+    /// The share that was pushed last goes to the upstream.
+    pub(super) fn last_goes_up(&mut self) {
+        if let Some(reply) = self.waiting.back_mut() {
+            reply.is_upstreams = true;
+        }
     }
 
     /// Notes the answer to a share; the first one counts.

@@ -6,18 +6,24 @@ use std::sync::Arc;
 use service::clock;
 use service::driver::{Host, drive};
 use service::gate::Place;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
 
+use super::counts::Counts;
 use super::session::MinerSession;
+use super::tls::Tls;
 use super::{Command, Event, MinerIdentity, MinerSettings};
 use crate::bridge::extranonce::Seats;
 use crate::bridge::notify::Work;
 use crate::bridge::submit::UpstreamShare;
 use crate::miners::{MinerPart, Miners};
 use crate::shares::{Answered, Leaving, Submitted, Ticket, answers};
+
+/// Bytes of a session's token.
+const TOKEN_BYTES: usize = 16;
 
 /// What every miner's connection is given. Cheap to clone.
 #[derive(Clone)]
@@ -32,45 +38,87 @@ pub struct Service {
     pub shares: mpsc::Sender<Submitted>,
     /// The sum over all miners.
     pub miners: Miners,
+    /// What is counted.
+    pub counts: Counts,
+    /// Where miners are sent at the end.
+    pub elsewhere: Option<(String, u16)>,
     /// Ends the connections, when the shares in flight have their verdicts or soon after.
     pub shutdown: CancellationToken,
 }
 
 impl Service {
+    /// Serves one miner with TLS until its connection ends.
+    pub async fn serve_tls(self, tls: Tls, stream: TcpStream, peer: SocketAddr, place: Place) {
+        match tls.accept(stream).await {
+            Ok(stream) => self.serve(stream, peer, place).await,
+            // A miner without TLS, or one that does not trust the certificate: no fault.
+            Err(reason) => debug!(%peer, %reason, "connection closed: no TLS"),
+        }
+    }
+
     /// Serves one miner until its connection ends.
-    pub async fn serve(self, stream: TcpStream, peer: SocketAddr, _place: Place) {
-        let Some(seat) = self.seats.take() else {
+    pub async fn serve(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send,
+        peer: SocketAddr,
+        place: Place,
+    ) {
+        let departed = &self.settings.departed;
+        let seat = self.seats.take().or_else(|| {
+            departed.clear();
+            self.seats.take()
+        });
+        let Some(seat) = seat else {
             warn!(%peer, "miner refused: no place is left in the search space");
             return;
         };
-        let [a, b, c, d, ..] = clock::fresh_seed();
-        let session = format!("{:08x}", u32::from_be_bytes([a, b, c, d]));
-        let identity = MinerIdentity { seat: seat.number(), session };
+        let session = token();
+        let identity = MinerIdentity { seat, session };
         let mut session = MinerSession::new(&self.settings, identity, clock::now());
         let (sender, verdicts) = answers();
         let part = self.miners.part();
         let leaving = Leaving::at(self.shutdown.clone());
-        let mut host = MinerHost { service: self, is_new: true, sender, verdicts, part, leaving };
+        let mut host = MinerHost {
+            service: self,
+            is_new: true,
+            has_left: false,
+            sender,
+            verdicts,
+            part,
+            leaving,
+            place,
+        };
         let span = info_span!("miner", %peer);
         async {
             let ended = drive(&mut session, &mut host, stream).await;
+            host.place.judge(&ended);
             debug!(reason = %ended, "connection closed");
         }
         .instrument(span)
         .await;
         // Not before the session is over may its part of the search space be another's.
-        drop(seat);
+        session.park(clock::now());
     }
+}
+
+/// A token that nobody guesses: 16 random bytes.
+fn token() -> String {
+    let seed = clock::fresh_seed();
+    let (token, _) = seed.split_at(TOKEN_BYTES);
+    token.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct MinerHost {
     service: Service,
     /// True until the session has been given the work that was there when it began.
     is_new: bool,
+    /// True once the session was told that it is over.
+    has_left: bool,
     sender: mpsc::Sender<Answered>,
     verdicts: mpsc::Receiver<Answered>,
     part: MinerPart,
     leaving: Leaving,
+    place: Place,
 }
 
 impl MinerHost {
@@ -90,7 +138,10 @@ impl Host<MinerSession> for MinerHost {
             return Some(self.work());
         }
         tokio::select! {
-            () = self.leaving.until_done() => None,
+            () = self.leaving.until_done(), if !self.has_left => {
+                self.has_left = true;
+                Some(Command::Leave { elsewhere: self.service.elsewhere.clone() })
+            }
             changed = self.service.work.changed() => {
                 changed.ok()?;
                 Some(self.work())
@@ -104,6 +155,7 @@ impl Host<MinerSession> for MinerHost {
     }
 
     async fn take_event(&mut self, event: Event) {
+        self.service.counts.count(&event);
         match event {
             Event::Submit { ticket, share } => {
                 self.leaving.count_share();
@@ -111,12 +163,30 @@ impl Host<MinerSession> for MinerHost {
             }
             Event::SubmitBlock { share } => self.submit(share, Ticket::for_nobody()).await,
             Event::Hashrate(hashrate) => self.part.set(hashrate),
-            Event::Authorized { worker, agent } => info!(%worker, %agent, "miner authorized"),
+            Event::Authorized { worker, agent } => {
+                self.place.settle();
+                info!(%worker, %agent, "miner authorized");
+            }
+            Event::Named { agent } => info!(%agent, "miner says what it is"),
+            Event::Resumed => debug!("session resumed"),
+            Event::CoinbaseTooLong { kind, bytes } => {
+                let (kind, bytes_max) = (kind.name, kind.coinbase_bytes_max);
+                warn!(
+                    kind,
+                    bytes,
+                    bytes_max,
+                    "the pool's coinbase is longer than this kind of miner can hold: its shares \
+                     may all be wrong; ask the pool for a shorter one, or use another pool"
+                );
+            }
             Event::BlockFound { worker, hash } => {
                 info!(%worker, hash = %mining::hash::display(&hash), "block found");
             }
-            Event::Answered { worker, difficulty, answer } => match answer {
-                Ok(()) => debug!(%worker, difficulty, "share accepted"),
+            Event::Answered { worker, difficulty, answer, .. } => match answer {
+                Ok(()) => {
+                    self.place.prove();
+                    debug!(%worker, difficulty, "share accepted");
+                }
                 Err(error) => debug!(%worker, reason = %error, "share rejected"),
             },
         }

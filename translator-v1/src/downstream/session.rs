@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use mining::target::Target;
 use wire::session::{PeerError, Session, Timers};
+use wire::sv1::client::{get_version_line, reconnect_line, show_message_line};
 use wire::sv1::line::{LINE_BYTES_MAX, LineBuffer};
-use wire::sv1::notify::read_difficulty;
-use wire::sv1::request::{Id, InvalidParams, Line, Params, Request};
-use wire::sv1::response::{error_line, result_line};
+use wire::sv1::request::{Id, InvalidParams, Line, Request, read_text};
+use wire::sv1::response::{Response, error_line, result_line};
 
+use super::device_kind::DeviceKind;
 use super::difficulty::MinerDifficulty;
 use super::jobs::SentJobs;
 use super::replies::Replies;
+use super::resume::{Departed, Parked};
 use super::{Command, Event, MinerIdentity, MinerSettings};
 use crate::bridge::extranonce::ExtranonceSplit;
 use crate::bridge::notify::Work;
@@ -30,14 +31,21 @@ const LOGIN_MAX: Duration = Duration::from_secs(30);
 const INPUT_BYTES_MAX: usize = 4 * LINE_BYTES_MAX;
 /// Answers and jobs that may wait for a miner that does not read, in bytes.
 const OUTPUT_BYTES_MAX: usize = 512 * 1024;
+/// The id of `client.get_version`: no miner's own, and a number that every miner holds.
+const GET_VERSION_ID: u64 = 2_000_000_001;
 /// The first byte of a TLS ClientHello.
 const TLS_HANDSHAKE: u8 = 0x16;
 
 /// One miner.
 pub struct MinerSession {
     pub(super) identity: MinerIdentity,
+    pub(super) departed: Departed,
     pub(super) work: Option<Work>,
     pub(super) agent: Arc<str>,
+    /// What is known of miners with that name.
+    pub(super) kind: Option<&'static DeviceKind>,
+    /// The longest coinbase that the miner was found unable to hold.
+    pub(super) too_long_told: usize,
     /// How the miner's extranonce is made up; none until it has subscribed.
     pub(super) split: Option<ExtranonceSplit>,
     /// True if the miner takes `mining.set_extranonce`.
@@ -74,9 +82,12 @@ impl MinerSession {
         timers.set(Timer::Login, now + LOGIN_MAX);
         Self {
             difficulty: MinerDifficulty::new(settings, now),
+            departed: settings.departed.clone(),
             identity,
             work: None,
             agent: "".into(),
+            kind: None,
+            too_long_told: 0,
             split: None,
             takes_extranonce: false,
             workers: Vec::new(),
@@ -90,6 +101,20 @@ impl MinerSession {
             input: LineBuffer::new(LINE_BYTES_MAX),
             has_spoken: false,
         }
+    }
+
+    /// The session is over: its place is kept for a while, if the miner knows how to ask for it.
+    pub fn park(mut self, now: Instant) {
+        let Some(split) = self.split.filter(|_| self.jobs.last().is_some()) else { return };
+        let departed = self.departed.clone();
+        departed.park(Parked {
+            wanted: self.difficulty.wanted(),
+            hashrate: self.difficulty.hashrate(now),
+            identity: self.identity,
+            split,
+            jobs: self.jobs,
+            at: now,
+        });
     }
 
     /// True once the miner gets jobs.
@@ -110,9 +135,12 @@ impl MinerSession {
     }
 
     fn take_line(&mut self, now: Instant, line: &str) -> Result<(), PeerError> {
-        // Answers to requests that were never made (a pong, a version) are of no interest.
-        let Line::Request(request) = Line::parse(line)? else {
-            return Ok(());
+        let request = match Line::parse(line)? {
+            Line::Request(request) => request,
+            Line::Response(response) => {
+                self.take_response(&response);
+                return Ok(());
+            }
         };
         let Request { id, method, params } = request;
         let answered = match &*method {
@@ -121,10 +149,11 @@ impl MinerSession {
                 return Ok(());
             }
             "mining.configure" => self.configure(&params),
-            "mining.subscribe" => self.subscribe(&params),
+            "mining.subscribe" => self.subscribe(now, &params),
             "mining.authorize" => self.authorize(&params),
             "mining.suggest_difficulty" => self.suggest_difficulty(&params),
             "mining.suggest_target" => self.suggest_target(&params),
+            "mining.capabilities" => self.take_capabilities(&params),
             "mining.extranonce.subscribe" => {
                 self.takes_extranonce = true;
                 Ok("true".to_owned())
@@ -138,7 +167,9 @@ impl MinerSession {
         self.reply(&id, &answered);
         match &*method {
             "mining.subscribe" | "mining.authorize" => self.go_on_after_login(now),
-            "mining.suggest_difficulty" | "mining.suggest_target" => self.follow_difficulty(now),
+            "mining.suggest_difficulty" | "mining.suggest_target" | "mining.capabilities" => {
+                self.follow_difficulty(now);
+            }
             _ => {}
         }
         Ok(())
@@ -156,26 +187,14 @@ impl MinerSession {
         self.output.extend_from_slice(line.as_bytes());
     }
 
-    fn suggest_difficulty(&mut self, params: &Params<'_>) -> Result<String, ShareError> {
-        self.difficulty.suggest(read_difficulty(params)?);
-        Ok("true".to_owned())
-    }
-
-    /// The target is 32 bytes, written as a big-endian number.
-    fn suggest_target(&mut self, params: &Params<'_>) -> Result<String, ShareError> {
-        const SHAPE: InvalidParams = InvalidParams("the target must be 64 hexadecimal digits");
-        let text = params.elements()?.text(0).ok_or(SHAPE)?;
-        let digits = text.trim_start_matches("0x");
-        let target = read_target(digits).ok_or(SHAPE)?;
-        self.difficulty.suggest(target.difficulty());
-        Ok("true".to_owned())
-    }
-
     fn take_work(&mut self, now: Instant, work: Option<Work>) -> Result<(), PeerError> {
         let Some(work) = work else {
             self.work = None;
             // Who has not subscribed may wait; who mines is sent to its next pool.
-            self.is_finished |= self.split.is_some();
+            if self.split.is_some() {
+                self.show_message("no valid work for too long: try your next pool");
+                self.is_finished = true;
+            }
             return Ok(());
         };
         let present = self.work.as_ref().map(|work| &work.job);
@@ -185,6 +204,40 @@ impl MinerSession {
             self.follow_work(now);
         }
         self.read_lines(now)
+    }
+
+    /// The translator shuts down: a miner that mines goes elsewhere if there is an elsewhere, and
+    /// in any case (rule 30).
+    fn leave(&mut self, elsewhere: Option<&(String, u16)>) {
+        if let Some((host, port)) = elsewhere.filter(|_| self.is_logged_in()) {
+            self.output.extend_from_slice(reconnect_line(host, *port).as_bytes());
+        }
+        self.is_finished = true;
+    }
+
+    /// Says a sentence to whoever looks at the miner, once it may be spoken to (rule 10).
+    pub(super) fn show_message(&mut self, text: &str) {
+        if self.is_logged_in() {
+            self.output.extend_from_slice(show_message_line(text).as_bytes());
+        }
+    }
+
+    /// Asks a miner that gave no name what it is.
+    pub(super) fn ask_for_agent(&mut self) {
+        if self.agent.is_empty() {
+            self.output.extend_from_slice(get_version_line(GET_VERSION_ID).as_bytes());
+        }
+    }
+
+    /// Answers to requests that were never made (a pong) are of no interest.
+    fn take_response(&mut self, response: &Response<'_>) {
+        let name = response.outcome().ok().and_then(read_text);
+        if let Some(name) = name.filter(|_| response.id.number() == Some(GET_VERSION_ID))
+            && self.agent.is_empty()
+        {
+            self.set_agent(&name);
+            self.events.push_back(Event::Named { agent: Arc::clone(&self.agent) });
+        }
     }
 
     fn check_output(&self) -> Result<(), PeerError> {
@@ -212,6 +265,7 @@ impl Session for MinerSession {
         match command {
             Command::Work(work) => self.take_work(now, work)?,
             Command::Verdict { ticket, verdict } => self.take_verdict(ticket, &verdict),
+            Command::Leave { elsewhere } => self.leave(elsewhere.as_ref()),
         }
         self.check_output()
     }
@@ -257,16 +311,4 @@ impl From<InvalidParams> for ShareError {
     fn from(error: InvalidParams) -> Self {
         Self::new(code::OTHER, error.0)
     }
-}
-
-fn read_target(digits: &str) -> Option<Target> {
-    let mut bytes = [0; 32];
-    if digits.len() != 64 {
-        return None;
-    }
-    for (index, byte) in bytes.iter_mut().rev().enumerate() {
-        let pair = digits.get(2 * index..2 * index + 2)?;
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(Target::from_le_bytes(bytes))
 }

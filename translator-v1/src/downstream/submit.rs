@@ -12,6 +12,7 @@ use wire::sv1::submit::Submit;
 
 use super::Event;
 use super::jobs::{NoJob, SentJob};
+use super::replies::Reply;
 use super::session::{MinerSession, other};
 use crate::bridge::submit::{
     ShareError, UpstreamShare, Verdict, code, hashed_version, rolls_within_mask,
@@ -94,6 +95,7 @@ impl MinerSession {
 
     fn take_good(&mut self, now: Instant, ticket: u64, good: &Hashed) {
         if good.counts_upstream {
+            self.replies.last_goes_up();
             self.events.push_back(Event::Submit { ticket, share: good.share });
         } else {
             self.decide(ticket, Ok(()));
@@ -143,7 +145,7 @@ impl MinerSession {
         let is_of_channel = work.is_some_and(|work| work.job.terms.epoch == sent.job.terms.epoch);
         let is_upstream_there = work.is_some_and(|work| work.is_live);
         let is_live = is_of_channel && is_upstream_there;
-        let hashed = hash_share(sent, self.identity.seat, submit, is_live);
+        let hashed = hash_share(sent, self.identity.seat.number(), submit, is_live);
         let answer = match &hashed {
             _ if found.is_err() => refused("Stale job"),
             _ if !is_upstream_there => Err(ShareError::upstream_lost()),
@@ -161,8 +163,8 @@ impl MinerSession {
         self.replies.decide(ticket, answer);
         while let Some((reply, answer)) = self.replies.pop() {
             self.reply(&reply.id, &as_result(answer.clone()));
-            let (worker, difficulty) = (reply.worker, reply.difficulty);
-            self.events.push_back(Event::Answered { worker, difficulty, answer });
+            let Reply { worker, difficulty, is_upstreams, .. } = reply;
+            self.events.push_back(Event::Answered { worker, difficulty, is_upstreams, answer });
         }
     }
 }

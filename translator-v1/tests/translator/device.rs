@@ -9,9 +9,10 @@ use mining::hash::{Midstate, double_sha256};
 use mining::target::Target;
 use mining::vardiff::VardiffPolicy;
 use serde_json::Value;
-use translator_v1::bridge::extranonce::ExtranonceSplit;
+use translator_v1::bridge::extranonce::{ExtranonceSplit, Seats};
 use translator_v1::bridge::notify::{ChannelEpoch, ChannelTerms, Job, Tip, Work};
 use translator_v1::bridge::submit::UpstreamShare;
+use translator_v1::downstream::resume::Departed;
 use translator_v1::downstream::session::MinerSession;
 use translator_v1::downstream::{Command, Event, MinerIdentity, MinerSettings};
 use wire::session::{PeerError, Session};
@@ -29,6 +30,8 @@ pub(crate) const UPSTREAM_DIFFICULTY: f64 = 1.0 / 1_048_576.0;
 pub(crate) const HARD_NBITS: u32 = 0x1d00_ffff;
 /// Every second hash is a block.
 pub(crate) const REGTEST_NBITS: u32 = 0x207f_ffff;
+/// The place of every device in the search space.
+const SEAT: u16 = 0x0102;
 /// nTime of the samples.
 pub(crate) const NTIME: u32 = 0x6500_0000;
 
@@ -45,6 +48,10 @@ pub(crate) struct Sample {
     pub(crate) difficulty: f64,
     /// Distinguishes coinbases.
     pub(crate) content: u8,
+    /// Length of the whole coinbase.
+    pub(crate) coinbase_bytes: usize,
+    /// Hashes of the merkle path.
+    pub(crate) branches: u8,
 }
 
 impl Default for Sample {
@@ -59,6 +66,8 @@ impl Default for Sample {
             rollable: 10,
             difficulty: UPSTREAM_DIFFICULTY,
             content: 0,
+            coinbase_bytes: 122,
+            branches: 2,
         }
     }
 }
@@ -66,15 +75,16 @@ impl Default for Sample {
 impl Sample {
     /// The job as work that is live, its tip known since `now`.
     pub(crate) fn work(self, now: Instant) -> Work {
+        let suffix = self.coinbase_bytes - 60 - self.prefix.len() - usize::from(self.rollable);
         let message = NewExtendedMiningJob {
             channel_id: 1,
             job_id: self.id,
             min_ntime: None,
             version: self.version,
             version_rolling_allowed: true,
-            merkle_path: List::new(vec![[0x77; 32], [0x78; 32]]).unwrap(),
+            merkle_path: List::new((0..self.branches).map(|it| [0x77 + it; 32]).collect()).unwrap(),
             coinbase_tx_prefix: Blob::new(vec![self.content; 60]).unwrap(),
-            coinbase_tx_suffix: Blob::new(vec![0x22; 50]).unwrap(),
+            coinbase_tx_suffix: Blob::new(vec![0x22; suffix]).unwrap(),
         };
         let tip = Tip {
             prev_hash: [self.prev_hash; 32],
@@ -129,6 +139,19 @@ impl Found {
     }
 }
 
+/// With another vardiff policy; the first difficulty stays the same.
+pub(crate) fn settings(shares_per_minute: f64) -> MinerSettings {
+    MinerSettings {
+        vardiff: VardiffPolicy {
+            shares_per_minute,
+            search_shares_per_minute: shares_per_minute,
+            min_difficulty: 1e-12,
+        },
+        initial_hashrate: MINER_DIFFICULTY * 4_294_967_296.0 * shares_per_minute / 60.0,
+        departed: Departed::default(),
+    }
+}
+
 /// A miner and the session that serves it.
 pub(crate) struct Device {
     pub(crate) session: MinerSession,
@@ -155,18 +178,18 @@ impl Device {
 
     /// As `new`, with another vardiff policy; the first difficulty stays the same.
     pub(crate) fn with_shares_per_minute(shares_per_minute: f64) -> Self {
-        let settings = MinerSettings {
-            vardiff: VardiffPolicy {
-                shares_per_minute,
-                search_shares_per_minute: shares_per_minute,
-                min_difficulty: 1e-12,
-            },
-            initial_hashrate: MINER_DIFFICULTY * 4_294_967_296.0 * shares_per_minute / 60.0,
-        };
-        let identity = MinerIdentity { seat: 0x0102, session: "5e55".to_owned() };
-        let now = Instant::now();
+        let settings = settings(shares_per_minute);
+        Self::of_settings(&settings, "5e55", Instant::now())
+    }
+
+    /// Connected at `now`, with that token.
+    pub(crate) fn of_settings(settings: &MinerSettings, token: &str, now: Instant) -> Self {
+        let seats = Seats::default();
+        // The first seats are others'.
+        let seat = (0..=SEAT).map(|_| seats.take().unwrap()).collect::<Vec<_>>().pop().unwrap();
+        let identity = MinerIdentity { seat, session: token.to_owned() };
         Self {
-            session: MinerSession::new(&settings, identity, now),
+            session: MinerSession::new(settings, identity, now),
             now,
             ended: None,
             lines: VecDeque::new(),
@@ -263,6 +286,7 @@ impl Device {
                         let read = wire::sv1::notify::read_extranonce(&request.params);
                         (self.extranonce_1, self.extranonce_2_bytes) = read.unwrap();
                     }
+                    "client.show_message" | "client.reconnect" | "client.get_version" => {}
                     other => panic!("unexpected {other}"),
                 }
             }

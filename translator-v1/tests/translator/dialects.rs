@@ -212,3 +212,95 @@ fn whatsminer_suggests_a_difficulty_first() {
     assert_eq!(said[..3], ["reply 1", "reply 2", "reply 3"]);
     assert!(device.job.is_some());
 }
+
+#[test]
+fn luxos_asks_for_three_extensions_at_once() {
+    let mut device = Device::with_work();
+    device.send_bytes(
+        concat!(
+            r#"{"id":1,"method":"mining.configure","params":[["version-rolling","#,
+            r#""minimum-difficulty","subscribe-extranonce"],{"version-rolling.mask":"1fffe000","#,
+            r#""version-rolling.min-bit-count":16,"minimum-difficulty.value":0.000000001}]}"#,
+            "\n",
+            r#"{"id":2,"method":"mining.subscribe","params":["LUXminer 2024.1.1"]}"#,
+            "\n",
+            r#"{"id":3,"method":"mining.authorize","params":["user.lux","x"]}"#,
+            "\n",
+        )
+        .as_bytes(),
+    );
+    let expected = ["reply 1", "reply 2", "reply 3", "mining.set_difficulty", "mining.notify"];
+    // Difficulty and job in the same write: one thread has it leave within a second.
+    assert_eq!(device.last_write.lines().count(), 5);
+    let configured = &device.lines[0]["result"];
+    let granted = ["version-rolling", "minimum-difficulty", "subscribe-extranonce"];
+    assert!(granted.iter().all(|name| configured[*name] == true), "{configured}");
+    assert_eq!(configured.as_object().unwrap().len(), 4, "and the mask");
+    assert_eq!(device.said(), expected);
+    share_is_taken(&mut device, Some((0x0ab0_0000, Rolling::Or)), |found| {
+        let (job, ntime, nonce) = (&found.job_id, found.ntime, found.nonce);
+        format!(
+            "{{\"id\":4,\"method\":\"mining.submit\",\"params\":[\"user.lux\",\"{job}\",\
+             \"5e5e5e5e5e5e5e5e\",\"{ntime:08x}\",\"{nonce:08x}\",\"0ab00000\"]}}"
+        )
+    });
+}
+
+#[test]
+fn nicehash_gets_a_difficulty_that_it_takes_before_any_job() {
+    let mut device = Device::new();
+    device.give(Sample { difficulty: 4e6, ..Sample::default() });
+    device.send(concat!(
+        r#"{"id":1,"method":"mining.subscribe","#,
+        r#""params":["NiceHash/1.0.0","","stratum+tcp://adit",3333]}"#,
+    ));
+    let subscribed = device.line();
+    assert_eq!(subscribed["result"][2], 8, "at least 4");
+    device.send(r#"{"id":2,"method":"mining.extranonce.subscribe","params":[]}"#);
+    device.send(r#"{"id":3,"method":"mining.authorize","params":["user","x"]}"#);
+    let expected = ["reply 2", "reply 3", "mining.set_difficulty", "mining.notify"];
+    assert_eq!(device.said(), expected);
+    assert_eq!(device.difficulty, Some(524_288.0));
+}
+
+#[test]
+fn whatsminer_comes_back_with_a_session_and_its_own_mask() {
+    let mut device = Device::with_work();
+    device.send(r#"{"id":0,"method":"mining.subscribe","params":["whatsminer/v1.0","ab12"]}"#);
+    let mask = r#"[["version-rolling"],{"version-rolling.mask":"1fffe000"}]"#;
+    device.send(&format!(r#"{{"id":1,"method":"mining.configure","params":{mask}}}"#));
+    device.send(r#"{"id":2,"method":"mining.authorize","params":["user.m30","x"]}"#);
+    let configured = device.lines[1]["result"].clone();
+    assert_eq!(configured.as_object().unwrap().len(), 2, "no key that was not asked for");
+    assert_eq!(device.said()[..3], ["reply 0", "reply 1", "reply 2"]);
+    share_is_taken(&mut device, Some((0x0000_2000, Rolling::Or)), |found| {
+        let (job, ntime, nonce) = (&found.job_id, found.ntime, found.nonce);
+        format!(
+            "{{\"params\":[\"user.m30\",\"{job}\",\"5e5e5e5e5e5e5e5e\",\"{ntime:08x}\",\
+             \"{nonce:08x}\",\"00002000\"],\"id\":3,\"method\":\"mining.submit\"}}"
+        )
+    });
+}
+
+/// btcagent logs in. Its shares are binary messages of its own pool's, which are not spoken here.
+#[test]
+fn btcagent_logs_in_and_its_binary_shares_are_refused() {
+    let mut device = Device::with_work();
+    let capabilities = r#""method":"agent.get_capabilities","params":["verrol"]}"#;
+    device.send(&format!(r#"{{"id":"conn_test",{capabilities}"#));
+    assert_eq!(device.line()["id"], "conn_test", "it waits for this line");
+    device.send(&format!(r#"{{"id":"caps",{capabilities}"#));
+    device.send(concat!(
+        r#"{"id":"conf","method":"mining.configure","params":[["version-rolling"],"#,
+        r#"{"version-rolling.mask":"ffffffff","version-rolling.min-bit-count":0}]}"#,
+    ));
+    device.send(r#"{"id":"sub","method":"mining.subscribe","params":["btccom-agent/2.0.0-mu"]}"#);
+    device.send(r#"{"id":"auth","method":"mining.authorize","params":["subaccount",""]}"#);
+    device.send(&format!(r#"{{"id":"caps_again",{capabilities}"#));
+    let subscribed = &device.lines[2]["result"];
+    assert_eq!((subscribed[1].as_str().unwrap().len(), subscribed[2].as_u64()), (8, Some(8)));
+    assert_eq!(device.lines[3]["result"], true);
+    assert!(device.ended.is_none());
+    device.send_bytes(&[0x7f, 0x02, 0x0f, 0x00, 0x0a]);
+    assert!(device.ended.is_some());
+}

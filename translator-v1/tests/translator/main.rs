@@ -12,9 +12,11 @@
 
 mod device;
 mod dialects;
+mod flaws;
 mod journey;
 mod pool;
 mod program;
+mod resume;
 mod rules;
 mod shares;
 mod shutdown;

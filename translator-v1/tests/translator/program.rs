@@ -15,6 +15,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 use translator_v1::app::Bound;
 use translator_v1::config::Config;
@@ -123,6 +127,7 @@ impl PoolLink {
 /// A translator that runs until it is dropped.
 pub(crate) struct Running {
     address: std::net::SocketAddr,
+    tls_address: Option<std::net::SocketAddr>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -133,11 +138,21 @@ impl Drop for Running {
 }
 
 pub(crate) async fn translator(pool: &PoolPort, work_without_upstream_seconds: u32) -> Running {
+    translator_with(pool, work_without_upstream_seconds, "").await
+}
+
+/// The same, with `more` settings.
+async fn translator_with(
+    pool: &PoolPort,
+    work_without_upstream_seconds: u32,
+    more: &str,
+) -> Running {
     let settings = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"{}\"\n\
          authority_key = \"{}\"\nuser_identity = \"farm\"\n\
          work_without_upstream_seconds = {work_without_upstream_seconds}\n\
-         [vardiff]\nshares_per_minute = 6.0\nmin_difficulty = 1e-12\ninitial_hashrate = 25.0\n",
+         [vardiff]\nshares_per_minute = 6.0\nmin_difficulty = 1e-12\ninitial_hashrate = 25.0\n\
+         {more}",
         pool.listener.local_addr().unwrap(),
         secret().public(),
     );
@@ -145,9 +160,10 @@ pub(crate) async fn translator(pool: &PoolPort, work_without_upstream_seconds: u
     let config: Config = service::config::parse(path, &settings, "NONE", []).unwrap();
     config.check().unwrap();
     let bound = Bound::new(config).await.unwrap();
-    let (address, shutdown) = (bound.address, CancellationToken::new());
+    let (address, tls_address) = (bound.address, bound.tls_address);
+    let shutdown = CancellationToken::new();
     tokio::spawn(bound.run(shutdown.clone()));
-    Running { address, shutdown }
+    Running { address, tls_address, shutdown }
 }
 
 /// A miner that has subscribed and authorized.
@@ -324,6 +340,52 @@ async fn a_tls_hello_is_hung_up_on_at_once() {
 }
 
 #[tokio::test]
+async fn a_miner_with_tls_mines_on_the_port_for_it() {
+    let port = PoolPort::new().await;
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/translator/tls");
+    let tls = format!(
+        "[tls]\naddress = \"127.0.0.1:0\"\ncertificate_file = \"{files}/certificate.pem\"\n\
+         key_file = \"{files}/key.pem\"\n"
+    );
+    let translator = translator_with(&port, 60, &tls).await;
+    let _pool = port.serve([1, 2]).await;
+    let certificate = format!("{files}/certificate.pem");
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = TcpStream::connect(translator.tls_address.unwrap()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = timeout(SOON, connector.connect(name, stream)).await.unwrap().unwrap();
+    let login = concat!(
+        "{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"t\"]}\n",
+        "{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"w\",\"x\"]}\n",
+    );
+    stream.write_all(login.as_bytes()).await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    while let Some(line) = timeout(SOON, lines.next_line()).await.unwrap().unwrap() {
+        if line.contains("mining.notify\",\"params") {
+            return;
+        }
+    }
+    panic!("no job came");
+}
+
+#[tokio::test]
+async fn an_address_may_have_a_limit_and_others_still_come_in() {
+    let port = PoolPort::new().await;
+    let limits = "[limits]\nconnections_per_address_max = 1\ntrusted_networks = []\n";
+    let translator = translator_with(&port, 60, limits).await;
+    let _pool = port.serve([1, 2]).await;
+    let mut first = Miner::connect(&translator).await;
+    first.job().await;
+    let mut second = TcpStream::connect(translator.address).await.unwrap();
+    let mut rest = Vec::new();
+    let read = timeout(SOON, second.read_to_end(&mut rest)).await.unwrap();
+    assert!(read.is_err() || rest.is_empty(), "closed as it came");
+}
+
+#[tokio::test]
 async fn a_pool_with_a_wrong_key_gets_no_miner() {
     let port = PoolPort::new().await;
     let translator = translator(&port, 60).await;
@@ -355,6 +417,15 @@ fn the_config_that_is_shipped_is_usable_and_says_what_the_defaults_are() {
     let mut alternatives = text.replace("authority_key_file = ", "# authority_key_file = ");
     for key in [
         "connections_max",
+        "[limits]",
+        "connections_per_address_max",
+        "connections_per_network_max",
+        "connections_unsettled_max",
+        "trusted_networks",
+        "faults_per_minute_max",
+        "ban_seconds",
+        "[shutdown]",
+        "reconnect_to",
         "authority_key =",
         "work_without_upstream_seconds",
         "share_answer_seconds",
@@ -389,6 +460,14 @@ fn settings_that_cannot_be_used_are_refused_by_name() {
         ("\"h:1\"", "\"stratum2+tcp://h:1/KEY\"", "upstream.address"),
         ("\"h:1\"", "\"h\"", "upstream.address"),
         ("user_identity", "user", "user"),
+        ("[upstream]", "[limits]\nban_seconds = 0\n[upstream]", "limits.ban_seconds"),
+        ("[upstream]", "[shutdown]\nreconnect_to = \"x\"\n[upstream]", "shutdown.reconnect_to"),
+        (
+            "[upstream]",
+            "[tls]\naddress = \"h:1\"\ncertificate_file = \"no.pem\"\nkey_file = \"no.pem\"\n\
+             [upstream]",
+            "tls.certificate_file: cannot use no.pem",
+        ),
         ("[upstream]", "connections_max = 0\n[upstream]", "listen.connections_max"),
         ("[upstream]", "[vardiff]\nmin_difficulty = 0.0\n[upstream]", "vardiff.min_difficulty"),
         ("[upstream]", "[upstream]\nshare_answer_seconds = 0", "upstream.share_answer_seconds"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use translator_v1::bridge::submit::Verdict;
-use translator_v1::downstream::Command;
+use translator_v1::downstream::{Command, Event};
 use wire::session::{PeerError, Session};
 
 use crate::device::{Device, HARD_NBITS, MINER_DIFFICULTY, NTIME, Rolling, Sample};
@@ -99,6 +99,18 @@ fn rule_7_a_tls_hello_is_closed_at_once() {
     device.send_bytes(&[0x16, 0x03, 0x01, 0x02, 0x00]);
     assert!(matches!(device.ended, Some(PeerError::Incompatible(_))));
     assert!(device.last_write.is_empty());
+}
+
+/// ESP-Miner and Avalon look whether a pool is there in this way: neither is a fault.
+#[test]
+fn rule_8_who_logs_in_and_leaves_or_only_connects_misbehaves_in_nothing() {
+    let mut device = Device::with_work();
+    assert!(device.ended.is_none());
+    device.login();
+    assert!(device.ended.is_none() && !device.session.is_finished());
+    let mut device = Device::with_work();
+    device.send_bytes(&[0x16, 0x03, 0x01]);
+    assert!(matches!(device.ended, Some(PeerError::Incompatible(_))), "a TLS hello is no fault");
 }
 
 #[test]
@@ -315,6 +327,38 @@ fn rule_17_extranonce2_has_4_or_8_bytes() {
     }
 }
 
+/// Nothing can be done about the upstream's coinbase, but the farm must hear of it.
+#[test]
+fn rule_18_a_coinbase_that_a_device_cannot_hold_is_told_once() {
+    let told = |agent: &str, coinbase_bytes| {
+        let mut device = Device::new();
+        device.give(Sample { coinbase_bytes, ..Sample::default() });
+        device.send(&format!(r#"{{"id":1,"method":"mining.subscribe","params":["{agent}"]}}"#));
+        device.send(r#"{"id":2,"method":"mining.authorize","params":["w","x"]}"#);
+        device.give(Sample { coinbase_bytes, id: 2, content: 7, ..Sample::default() });
+        let events = device.events.iter().filter_map(|event| match event {
+            Event::CoinbaseTooLong { kind, bytes } => Some((kind.name, *bytes)),
+            _ => None,
+        });
+        events.collect::<Vec<_>>()
+    };
+    assert_eq!(told("NerdMinerV2/V1.8.3", 255), []);
+    assert_eq!(told("NerdMinerV2/V1.8.3", 256), [("nerdminer", 256)]);
+    assert_eq!(told("NiceHash/1.0.0", 501), [("nicehash", 501)]);
+    assert_eq!(told("Antminer S19/x", 751), [("antminer-s19", 751)]);
+    assert_eq!(told("whatsminer/v1.0", 2_000), []);
+    assert_eq!(told("cgminer/4.11.1", 6_000), []);
+}
+
+#[test]
+fn rule_19_the_line_of_a_job_with_24_branches_fits_into_three_kilobytes() {
+    let mut device = Device::new();
+    device.give(Sample { branches: 24, coinbase_bytes: 255, ..Sample::default() });
+    device.login();
+    assert_eq!(device.job.as_ref().unwrap().merkle_path.len(), 24);
+    assert!(device.last_write.lines().all(|line| line.len() < 3_000));
+}
+
 #[test]
 fn rule_20_all_fields_have_their_full_width() {
     let mut device = Device::with_work();
@@ -323,6 +367,18 @@ fn rule_20_all_fields_have_their_full_width() {
     let widths = |index: usize| notify[index].as_str().unwrap().len();
     assert_eq!([widths(1), widths(5), widths(6), widths(7)], [64, 8, 8, 8]);
     assert!(notify[4].as_array().unwrap().iter().all(|hash| hash.as_str().unwrap().len() == 64));
+}
+
+#[test]
+fn rule_21_prevhash_is_sent_with_its_words_reversed_and_all_else_as_it_is_hashed() {
+    let mut device = Device::with_work();
+    device.login();
+    let line = device.lines.pop_back().unwrap();
+    let field = |index: usize| line["params"][index].as_str().unwrap();
+    assert_eq!(field(1), "a1".repeat(32));
+    assert!(field(2).starts_with("00") && field(3).ends_with("22"));
+    assert_eq!(line["params"][4][0], "77".repeat(32));
+    assert_eq!((field(5), field(6), field(7)), ("20000000", "1d00ffff", "65000000"));
 }
 
 #[test]
@@ -475,6 +531,21 @@ fn rule_29_another_extranonce_goes_only_to_those_that_asked_with_a_clean_job() {
 }
 
 #[test]
+fn rule_30_who_is_to_go_elsewhere_is_told_where_and_the_connection_ends() {
+    let mut device = Device::logged_in(Sample::default());
+    device.command(Command::Leave { elsewhere: Some(("other.example".to_owned(), 3333)) });
+    let line = device.line();
+    assert_eq!(line["method"], "client.reconnect");
+    assert_eq!(line["params"], serde_json::json!(["other.example", "3333", 0]));
+    assert!(device.session.is_finished());
+    // Unless it is set, nobody is sent anywhere; and between the replies nothing may stand.
+    for mut device in [Device::logged_in(Sample::default()), Device::with_work()] {
+        device.command(Command::Leave { elsewhere: None });
+        assert!(device.lines.is_empty() && device.session.is_finished());
+    }
+}
+
+#[test]
 fn rule_31_names_come_in_any_form() {
     for name in ["", "bc1qexample.rig/1", "a b", &"n".repeat(250)] {
         let mut device = Device::with_work();
@@ -510,6 +581,64 @@ fn a_password_may_name_the_first_difficulty() {
     device.send(r#"{"id":1,"method":"mining.subscribe","params":[]}"#);
     device.send(r#"{"id":2,"method":"mining.authorize","params":["w","x,d=0.00000001"]}"#);
     assert!(device.difficulty.unwrap() <= 0.000_000_01);
+}
+
+#[test]
+fn a_password_may_name_the_hashrate_in_terahashes() {
+    let mut device = Device::with_work();
+    device.send(r#"{"id":1,"method":"mining.subscribe","params":[]}"#);
+    device.send(r#"{"id":2,"method":"mining.authorize","params":["w","th=0.00000000001"]}"#);
+    // Ten hashes a second and six shares a minute: a hundred hashes a share.
+    assert_eq!(device.difficulty, Some(2_f64.powi(6 - 32)));
+}
+
+#[test]
+fn capabilities_are_answered_and_may_name_a_target() {
+    let mut device = Device::logged_in(Sample::default());
+    let target = format!("{}{}", "0".repeat(4), "f".repeat(60));
+    let capabilities = |id: &str, target: &str| {
+        format!(r#"{{"id":{id},"method":"mining.capabilities","params":[{{"notify":[],"#,)
+            + &format!(r#""suggested_target":"{target}"}}]}}"#)
+    };
+    device.send(&capabilities("null", &target));
+    device.pass(SECOND);
+    assert_eq!(device.difficulty, Some(2_f64.powi(-20)), "held to the upstream's");
+    device.lines.clear();
+    device.send(&capabilities("7", &target));
+    assert_eq!(device.line()["result"], true);
+    device.send(&capabilities("8", "ff"));
+    assert_eq!(device.line()["error"][0], 20);
+    device.send(r#"{"id":9,"method":"mining.capabilities","params":[7]}"#);
+    assert_eq!(device.line()["error"][0], 20);
+}
+
+#[test]
+fn a_miner_without_a_name_is_asked_for_it_once_it_mines() {
+    let mut device = Device::with_work();
+    device.send(r#"{"id":1,"method":"mining.subscribe","params":[]}"#);
+    device.send(r#"{"id":2,"method":"mining.authorize","params":["w","x"]}"#);
+    let asked = device.lines.pop_back().unwrap();
+    assert_eq!(asked["method"], "client.get_version");
+    device.events.clear();
+    device.send(&format!(r#"{{"id":{},"result":"NerdMinerV2/1","error":null}}"#, asked["id"]));
+    device.send(&format!(r#"{{"id":{},"result":"another","error":null}}"#, asked["id"]));
+    device.send(r#"{"id":7,"result":"stranger","error":null}"#);
+    let named: Vec<_> = device
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Named { agent } => Some(agent.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(named, ["NerdMinerV2/1"]);
+}
+
+#[test]
+fn a_miner_that_loses_its_work_is_shown_why() {
+    let mut device = Device::logged_in(Sample::default());
+    device.command(Command::Work(None));
+    assert_eq!(device.said(), ["client.show_message"]);
 }
 
 #[test]

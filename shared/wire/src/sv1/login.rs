@@ -18,8 +18,13 @@ pub const MINIMUM_DIFFICULTY: &str = "minimum-difficulty";
 /// BIP310's extension that stands for `mining.extranonce.subscribe`.
 pub const SUBSCRIBE_EXTRANONCE: &str = "subscribe-extranonce";
 
+/// BIP310's extension with which a miner says what it is.
+pub const INFO: &str = "info";
+
 const MASK: &str = "version-rolling.mask";
 const MINIMUM_VALUE: &str = "minimum-difficulty.value";
+const INFO_HARDWARE: &str = "info.hw-version";
+const INFO_SOFTWARE: &str = "info.sw-version";
 
 /// `mining.configure`.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +35,8 @@ pub struct Configure {
     pub version_mask: u32,
     /// The least difficulty that the miner can do.
     pub minimum_difficulty: Option<f64>,
+    /// Hardware and software, as far as the miner names them.
+    pub info: Vec<String>,
 }
 
 impl Configure {
@@ -50,6 +57,10 @@ impl Configure {
             extensions,
             version_mask: mask.and_then(hex_u32).unwrap_or(u32::MAX),
             minimum_difficulty: values.get(MINIMUM_VALUE).and_then(Value::as_f64),
+            info: [INFO_HARDWARE, INFO_SOFTWARE]
+                .iter()
+                .filter_map(|key| values.get(*key)?.as_str().map(str::to_owned))
+                .collect(),
         })
     }
 
@@ -147,6 +158,15 @@ impl Subscribed {
             extranonce_2_bytes: size,
         })
     }
+}
+
+/// The target that `mining.capabilities` asks for in its object, as it was written.
+pub fn suggested_target(params: &Params<'_>) -> Result<Option<String>, InvalidParams> {
+    let elements = params.elements()?;
+    let read = |raw: &RawValue| serde_json::from_str::<BTreeMap<String, Value>>(raw.get()).ok();
+    let capabilities = elements.raw(0).and_then(read);
+    let capabilities = capabilities.ok_or(InvalidParams("capabilities must be an object"))?;
+    Ok(capabilities.get("suggested_target").and_then(Value::as_str).map(str::to_owned))
 }
 
 /// `mining.authorize`.

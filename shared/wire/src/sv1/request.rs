@@ -196,6 +196,11 @@ impl<'a> Elements<'a> {
     }
 }
 
+/// The string that `raw` is, if it is one.
+pub fn read_text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|Text(text)| text)
+}
+
 /// `text` as a JSON string, quotes included.
 pub fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()

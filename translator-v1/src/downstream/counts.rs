@@ -1,0 +1,63 @@
+//! What is counted of miners, for `/metrics`.
+
+use service::metrics::{Counter, Labelled, Metrics};
+
+use super::Event;
+
+/// The counters. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    logins: Counter,
+    resumed: Counter,
+    accepted: Labelled<Counter>,
+    rejected: Labelled<Counter>,
+    blocks: Counter,
+    too_long: Labelled<Counter>,
+}
+
+impl Counts {
+    /// Counts under `metrics`.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            logins: metrics.counter("logins", "Workers that authorized"),
+            resumed: metrics.counter("sessions_resumed", "Sessions that miners took up again"),
+            accepted: metrics.counters("shares_accepted", "Shares answered with true", "by"),
+            rejected: metrics.counters("shares_rejected", "Shares that were refused", "reason"),
+            blocks: metrics.counter("blocks", "Shares that met the target of a block"),
+            too_long: metrics.counters(
+                "coinbase_too_long",
+                "Miners whose kind cannot hold the coinbase that they were sent",
+                "kind",
+            ),
+        }
+    }
+
+    /// Counts what a session tells.
+    pub fn count(&self, event: &Event) {
+        match event {
+            Event::Authorized { .. } => {
+                self.logins.inc();
+            }
+            Event::Resumed => {
+                self.resumed.inc();
+            }
+            Event::BlockFound { .. } => {
+                self.blocks.inc();
+            }
+            Event::CoinbaseTooLong { kind, .. } => {
+                self.too_long.with(kind.name).inc();
+            }
+            Event::Answered { answer: Ok(()), is_upstreams, .. } => {
+                let by = if *is_upstreams { "upstream" } else { "translator" };
+                self.accepted.with(by).inc();
+            }
+            Event::Answered { answer: Err(error), .. } => {
+                self.rejected.with(error.reason()).inc();
+            }
+            Event::Named { .. }
+            | Event::Submit { .. }
+            | Event::SubmitBlock { .. }
+            | Event::Hashrate(_) => {}
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Sessions that miners take up again: only with the token, only when nobody else is in it.
+
+use std::time::{Duration, Instant};
+
+use mining::target::Target;
+use translator_v1::downstream::{Event, MinerSettings};
+use wire::session::Session;
+
+use crate::device::{Device, MINER_DIFFICULTY, Sample, settings};
+
+const TOKEN: &str = "00112233445566778899aabbccddeeff";
+
+/// A miner that has mined in a session with `TOKEN`, and a share that it has not sent yet.
+fn departed(settings: &MinerSettings) -> (Device, crate::device::Found) {
+    let mut device = Device::of_settings(settings, TOKEN, Instant::now());
+    device.give(Sample::default());
+    device.login();
+    let own = Target::from_difficulty(MINER_DIFFICULTY);
+    let found = device.mine(0, |hash| own.is_met_by(hash) && hash[27] != 0);
+    (device, found)
+}
+
+/// The same miner on a new connection, with another seat than before.
+fn back(settings: &MinerSettings, now: Instant, token: &str) -> Device {
+    let mut device = Device::of_settings(settings, "fresh", now);
+    device.give(Sample { content: 3, ..Sample::default() });
+    device.send(&format!(r#"{{"id":1,"method":"mining.subscribe","params":["x","{token}"]}}"#));
+    device.send(r#"{"id":2,"method":"mining.authorize","params":["w","x"]}"#);
+    device
+}
+
+fn token_told(device: &mut Device) -> String {
+    device.line()["result"][0][0][1].as_str().unwrap().to_owned()
+}
+
+/// Ends the connection; gives the time.
+fn end(device: Device) -> Instant {
+    let Device { session, now, .. } = device;
+    session.park(now);
+    now
+}
+
+#[test]
+fn a_session_goes_on_with_its_extranonce_its_jobs_and_its_shares() {
+    let settings = settings(6.0);
+    let (mut first, found) = departed(&settings);
+    let other = first.mine(found.nonce + 1, |hash| {
+        Target::from_difficulty(MINER_DIFFICULTY).is_met_by(hash) && hash[27] != 0
+    });
+    assert_eq!(first.submit(&other)["result"], true);
+    let (extranonce_1, job) = (first.extranonce_1.clone(), first.job.clone().unwrap());
+    let mut second = back(&settings, end(first) + Duration::from_secs(100), TOKEN);
+    assert_eq!(token_told(&mut second), TOKEN);
+    assert_eq!(second.extranonce_1, extranonce_1);
+    assert!(second.events.iter().any(|event| matches!(event, Event::Resumed)));
+    assert_ne!(second.job.as_ref().unwrap().job_id, job.job_id, "no id is used twice");
+    assert_eq!(second.submit(&found)["result"], true, "found while the connection was gone");
+    assert_eq!(second.refusal(&other).0, 22, "answered before the connection was gone");
+}
+
+/// Flaw 12: a V1 session goes back only to who knows its token, and only when it is over.
+#[test]
+fn a_session_is_nobody_elses() {
+    let settings = settings(6.0);
+    let first = departed(&settings).0;
+    let mut twin = back(&settings, first.now, TOKEN);
+    assert_eq!(token_told(&mut twin), "fresh", "the session is alive");
+    let now = end(first);
+    let mut stranger = back(&settings, now, "00112233445566778899aabbccddeefe");
+    assert_eq!(token_told(&mut stranger), "fresh", "a guess");
+    let mut owner = back(&settings, now, TOKEN);
+    assert_eq!(token_told(&mut owner), TOKEN);
+    let mut third = back(&settings, now, TOKEN);
+    assert_eq!(token_told(&mut third), "fresh", "taken up already");
+}
+
+#[test]
+fn a_session_is_forgotten_after_three_minutes_and_with_its_channel() {
+    let settings = settings(6.0);
+    let now = end(departed(&settings).0) + Duration::from_secs(181);
+    assert_eq!(token_told(&mut back(&settings, now, TOKEN)), "fresh");
+    let now = end(departed(&settings).0);
+    let mut device = Device::of_settings(&settings, "fresh", now);
+    device.give(Sample { prefix: [9, 9], epoch: 2, ..Sample::default() });
+    device.send(&format!(r#"{{"id":1,"method":"mining.subscribe","params":["x","{TOKEN}"]}}"#));
+    assert_eq!(token_told(&mut device), "fresh");
+    assert!(!device.session.is_finished());
+}
