@@ -102,6 +102,8 @@ impl Downstream {
             }
         };
         let Ok(worker) = worker else {
+            debug!(channel = channel_id, user = %open.credited.earner(),
+                "share rejected: the worker that it names cannot be read");
             open.rejects.count(Reason::BadWorker);
             return self.reject(channel_id, sequence_number, ERROR_INVALID_USER_IDENTITY);
         };

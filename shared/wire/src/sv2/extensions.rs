@@ -1,7 +1,8 @@
 //! Protocol extensions: how they are negotiated (extension 0x0001), and the fields that one of them
 //! appends to messages of the core (spec 3.4.3).
 //!
-//! Unlike all else on the wire, the numbers in front of an appended field are big-endian.
+//! The numbers in front of an appended field are little-endian, as all on the wire and as SRI writes
+//! them; the specification's example has them big-endian, which is read as well.
 
 use super::codec::{DecodeError, List, Reader};
 use super::message::messages;
@@ -58,12 +59,35 @@ pub struct Tlv<'a> {
     pub value: &'a [u8],
 }
 
+/// How the numbers in front of an appended field are written.
+#[derive(Debug, Clone, Copy)]
+enum ByteOrder {
+    /// As all numbers of the protocol.
+    Little,
+    /// As in the specification's example.
+    Big,
+}
+
 /// The field `field` of `extension` among the bytes after a message's last own field; none if it is
-/// not there.
+/// not there. All of the fields are written in the same byte order, whichever it is.
 pub fn find_tlv(appended: &[u8], extension: u16, field: u8) -> Result<Option<&[u8]>, DecodeError> {
+    let found = |order| find_in_order(appended, extension, field, order);
+    match (found(ByteOrder::Little), found(ByteOrder::Big)) {
+        (Ok(Some(value)), _) | (_, Ok(Some(value))) => Ok(Some(value)),
+        (Ok(None), _) | (_, Ok(None)) => Ok(None),
+        (Err(error), Err(_)) => Err(error),
+    }
+}
+
+fn find_in_order(
+    appended: &[u8],
+    extension: u16,
+    field: u8,
+    order: ByteOrder,
+) -> Result<Option<&[u8]>, DecodeError> {
     let mut reader = Reader::new(appended);
     while !reader.rest().is_empty() {
-        let tlv = read_tlv(&mut reader)?;
+        let tlv = read_tlv(&mut reader, order)?;
         if (tlv.extension, tlv.field) == (extension, field) {
             return Ok(Some(tlv.value));
         }
@@ -71,11 +95,15 @@ pub fn find_tlv(appended: &[u8], extension: u16, field: u8) -> Result<Option<&[u
     Ok(None)
 }
 
-/// Reads type (U16 and U8), length (U16) and value, big-endian.
-fn read_tlv<'a>(reader: &mut Reader<'a>) -> Result<Tlv<'a>, DecodeError> {
-    let extension = u16::from_be_bytes(reader.array()?);
+/// Reads type (U16 and U8), length (U16) and value.
+fn read_tlv<'a>(reader: &mut Reader<'a>, order: ByteOrder) -> Result<Tlv<'a>, DecodeError> {
+    let number = match order {
+        ByteOrder::Little => u16::from_le_bytes,
+        ByteOrder::Big => u16::from_be_bytes,
+    };
+    let extension = number(reader.array()?);
     let [field] = reader.array()?;
-    let length = u16::from_be_bytes(reader.array()?);
+    let length = number(reader.array()?);
     Ok(Tlv { extension, field, value: reader.take(length.into())? })
 }
 
@@ -83,34 +111,51 @@ fn read_tlv<'a>(reader: &mut Reader<'a>) -> Result<Tlv<'a>, DecodeError> {
 mod tests {
     use super::*;
 
-    /// The example of the spec: extension 0x0002, field 0x01, 10 bytes, "Worker_001".
-    const EXAMPLE: &[u8] = b"\x00\x02\x01\x00\x0aWorker_001";
+    /// Extension 0x0002, field 0x01, 10 bytes, "Worker_001".
+    const LITTLE: &[u8] = b"\x02\x00\x01\x0a\x00Worker_001";
+    /// The same as the example of the spec has it.
+    const BIG: &[u8] = b"\x00\x02\x01\x00\x0aWorker_001";
 
     fn name(appended: &[u8]) -> Result<Option<&[u8]>, DecodeError> {
         find_tlv(appended, WORKER_HASHRATE_TRACKING, FIELD_USER_IDENTITY)
     }
 
-    /// Spec 3.4.3: type and length of an appended field are big-endian, as in the example.
+    /// Spec 3.1, 3.4.3: type and length of an appended field are U16, which is little-endian; those
+    /// of the example are big-endian, and are read too.
     #[test]
-    fn the_example_of_the_spec_names_its_worker() {
-        assert_eq!(name(EXAMPLE), Ok(Some(b"Worker_001".as_slice())));
+    fn a_worker_is_named_in_the_byte_order_of_the_protocol_or_of_the_example() {
+        for appended in [LITTLE, BIG] {
+            assert_eq!(name(appended), Ok(Some(b"Worker_001".as_slice())));
+        }
     }
 
     /// Extension 0x0002, 1.3: fields are found in any order, and unknown ones are passed over.
     #[test]
     fn a_field_is_found_among_others() {
-        let other = b"\x00\x09\x01\x00\x02ab";
-        let empty = b"\x00\x02\x02\x00\x00";
-        let both = [other.as_slice(), empty, EXAMPLE, other].concat();
-        assert_eq!(name(&both), Ok(Some(b"Worker_001".as_slice())));
-        assert_eq!(name(&[other.as_slice(), empty].concat()), Ok(None));
+        let little = (b"\x09\x00\x01\x02\x00ab".as_slice(), b"\x02\x00\x02\x00\x00", LITTLE);
+        let big = (b"\x00\x09\x01\x00\x02ab".as_slice(), b"\x00\x02\x02\x00\x00", BIG);
+        for (other, empty, named) in [little, big] {
+            let all = [other, empty.as_slice(), named, other].concat();
+            assert_eq!(name(&all), Ok(Some(b"Worker_001".as_slice())));
+            assert_eq!(name(&[other, empty.as_slice()].concat()), Ok(None));
+        }
         assert_eq!(name(&[]), Ok(None));
+    }
+
+    /// What SRI's crates write is read.
+    #[test]
+    fn a_field_of_sri_names_its_worker() {
+        let (extension, field) = (WORKER_HASHRATE_TRACKING, FIELD_USER_IDENTITY);
+        let theirs = stratum_core::parsers_sv2::Tlv::new(extension, field, b"rig".to_vec())
+            .encode()
+            .unwrap();
+        assert_eq!(name(&theirs), Ok(Some(b"rig".as_slice())));
     }
 
     #[test]
     fn a_field_that_ends_early_is_truncated() {
-        for cut in 1..EXAMPLE.len() {
-            assert_eq!(name(EXAMPLE.get(..cut).unwrap()), Err(DecodeError::Truncated), "{cut}");
+        for cut in 1..LITTLE.len() {
+            assert_eq!(name(LITTLE.get(..cut).unwrap()), Err(DecodeError::Truncated), "{cut}");
         }
     }
 }
