@@ -88,11 +88,6 @@ impl Target {
         quotient(0xffff, 208, difficulty)
     }
 
-    /// The target at which `hashes_per_second` find `shares_per_minute`.
-    pub fn for_hashrate(hashes_per_second: f64, shares_per_minute: f64) -> Self {
-        quotient(1, 256, hashes_per_second * 60.0 / shares_per_minute)
-    }
-
     /// Difficulty by the pool convention, for people and devices.
     pub fn difficulty(self) -> f64 {
         let target = self.to_f64();
@@ -258,15 +253,6 @@ mod tests {
             let difficulty = 10_f64.powf(exponent);
             let back = Target::from_difficulty(difficulty).difficulty();
             prop_assert!((back / difficulty - 1.0).abs() < 1e-9, "{difficulty} became {back}");
-        }
-
-        #[test]
-        fn a_target_for_a_hashrate_takes_that_much_work(exponent in 3.0..20.0_f64) {
-            let hashrate = 10_f64.powf(exponent);
-            let expected = hashrate * 10.0;
-            let work = Target::for_hashrate(hashrate, 6.0).work().0.to_string();
-            let work: f64 = work.parse().unwrap();
-            prop_assert!((work / expected - 1.0).abs() < 1e-3, "{expected} became {work}");
         }
 
         #[test]

@@ -127,11 +127,6 @@ impl<T> UpstreamSession<T> {
         })
     }
 
-    /// The tickets of all shares that have no verdict, when the connection is over.
-    pub fn into_waiting(mut self) -> Vec<T> {
-        self.waiting.drain().collect()
-    }
-
     fn take_frame(&mut self, now: Instant, frame: &Frame) -> Result<(), PeerError> {
         let Frame { header, payload } = frame;
         if header.extension != 0 {
