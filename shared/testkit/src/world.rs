@@ -57,6 +57,8 @@ pub struct PoolPort {
     pub min_difficulty: f64,
     /// Connections at a time.
     pub connections_max: u32,
+    /// Whom its blocks pay: `"pool"` or `"solo"`.
+    pub payout: &'static str,
 }
 
 /// A coinbase that pays into a note.
@@ -380,11 +382,12 @@ fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &
     if !plan.further_ports.is_empty() {
         let further = plan.further_ports.iter().map(|port| {
             let (listen, min_difficulty) = (format!("{}:0", plan.listen_host), port.min_difficulty);
-            let connections_max = i64::from(port.connections_max);
+            let (connections_max, payout) = (i64::from(port.connections_max), port.payout);
             let port = toml! {
                 address = listen
                 min_difficulty = min_difficulty
                 connections_max = connections_max
+                payout = payout
             };
             toml::Value::Table(port)
         });

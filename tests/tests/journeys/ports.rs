@@ -1,4 +1,4 @@
-//! One pool with two ports: each has its own difficulty and its own room.
+//! One pool with two ports: each has its own difficulty, its own room, and pays whom it says.
 
 use testkit::log::{Event, Mark};
 use testkit::world::{Plan, PoolPort, Route, World};
@@ -19,32 +19,35 @@ fn difficulties(world: &World, user: &str) -> Vec<f64> {
 }
 
 #[test]
-fn each_port_has_its_difficulty_and_a_full_one_leaves_the_other_alone() -> anyhow::Result<()> {
+fn each_port_has_its_rules_and_a_full_one_leaves_the_other_alone() -> anyhow::Result<()> {
     let _alone = alone();
-    let hard = PoolPort { min_difficulty: HARD, connections_max: 1 };
+    let hard = PoolPort { min_difficulty: HARD, connections_max: 1, payout: "solo" };
     let mut world = Plan::for_test()?.with_port(hard).start()?;
     let ports = world.pool_ports()?;
     let [easy_port, hard_port] = &ports[..] else { panic!("{ports:?}") };
+    let finder = world.node.new_address()?;
+    let (solo, solo_late) = (format!("{finder}.rig"), format!("{finder}.late"));
     let start = Mark::default();
     let _easy = world.start_device_at(easy_port, Route::V2Extended, "easy")?;
-    let _hard = world.start_device_at(hard_port, Route::V2Standard, "hard")?;
-    for user in ["easy", "hard"] {
-        let block = world.wait_for_block(user, start, SOON * 2)?;
-        check_is_of_the_pool(&world, &block)?;
-    }
+    let _hard = world.start_device_at(hard_port, Route::V2Standard, &solo)?;
+    let block = world.wait_for_block("easy", start, SOON * 2)?;
+    check_is_of_the_pool(&world, &block)?;
+    let block = world.wait_for_block(&solo, start, SOON * 2)?;
+    block.check_payout(&finder)?;
+    assert!(block.check_payout(&world.payout_address).is_err(), "the pool has a part");
     // The hard port is full. Who comes there is turned away, and who comes to the other one mines.
     let now = world.pool.program.log().end();
-    let mut late = world.start_device_at(hard_port, Route::V2Standard, "late")?;
+    let mut late = world.start_device_at(hard_port, Route::V2Standard, &solo_late)?;
     let turned_away =
         |event: &Event| event.is("connection refused") && event.text("limit").starts_with("port");
     world.pool.program.wait_for_log(now, SOON, "who is turned away", turned_away)?;
     late.wait_for_log(start, SOON, "the loss", says("pool lost"))?;
     let _more = world.start_device_at(easy_port, Route::V2Extended, "more")?;
-    for user in ["more", "easy", "hard"] {
+    for user in ["more", "easy", &solo] {
         world.wait_for_block(user, now, SOON * 2)?;
     }
-    assert!(difficulties(&world, "late").is_empty());
-    let (easy, hard) = (difficulties(&world, "easy"), difficulties(&world, "hard"));
+    assert!(difficulties(&world, &solo_late).is_empty());
+    let (easy, hard) = (difficulties(&world, "easy"), difficulties(&world, &solo));
     assert!(easy.iter().any(|difficulty| *difficulty < HARD / 2.0), "{easy:?}");
     let is_hard = |difficulty: &f64| *difficulty >= HARD * (1.0 - ROUNDED);
     assert!(!hard.is_empty() && hard.iter().all(is_hard), "{hard:?}");
