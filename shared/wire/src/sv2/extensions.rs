@@ -1,8 +1,8 @@
 //! Protocol extensions: how they are negotiated (extension 0x0001), and the fields that one of them
 //! appends to messages of the core (spec 3.4.3).
 //!
-//! The numbers in front of an appended field are little-endian, as all on the wire and as SRI writes
-//! them; the specification's example has them big-endian, which is read as well.
+//! The numbers in front of an appended field are little-endian, as all on the wire and as SRI
+//! writes them; the specification's example has them big-endian, which is read as well.
 
 use super::codec::{DecodeError, List, Reader};
 use super::message::messages;
