@@ -58,6 +58,7 @@ impl Solutions {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use mining::memo::Memo;
     use mining::target::Target;
     use mining::template::ChainTip;
 
@@ -74,6 +75,7 @@ mod tests {
             hash: [0; 32],
             height: None,
             tip: Arc::new(tip),
+            memo: Memo::default(),
         }
     }
 

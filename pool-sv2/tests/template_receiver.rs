@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use mining::memo::Memo;
 use mining::share::Solution;
 use mining::target::Target;
 use mining::template::ChainTip;
@@ -186,6 +187,7 @@ fn a_solution_is_sent_with_its_whole_coinbase() {
         hash: [0; 32],
         height: None,
         tip: Arc::new(tip),
+        memo: Memo::default(),
     };
     table.pair.command_client(Command::Submit(solution));
     let frame = table.frame();

@@ -182,6 +182,7 @@ impl Channel {
             hash,
             height: issued.job.template.height(),
             tip: Arc::clone(&issued.job.tip),
+            memo: issued.job.memo.clone(),
         }
     }
 

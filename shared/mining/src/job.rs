@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::coinbase::{Coinbase, CoinbaseError, Output};
 use crate::hash::Midstate;
 use crate::header::Header;
+use crate::memo::Memo;
 use crate::merkle::root_from_path;
 use crate::template::{ChainTip, Template};
 
@@ -18,6 +19,8 @@ pub struct Job {
     pub template: Arc<Template>,
     /// The coinbase but for its extranonce.
     pub coinbase: Coinbase,
+    /// For whoever keeps the books of its blocks.
+    pub memo: Memo,
     /// SHA-256 after the coinbase's prefix, which all shares of the job have in common.
     after_prefix: Midstate,
 }
@@ -32,7 +35,13 @@ impl Job {
     ) -> Result<Self, CoinbaseError> {
         let coinbase = Coinbase::build(&template, tag, outputs)?;
         let after_prefix = Midstate::after(&coinbase.prefix);
-        Ok(Self { tip, template, coinbase, after_prefix })
+        Ok(Self { tip, template, coinbase, memo: Memo::default(), after_prefix })
+    }
+
+    /// The same with a memo that each of its solutions carries.
+    #[must_use]
+    pub fn with_memo(self, memo: Memo) -> Self {
+        Self { memo, ..self }
     }
 
     /// The merkle root with the extranonce that `extranonce` gives in parts, internal byte order.

@@ -11,6 +11,7 @@ pub mod extranonce;
 pub mod hash;
 pub mod header;
 pub mod job;
+pub mod memo;
 pub mod merkle;
 pub mod room;
 pub mod share;

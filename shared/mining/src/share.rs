@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::memo::Memo;
 use crate::target::Hashes;
 use crate::template::ChainTip;
 
@@ -83,6 +84,8 @@ pub struct Solution {
     pub height: Option<u32>,
     /// What the block builds on.
     pub tip: Arc<ChainTip>,
+    /// The memo of its job.
+    pub memo: Memo,
 }
 
 /// The verdict on a submission, and the block in it, if there is one: the two are independent, for

@@ -5,6 +5,8 @@
 //! no float goes back.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 /// The highest hash that counts, a 256-bit number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +29,21 @@ impl Hashes {
     /// Whole units of difficulty 1 (2^32 hashes each).
     pub fn difficulty_floor(self) -> u64 {
         u64::try_from(self.0 >> 32).unwrap_or(u64::MAX)
+    }
+}
+
+/// Decimal digits.
+impl fmt::Display for Hashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Hashes {
+    type Err = ParseIntError;
+
+    fn from_str(digits: &str) -> Result<Self, ParseIntError> {
+        digits.parse().map(Self)
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use mining::coinbase::Output;
 use mining::extranonce::ExtranonceAllocator;
 use mining::job::Job;
+use mining::memo::Memo;
 use mining::share::Solution;
 use mining::target::{Hashes, Target};
 use mining::template::{ChainTip, Template};
@@ -111,6 +112,7 @@ async fn a_ledger_that_hangs_delays_neither_work_nor_blocks_nor_the_end() {
         hash: [0; 32],
         height: None,
         tip: Arc::clone(&work().job.tip),
+        memo: Memo::default(),
     };
     host.take_event(Event::Block(solution)).await;
     assert_eq!(solutions.subscribe(clock::now()).0.len(), 1);
