@@ -2,12 +2,17 @@
 //!
 //! `log` is the truth on disk and `ledger` the thread that writes it; `store` is a database of what
 //! is in it, which `feed` brings up to it, on a thread of its own. `command` is what a person asks
-//! of them, `audit` whether they agree. None of them ever stands between a block and the network.
+//! of them, `audit` whether they agree. `books` are what is owed and claimed by the log, kept by
+//! `bookkeeper` on a thread of its own. None of them ever stands between a block and the network.
 
 pub mod audit;
+pub mod bookkeeper;
+pub mod books;
 pub mod command;
 pub mod config;
 pub mod feed;
 pub mod ledger;
 pub mod log;
+mod payouts;
+pub mod recompute;
 pub mod store;

@@ -1,6 +1,7 @@
 //! Where the rooms meet: templates in, work out to all connections, shares to the ledger, blocks to
 //! the providers.
 
+mod block_watch;
 mod bookkeeping;
 mod providers;
 mod work_maker;
@@ -23,10 +24,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use wire::sv2::keys::Sv2Url;
 
+use crate::accounting::bookkeeper::{Bookkeeper, Shelf};
 use crate::accounting::command::{self, Command};
 use crate::accounting::ledger::Ledger;
+use crate::accounting::log::disk::Folder;
 use crate::blocks::Solutions;
 use crate::config::Config;
+use crate::config::node::NodeConfig;
 use crate::config::take_over::take_over;
 use crate::downstream::close::LINGER;
 use crate::downstream::connection::Settings;
@@ -38,6 +42,7 @@ use crate::shares;
 use crate::template_receiver::choice::Choice;
 use crate::template_receiver::session::Constraints;
 use crate::template_receiver::supervise::{Supervisor, Update};
+use block_watch::{BlockWatch, NODE, SUBMITTED_MAX};
 use bookkeeping::{Bookkeeping, LEDGER};
 use providers::Providers;
 use work_maker::WorkMaker;
@@ -79,11 +84,13 @@ impl Server for Pool {
 
 async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
     let authority = config.authority.open()?;
-    let payout = Arc::new(Payout::from_config(&config.payout, instance())?);
+    let payout = Payout::from_config(&config.payout, instance())?;
+    let payout = Arc::new(payout.clone().with_rooms(config.rooms(&payout)));
     let listeners = bind_all(&config).await?;
     // After the port: a second start is refused before it touches the log of the first.
     let metrics = Metrics::new("pool_sv2");
     let ledger = Ledger::open(&config.ledger, &metrics)?;
+    let (keeper, shelf) = open_books(&config, &payout, &ledger)?;
     let health = Health::new(&neighbours(&config)).with_metrics(metrics.clone());
     health.clone().start("health.address", &config.health, &shutdown).await?;
     for listener in &listeners {
@@ -94,7 +101,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     }
 
     let (sender, queue) = shares::queue();
-    let books = Bookkeeping::start(ledger, queue, &config.ledger, &health, &metrics);
+    let books = Bookkeeping::start(ledger, queue, keeper, &config.ledger, &health, &metrics);
     let (updates, incoming) = mpsc::channel(UPDATES_MAX);
     let solutions = Solutions::default();
     let extranonces = ExtranonceAllocator::new(config.limits.channels_max);
@@ -106,10 +113,20 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         work_without_provider: Duration::from_secs(config.limits.work_without_provider_seconds),
         served_until: None,
         tip_epoch: 0,
+        shelf: config.shares_blocks(&payout).then(|| shelf.clone()),
         payout,
         extranonces,
         work: watch::Sender::new(None),
-        providers: Providers::new(addresses, health),
+        providers: Providers::new(addresses, health.clone()),
+    };
+    let (submitted, hashes) = mpsc::channel(SUBMITTED_MAX);
+    let watch = BlockWatch {
+        node: config.node.as_ref().map(NodeConfig::connection).transpose()?,
+        every: Duration::from_secs(config.node.as_ref().map_or(1, |node| node.poll_seconds)),
+        shelf,
+        shares: sender.clone(),
+        submitted: hashes,
+        health,
     };
     let (certificates, handshakes) =
         (config.authority.certificates(authority), config.limits.handshakes(&metrics));
@@ -133,11 +150,25 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         accept_all(ports, &gate).await;
         miners_gone.cancel();
     };
-    let providers = start_providers(&config, &maker.payout, &solutions, &updates, &miners_gone)?;
-    drop(updates);
-    tokio::join!(accepting, maker.run(incoming, miners_gone.clone()), providers);
+    let outlets = Outlets { solutions, submitted, updates };
+    let providers = start_providers(&config, &maker.payout, &outlets, &miners_gone)?;
+    drop(outlets);
+    let watching = watch.run(miners_gone.clone());
+    tokio::join!(accepting, maker.run(incoming, miners_gone.clone()), providers, watching);
     // Every connection is gone: the ledger writes what it has been given and ends.
     books.finish().await
+}
+
+/// Reads the books from the log, for as long as that takes.
+fn open_books(
+    config: &Config,
+    payout: &Payout,
+    ledger: &Ledger,
+) -> Result<(Bookkeeper, Shelf), Failure> {
+    let log = Folder(config.ledger.log_directory());
+    let end = *ledger.durable().borrow();
+    let opened = Bookkeeper::open(log, payout.network(), end);
+    opened.map_err(|error| Failure::Internal(anyhow::Error::new(error).context("ledger")))
 }
 
 async fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {
@@ -181,7 +212,7 @@ fn settings(
             limits: port.limits(&config.limits),
             counts: counts.clone(),
             extranonces: extranonces.clone(),
-            identities: payout.identities(port.payout),
+            identities: payout.identities(port.payout, port.room(payout.room())),
             listener: u16::try_from(index).unwrap_or(u16::MAX),
             reconnect_to: config.drain.reconnect_to()?,
         })
@@ -192,7 +223,8 @@ fn settings(
 /// Whom /health knows.
 fn neighbours(config: &Config) -> Vec<&'static str> {
     let providers = config.template_provider.len();
-    providers::NAMES.into_iter().take(providers).chain([LEDGER]).collect()
+    let node = config.node.as_ref().map(|_| NODE);
+    providers::NAMES.into_iter().take(providers).chain([LEDGER]).chain(node).collect()
 }
 
 /// What makes the coinbases of this start of the pool its own.
@@ -200,12 +232,18 @@ fn instance() -> [u8; 4] {
     clock::fresh_seed().first_chunk().copied().unwrap_or_default()
 }
 
+/// What passes between the pool and its template providers.
+struct Outlets {
+    solutions: Solutions,
+    submitted: mpsc::Sender<[u8; 32]>,
+    updates: mpsc::Sender<Update>,
+}
+
 /// Starts the one supervisor of each provider; the future ends with all of them.
 fn start_providers(
     config: &Config,
     payout: &Payout,
-    solutions: &Solutions,
-    updates: &mpsc::Sender<Update>,
+    outlets: &Outlets,
     shutdown: &CancellationToken,
 ) -> Result<impl Future<Output = ()> + use<>, ConfigError> {
     let keys: Result<Vec<ExpectedKey>, _> =
@@ -220,8 +258,9 @@ fn start_providers(
                 output_bytes_max: payout.reserved_bytes(),
                 sigops_max: payout.reserved_sigops(),
             },
-            solutions: solutions.clone(),
-            updates: updates.clone(),
+            solutions: outlets.solutions.clone(),
+            submitted: outlets.submitted.clone(),
+            updates: outlets.updates.clone(),
         };
         supervisors.spawn(supervisor.run(shutdown.clone()));
     }

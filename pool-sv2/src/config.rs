@@ -1,6 +1,7 @@
 //! The settings of the pool: one section a room, each room's own type.
 
 pub mod listen;
+pub mod node;
 pub mod take_over;
 
 use std::collections::BTreeMap;
@@ -14,9 +15,11 @@ use service::config::{ConfigError, host_and_port};
 use service::health::HealthConfig;
 
 use self::listen::{ListenConfig, Listeners};
+use self::node::NodeConfig;
 use crate::accounting::config::LedgerConfig;
 use crate::downstream::close::ReconnectTo;
 use crate::downstream::limits::Limits;
+use crate::payout::distribution::Room;
 use crate::payout::{Payout, PayoutConfig};
 use crate::template_receiver::supervise::TemplateProviderConfig;
 
@@ -42,6 +45,9 @@ pub struct Config {
     /// Where templates come from; the first that is there is used.
     #[serde(default)]
     pub template_provider: Vec<TemplateProviderConfig>,
+    /// Who says what became of the pool's blocks.
+    #[serde(default)]
+    pub node: Option<NodeConfig>,
     /// Whom blocks pay.
     pub payout: PayoutConfig,
     /// How difficulty follows hashrate.
@@ -164,6 +170,7 @@ impl Config {
         self.vardiff.policy("vardiff")?;
         let policy = |one: &ListenConfig, section: &str| one.vardiff(&self.vardiff).policy(section);
         self.listen.check(&self.limits, &payout, policy)?;
+        self.check_node(&payout)?;
         self.drain.check()?;
         if self.template_provider.is_empty() {
             let remedy = "name at least one [[template_provider]]: without it there is no work";
@@ -178,6 +185,29 @@ impl Config {
             host_and_port("template_provider.address", &provider.address)?;
         }
         Ok(())
+    }
+
+    /// True if blocks of some port pay all who have worked.
+    pub fn shares_blocks(&self, payout: &Payout) -> bool {
+        self.rooms(payout).next().is_some()
+    }
+
+    /// How much of a coinbase may be outputs to miners, for each port that shares its blocks.
+    pub fn rooms(&self, payout: &Payout) -> impl Iterator<Item = Room> {
+        let ports = self.listen.0.iter().filter(|port| payout.shares_blocks(port.payout));
+        ports.map(|port| port.room(payout.room()))
+    }
+
+    fn check_node(&self, payout: &Payout) -> Result<(), ConfigError> {
+        match &self.node {
+            Some(node) => node.check(),
+            None if self.shares_blocks(payout) => Err(ConfigError::unusable(
+                "node",
+                "name a node with rpc_url: where blocks are shared (pplns), what one pays is owed \
+                 or not by whether it stays in the chain",
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check_shares(&self) -> Result<(), ConfigError> {

@@ -10,7 +10,7 @@ pub mod app;
 pub mod blocks;
 pub mod config;
 pub mod downstream;
-mod finders;
+mod payees;
 pub mod payout;
 pub mod shares;
 pub mod template_receiver;

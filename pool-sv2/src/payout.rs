@@ -1,10 +1,17 @@
 //! Whom a block pays: the coinbase outputs that the pool adds.
 //!
-//! The reward goes to the pool's own destination, or to who found the block; or the templates pay
-//! by themselves. Values are satoshis, integers.
+//! The reward goes to the pool's own destination, to who found the block, or to all who have worked
+//! lately; or the templates pay by themselves. Values are satoshis, integers.
 
+pub mod accounts;
+mod apportion;
+pub mod distribution;
 pub mod identity;
+pub mod proof;
+pub mod settlement;
+mod shared;
 mod spender;
+pub mod window;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -18,7 +25,9 @@ use miniscript::{DefiniteDescriptorKey, Descriptor};
 use serde::Deserialize;
 use service::config::ConfigError;
 
+use self::distribution::Room;
 use self::identity::{Identities, Mode, Paid, Payee};
+pub use self::shared::SharingConfig;
 
 /// `[payout]` of the config.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,6 +51,9 @@ pub struct PayoutConfig {
     /// The pool's part of blocks that pay miners, in hundredths of a percent.
     #[serde(default)]
     pub fee_basis_points: u16,
+    /// How blocks are shared by all who have worked.
+    #[serde(default)]
+    pub pplns: SharingConfig,
     /// Addresses of users who mine by a name.
     #[serde(default)]
     pub users: BTreeMap<String, String>,
@@ -61,6 +73,7 @@ impl PayoutConfig {
             by_template: false,
             mode: Mode::default(),
             fee_basis_points: 0,
+            pplns: SharingConfig::default(),
             users: BTreeMap::new(),
             coinbase_tag: default_tag(),
         }
@@ -86,7 +99,8 @@ pub enum NetworkName {
 }
 
 impl NetworkName {
-    fn to_network(self) -> Network {
+    /// As the library of addresses knows it.
+    pub fn to_network(self) -> Network {
         match self {
             Self::Mainnet => Network::Bitcoin,
             Self::Testnet4 => Network::Testnet4,
@@ -120,6 +134,9 @@ pub struct Payout {
     network: Network,
     mode: Mode,
     fee_basis_points: u16,
+    sharing: SharingConfig,
+    /// The most that one port lets outputs to miners take.
+    room: Room,
     users: Arc<BTreeMap<String, Paid>>,
 }
 
@@ -155,6 +172,8 @@ impl Payout {
             network: config.network.to_network(),
             mode: config.mode,
             fee_basis_points: config.fee_basis_points,
+            sharing: config.pplns.checked()?,
+            room: Room { outputs: 0, bytes: 0 },
             users: Arc::new(users_of(config)?),
         };
         payout.check_mode("payout.mode", config.mode)?;
@@ -165,10 +184,10 @@ impl Payout {
     pub fn check_mode(&self, field: &str, mode: Mode) -> Result<(), ConfigError> {
         match mode {
             Mode::Pool => Ok(()),
-            Mode::Solo if self.script.is_some() => Ok(()),
-            Mode::Solo => Err(ConfigError::unusable(
+            Mode::Solo | Mode::Pplns if self.script.is_some() => Ok(()),
+            Mode::Solo | Mode::Pplns => Err(ConfigError::unusable(
                 field,
-                "solo needs a destination of the pool's own beside it, and no by_template",
+                "this needs a destination of the pool's own beside it, and no by_template",
             )),
         }
     }
@@ -180,9 +199,14 @@ impl Payout {
 
     /// Reads the names that come to a port which pays by `mode`; by that of all ports if it has
     /// none of its own.
-    pub fn identities(&self, mode: Option<Mode>) -> Identities {
+    pub fn identities(&self, mode: Option<Mode>, room: Room) -> Identities {
         let mode = mode.unwrap_or(self.mode);
-        Identities { network: self.network, mode, users: Arc::clone(&self.users) }
+        Identities { network: self.network, mode, room, users: Arc::clone(&self.users) }
+    }
+
+    /// The network of all addresses.
+    pub fn network(&self) -> Network {
+        self.network
     }
 
     /// The outputs for a template that leaves `value` satoshis: none if it leaves nothing, and
@@ -192,7 +216,8 @@ impl Payout {
             return Vec::new();
         };
         match payee {
-            Payee::Pool => vec![output(own, value)],
+            // Before anybody has worked, a block that all share is the pool's.
+            Payee::Pool | Payee::Shared(_) => vec![output(own, value)],
             Payee::Finder { script, donated_percent } => {
                 let given = basis_points_of(value, u16::from(*donated_percent) * 100);
                 let fee = given.max(basis_points_of(value, self.fee_basis_points));
@@ -212,10 +237,10 @@ impl Payout {
     }
 
     /// Serialised bytes of the outputs, for the template provider to keep free: value, length and
-    /// script of the pool's own, and of a miner's.
+    /// script of the pool's own, and of a miner's, or of all miners'.
     pub fn reserved_bytes(&self) -> u32 {
         let bytes = |script: &ScriptBuf| u32::try_from(script.len()).unwrap_or(u32::MAX);
-        let miners = ADDRESS_SCRIPT_BYTES_MAX + 8 + 1;
+        let miners = self.room.bytes.max(ADDRESS_SCRIPT_BYTES_MAX + 8 + 1);
         self.script.as_ref().map_or(0, |script| bytes(script).saturating_add(8 + 3 + miners))
     }
 
@@ -225,7 +250,7 @@ impl Payout {
             return 0;
         };
         let own = u16::try_from(script.count_sigops_legacy().saturating_mul(4));
-        own.unwrap_or(u16::MAX).saturating_add(ADDRESS_SIGOPS_MAX)
+        own.unwrap_or(u16::MAX).saturating_add(self.room_sigops().max(ADDRESS_SIGOPS_MAX))
     }
 }
 

@@ -14,8 +14,8 @@ use mining::target::Hashes;
 use service::clock;
 use tokio::sync::{mpsc, watch};
 
-pub use self::earner::{Earner, PAYS_FINDER, PAYS_POOL};
-pub use self::entry::{BlockFound, BlockState, Entry, PayoutRecord, Reason};
+pub use self::earner::{Earner, PAYS_ALL, PAYS_FINDER, PAYS_POOL};
+pub use self::entry::{BlockFound, BlockStage, BlockState, Entry, PayoutRecord, Reason};
 
 /// Batches that may wait for the ledger. A connection that finds it full keeps its shares until
 /// there is room, and goes on with everything else.

@@ -11,9 +11,10 @@ use wire::sv2::codec::{Blob, List};
 use wire::sv2::frame::EncodedFrame;
 use wire::sv2::mining::{NewExtendedMiningJob, SetNewPrevHash};
 
-use crate::finders::Finders;
+use crate::payees::Payees;
 use crate::payout::Payout;
 use crate::payout::identity::Payee;
+use crate::payout::settlement::Claims;
 
 /// What is to be mined now.
 pub struct Work {
@@ -31,8 +32,8 @@ pub struct Work {
     pub active_job: EncodedFrame,
     /// SetNewPrevHash for `future_job`.
     pub new_prev_hash: EncodedFrame,
-    /// The same for those whom their own blocks pay.
-    finders: Finders,
+    /// The same for those whom blocks pay.
+    payees: Payees,
 }
 
 /// Why a job cannot be put on the wire.
@@ -67,24 +68,29 @@ impl Work {
             active_job: EncodedFrame::new(&active),
             new_prev_hash: EncodedFrame::new(&new_prev_hash),
             job,
-            finders: Finders::default(),
+            payees: Payees::default(),
         })
     }
 
-    /// Lets it make jobs whose blocks pay their finders, as `payout` says. What was made before
-    /// for the same job, in `earlier` work, is used again.
+    /// Lets it make jobs whose blocks pay miners, as `payout` and `claims` say. What was made
+    /// before for the same job, in `earlier` work, is used again.
     #[must_use]
-    pub fn for_finders(self, payout: Arc<Payout>, earlier: Option<&Self>) -> Self {
+    pub fn for_miners(
+        self,
+        payout: Arc<Payout>,
+        claims: Option<Arc<Claims>>,
+        earlier: Option<&Self>,
+    ) -> Self {
         let same = earlier.filter(|earlier| Arc::ptr_eq(&earlier.job, &self.job));
-        let finders = Finders::new(payout, same.map(|same| &same.finders));
-        Self { finders, ..self }
+        let payees = Payees::new(payout, claims, same.map(|same| &same.payees));
+        Self { payees, ..self }
     }
 
     /// The work of those whose blocks pay `payee`; `None` where there is none for them.
     pub fn of(self: &Arc<Self>, payee: &Payee) -> Option<Arc<Self>> {
         match payee {
             Payee::Pool => Some(Arc::clone(self)),
-            Payee::Finder { .. } => self.finders.work(self, payee),
+            Payee::Finder { .. } | Payee::Shared(_) => self.payees.work(self, payee),
         }
     }
 

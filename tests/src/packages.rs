@@ -24,7 +24,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("rpc", &["service"]),
     ("testkit", &["wire"]),
     ("template-provider", &["mining", "rpc", "service", "wire"]),
-    ("pool-sv2", &["mining", "service", "wire"]),
+    ("pool-sv2", &["mining", "rpc", "service", "wire"]),
     ("translator-v1", &["mining", "service", "wire"]),
     ("cpu-miner", &["mining", "service", "wire"]),
     ("demo", &["service", "testkit"]),

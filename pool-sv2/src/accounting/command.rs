@@ -16,6 +16,8 @@ use super::config::LedgerConfig;
 use super::ledger;
 use super::log::disk::Folder;
 use super::log::verify::verify;
+use super::payouts;
+pub use super::payouts::PayoutCommand;
 use super::store::sqlite::{SqliteReader, SqliteStore};
 use crate::app::Pool;
 
@@ -25,6 +27,9 @@ pub enum Command {
     /// What stands in the ledger.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Whom shared blocks paid, and by which work.
+    #[command(subcommand)]
+    Payout(PayoutCommand),
 }
 
 /// `pool-sv2 ledger …`.
@@ -58,15 +63,15 @@ pub struct ExportArguments {
 
 /// Carries out `command`.
 pub fn execute(command: &Command) -> Result<(), Failure> {
-    let Command::Ledger(command) = command;
     match command {
-        LedgerCommand::Verify(sources) => {
+        Command::Ledger(LedgerCommand::Verify(sources)) => {
             let config = settings(sources)?;
             verify_log(&config)?;
             verify_store(&config)
         }
-        LedgerCommand::Rebuild(sources) => rebuild(&settings(sources)?),
-        LedgerCommand::Export(arguments) => export_log(arguments),
+        Command::Ledger(LedgerCommand::Rebuild(sources)) => rebuild(&settings(sources)?),
+        Command::Ledger(LedgerCommand::Export(arguments)) => export_log(arguments),
+        Command::Payout(command) => payouts::execute(command),
     }
 }
 

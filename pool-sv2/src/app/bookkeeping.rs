@@ -9,6 +9,7 @@ use service::metrics::{Gauge, Metrics};
 use service::program::Failure;
 use tokio::task::JoinHandle;
 
+use crate::accounting::bookkeeper::Bookkeeper;
 use crate::accounting::config::LedgerConfig;
 use crate::accounting::feed::StoreState;
 use crate::accounting::ledger::Ledger;
@@ -23,17 +24,19 @@ const BEHIND_RECORDS: u64 = 1_000_000;
 /// One that is behind or broken for longer makes /health answer 503: people look at old numbers.
 const OVERDUE: Duration = Duration::from_secs(3_600);
 
-/// The two threads.
+/// The three threads.
 pub(super) struct Bookkeeping {
     writer: JoinHandle<()>,
+    keeper: JoinHandle<()>,
     feeder: JoinHandle<()>,
 }
 
 impl Bookkeeping {
-    /// Starts the one that writes the log and the one that brings the store up to it.
+    /// Starts the one that writes the log and those that bring store and books up to it.
     pub(super) fn start(
         ledger: Ledger,
         queue: ShareQueue,
+        keeper: Bookkeeper,
         config: &LedgerConfig,
         health: &Health,
         metrics: &Metrics,
@@ -43,18 +46,21 @@ impl Bookkeeping {
         let feeder = tokio::task::spawn_blocking(move || {
             feeder.run(&durable, &mut |state| standing.report(state));
         });
+        let durable = ledger.durable();
+        let keeper = tokio::task::spawn_blocking(move || keeper.run(&durable));
         let health = health.clone();
         let report = move |written: Result<(), String>| match written {
             Ok(()) => health.found(LEDGER, "written"),
             Err(error) => health.lost(LEDGER, error),
         };
         let writer = tokio::task::spawn_blocking(move || ledger.run(queue, &report));
-        Self { writer, feeder }
+        Self { writer, keeper, feeder }
     }
 
     /// Waits until all that was handed over is written; call it when nobody hands over any more.
     pub(super) async fn finish(self) -> Result<(), Failure> {
         self.writer.await.map_err(|error| Failure::Internal(error.into()))?;
+        self.keeper.await.map_err(|error| Failure::Internal(error.into()))?;
         self.feeder.await.map_err(|error| Failure::Internal(error.into()))
     }
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::providers::Providers;
+use crate::accounting::bookkeeper::Shelf;
 use crate::payout::Payout;
 use crate::payout::identity::Payee;
 use crate::template_receiver::choice::Choice;
@@ -35,6 +36,8 @@ pub(super) struct WorkMaker {
     /// How long miners keep their work without a provider.
     pub(super) work_without_provider: Duration,
     pub(super) payout: Arc<Payout>,
+    /// Who may claim what; none where no block is shared.
+    pub(super) shelf: Option<Shelf>,
     pub(super) extranonces: ExtranonceAllocator,
     pub(super) work: watch::Sender<Option<Arc<Work>>>,
     pub(super) providers: Providers,
@@ -169,10 +172,13 @@ impl WorkMaker {
     }
 
     fn send_from(&self, job: Arc<Job>, unix_now: u32) -> bool {
+        let window = self.payout.window(job.tip.target);
+        let claims = self.shelf.as_ref().map(|shelf| shelf.claims(window));
         match Work::new(job, self.tip_epoch, unix_now, clock::now()) {
             Ok(work) => {
                 let before = self.work.borrow().clone();
-                let work = work.for_finders(Arc::clone(&self.payout), before.as_deref());
+                let payout = Arc::clone(&self.payout);
+                let work = work.for_miners(payout, claims, before.as_deref());
                 self.work.send_replace(Some(Arc::new(work)));
                 true
             }

@@ -12,6 +12,7 @@ use service::config::{ConfigError, host_and_port};
 use super::VardiffConfig;
 use crate::downstream::limits::Limits;
 use crate::payout::Payout;
+use crate::payout::distribution::Room;
 use crate::payout::identity::Mode;
 
 /// Ports of one pool.
@@ -33,6 +34,10 @@ pub struct ListenConfig {
     pub channels_per_connection_max: Option<usize>,
     /// How blocks that are found here pay.
     pub payout: Option<Mode>,
+    /// Outputs to miners in a coinbase here, where blocks are shared.
+    pub outputs_max: Option<u16>,
+    /// Their serialised bytes.
+    pub output_bytes_max: Option<u32>,
 }
 
 impl ListenConfig {
@@ -53,6 +58,16 @@ impl ListenConfig {
             connections_max: self.connections_max.unwrap_or(common.connections_max),
             channels_per_connection_max: channels.unwrap_or(common_channels),
             ..common.clone()
+        }
+    }
+}
+
+impl ListenConfig {
+    /// How much of a coinbase may be outputs to miners here, where `common` is what all have.
+    pub fn room(&self, common: Room) -> Room {
+        Room {
+            outputs: self.outputs_max.unwrap_or(common.outputs),
+            bytes: self.output_bytes_max.unwrap_or(common.bytes),
         }
     }
 }
@@ -80,6 +95,7 @@ impl Listeners {
             if let Some(mode) = listener.payout {
                 payout.check_mode(&format!("{section}.payout"), mode)?;
             }
+            listener.room(payout.room()).check(&section)?;
             listener.limits(limits).check()?;
         }
         Ok(())

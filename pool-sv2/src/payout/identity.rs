@@ -13,6 +13,7 @@ use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Network, ScriptBuf};
 use serde::Deserialize;
 
+use super::distribution::Room;
 use super::spender;
 
 /// How a port pays those who mine on it.
@@ -24,6 +25,8 @@ pub enum Mode {
     Pool,
     /// Each block pays who found it.
     Solo,
+    /// Each block pays all who have worked lately, by their work.
+    Pplns,
 }
 
 /// A name, read.
@@ -49,13 +52,15 @@ pub enum Payee {
         /// The percentage that he leaves to the pool, where he named one.
         donated_percent: u8,
     },
+    /// All who have worked lately.
+    Shared(Room),
 }
 
 /// Why a name is refused; a part of a sentence for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// There has to be somebody to pay.
-    #[error("blocks pay their finder: the name must be an address of {network}, or ADDRESS.WORKER")]
+    #[error("blocks pay miners: the name must be an address of {network}, or ADDRESS.WORKER")]
     NoAddress {
         /// The pool's network.
         network: Network,
@@ -72,8 +77,8 @@ pub enum IdentityError {
         reason: &'static str,
     },
     /// It asks for what this port does not do.
-    #[error("the name asks that blocks pay it, and this port's blocks pay the pool")]
-    PaysThePool,
+    #[error("the name asks that its blocks pay it, and this port's blocks do not pay their finder")]
+    NotForFinders,
     /// Neither of SRI's forms.
     #[error(
         "write sri/solo/ADDRESS/WORKER, sri/donate/PERCENT/ADDRESS/WORKER (1 to 99) or \
@@ -89,6 +94,8 @@ pub struct Identities {
     pub network: Network,
     /// How the port pays.
     pub mode: Mode,
+    /// How much of a coinbase may be outputs to miners.
+    pub room: Room,
     /// Addresses of users who mine by a name.
     pub users: Arc<BTreeMap<String, Paid>>,
 }
@@ -105,7 +112,8 @@ pub struct Paid {
 impl Identities {
     /// Those of a port whose blocks pay the pool.
     pub fn of_the_pool(network: Network) -> Self {
-        Self { network, mode: Mode::Pool, users: Arc::default() }
+        let room = Room { outputs: 0, bytes: 0 };
+        Self { network, mode: Mode::Pool, room, users: Arc::default() }
     }
 
     /// Reads one name.
@@ -119,6 +127,7 @@ impl Identities {
                 Ok(Identity { account: account.into(), worker: worker.into(), payee: Payee::Pool })
             }
             Mode::Solo => self.finder(account, worker, 0),
+            Mode::Pplns => self.sharer(account, worker),
         }
     }
 
@@ -131,6 +140,7 @@ impl Identities {
                 Ok(percent @ 1..=99) => self.finder(address, worker, percent),
                 _ => Err(IdentityError::Malformed),
             },
+            ["donate", _] if self.mode == Mode::Pplns => Err(IdentityError::NotForFinders),
             ["donate", worker] => {
                 Ok(Identity { account: worker.into(), worker: "".into(), payee: Payee::Pool })
             }
@@ -146,11 +156,17 @@ impl Identities {
         donated_percent: u8,
     ) -> Result<Identity, IdentityError> {
         if self.mode != Mode::Solo {
-            return Err(IdentityError::PaysThePool);
+            return Err(IdentityError::NotForFinders);
         }
         let Paid { address: account, script } = self.paid(address)?;
         let payee = Payee::Finder { script, donated_percent };
         Ok(Identity { account, worker: worker.into(), payee })
+    }
+
+    /// Somebody whom all blocks pay.
+    fn sharer(&self, address: &str, worker: &str) -> Result<Identity, IdentityError> {
+        let account = self.paid(address)?.address;
+        Ok(Identity { account, worker: worker.into(), payee: Payee::Shared(self.room) })
     }
 
     /// An address, or the address of a user.
@@ -193,7 +209,7 @@ mod tests {
     fn identities(mode: Mode) -> Identities {
         let alice = read_address(REGTEST, Network::Regtest).unwrap();
         let users = Arc::new(BTreeMap::from([("alice".to_owned(), alice)]));
-        Identities { network: Network::Regtest, mode, users }
+        Identities { mode, users, ..Identities::of_the_pool(Network::Regtest) }
     }
 
     fn read(mode: Mode, name: &str) -> Result<(String, String, Payee), String> {
@@ -252,7 +268,19 @@ mod tests {
     #[test]
     fn a_port_that_pays_the_pool_promises_nobody_a_block() {
         for name in [format!("sri/solo/{REGTEST}/rig"), format!("sri/donate/5/{REGTEST}/rig")] {
-            assert_eq!(identities(Mode::Pool).read(&name), Err(IdentityError::PaysThePool));
+            assert_eq!(identities(Mode::Pool).read(&name), Err(IdentityError::NotForFinders));
+        }
+    }
+
+    #[test]
+    fn where_all_are_paid_a_name_must_be_an_address_and_promises_nobody_a_block() {
+        let shared = Payee::Shared(Room { outputs: 0, bytes: 0 });
+        let expected = (REGTEST.to_owned(), "rig".to_owned(), shared);
+        assert_eq!(read(Mode::Pplns, &format!("{REGTEST}.rig")), Ok(expected.clone()));
+        assert_eq!(read(Mode::Pplns, "alice/rig"), Ok(expected));
+        assert!(read(Mode::Pplns, "bob.rig").unwrap_err().contains("must be an address"));
+        for name in [format!("sri/solo/{REGTEST}/rig"), "sri/donate/rig".to_owned()] {
+            assert_eq!(identities(Mode::Pplns).read(&name), Err(IdentityError::NotForFinders));
         }
     }
 

@@ -155,7 +155,7 @@ fn finders_cannot_be_paid_where_templates_pay_by_themselves() {
         ..PayoutConfig::on(NetworkName::Regtest)
     };
     let error = Payout::from_config(&config, [0; 4]).unwrap_err().to_string();
-    assert!(error.starts_with("payout.mode: solo needs a destination"), "{error}");
+    assert!(error.starts_with("payout.mode: this needs a destination"), "{error}");
 }
 
 #[test]
@@ -176,4 +176,42 @@ fn a_fee_is_no_more_than_all() {
     };
     let error = Payout::from_config(&config, [0; 4]).unwrap_err().to_string();
     assert!(error.starts_with("payout.fee_basis_points"), "{error}");
+}
+
+#[test]
+fn a_shared_block_pays_by_work_and_room_is_kept_for_its_outputs() {
+    use std::collections::BTreeSet;
+
+    use mining::target::Hashes;
+
+    use super::distribution::Claim;
+    use super::settlement::{Claims, Position};
+
+    let script = Some(format!("0014{}", "11".repeat(20)));
+    let config = PayoutConfig {
+        script,
+        fee_basis_points: 100,
+        mode: Mode::Pplns,
+        ..PayoutConfig::on(NetworkName::Regtest)
+    };
+    let room = Room { outputs: 2, bytes: 1_000 };
+    let payout = Payout::from_config(&config, [0; 4]).unwrap().with_rooms([room]);
+    assert_eq!((payout.reserved_bytes(), payout.reserved_sigops()), (1_000 + 33, 8));
+    let claim = |id: u8, work| {
+        let script = ScriptBuf::from_hex(&format!("0014{}", format!("{id:02x}").repeat(20)));
+        let (account, script) = (format!("miner {id}"), script.unwrap());
+        Claim { account, script, work: Hashes(work), balance: 0 }
+    };
+    let claims = vec![claim(0x22, 5), claim(0x33, 3), claim(0x44, 2)];
+    let position = Position::default();
+    let claims = Arc::new(Claims { position, window: Hashes(10), root: None, claims });
+    let (outputs, memo) = payout.shared(room, 1_000_000, &claims);
+    let paid: BTreeSet<_> = outputs.iter().map(|output| (output.script[2], output.value)).collect();
+    // Who has no output is owed his part, and the pool holds it beside its fee.
+    assert_eq!(paid, BTreeSet::from([(0x22, 495_000), (0x33, 297_000), (0x11, 208_000)]));
+    assert_eq!(memo.records(&[1; 32]).len(), 1);
+    let nobody = Arc::new(Claims { claims: Vec::new(), ..Claims::clone(&claims) });
+    let (outputs, memo) = payout.shared(room, 1_000_000, &nobody);
+    assert_eq!((outputs.len(), outputs[0].value), (1, 1_000_000));
+    assert_eq!(memo.records(&[1; 32]).len(), 0);
 }

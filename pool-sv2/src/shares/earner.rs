@@ -11,7 +11,7 @@ pub struct Earner {
     pub worker: Box<str>,
     /// The port that was used, by its place in the settings.
     pub listener: u16,
-    /// By which rules blocks pay: 0 the pool, 1 who found them.
+    /// By which rules blocks pay: 0 the pool, 1 who found them, 2 all who have worked.
     pub payout_mode: u8,
 }
 
@@ -19,6 +19,8 @@ pub struct Earner {
 pub const PAYS_POOL: u8 = 0;
 /// Blocks pay who found them.
 pub const PAYS_FINDER: u8 = 1;
+/// Blocks pay all who have worked, by their work.
+pub const PAYS_ALL: u8 = 2;
 
 impl Earner {
     /// The same with the worker that a share names behind its own.

@@ -158,8 +158,56 @@ impl BlockFound {
 pub struct BlockState {
     /// Which, internal byte order.
     pub hash: [u8; 32],
-    /// What; the meaning is the payouts'.
+    /// What: the code of a stage.
     pub code: u8,
+}
+
+impl BlockState {
+    /// A block has come so far.
+    pub fn new(hash: [u8; 32], stage: BlockStage) -> Self {
+        let place = BlockStage::ALL.iter().position(|it| *it == stage);
+        Self { hash, code: place.and_then(|it| u8::try_from(it).ok()).unwrap_or(u8::MAX) }
+    }
+
+    /// How far it has come.
+    pub fn stage(self) -> BlockStage {
+        BlockStage::ALL.get(usize::from(self.code)).copied().unwrap_or(BlockStage::Other)
+    }
+}
+
+/// The stages of a block's life. Their codes stand in files: none ever changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockStage {
+    /// A miner has sent it.
+    Found,
+    /// It went to a template provider.
+    Submitted,
+    /// It is in the node's best chain.
+    Accepted,
+    /// So deep that its coins can be spent.
+    Mature,
+    /// Not in the node's best chain. It may come back.
+    Orphaned,
+    /// Something that a later version knows.
+    Other,
+}
+
+impl BlockStage {
+    /// All of them, by their code; the code of `Other` is never written.
+    pub const ALL: [Self; 6] =
+        [Self::Found, Self::Submitted, Self::Accepted, Self::Mature, Self::Orphaned, Self::Other];
+
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::Submitted => "submitted",
+            Self::Accepted => "accepted",
+            Self::Mature => "mature",
+            Self::Orphaned => "orphaned",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// Something about payouts: the ledger keeps the bytes, and knows nothing of them.
@@ -186,6 +234,14 @@ impl PayoutRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_stage_has_a_code_of_its_own() {
+        for stage in BlockStage::ALL {
+            assert_eq!(BlockState::new([1; 32], stage).stage(), stage);
+        }
+        assert_eq!(BlockState { hash: [1; 32], code: 200 }.stage(), BlockStage::Other);
+    }
 
     #[test]
     fn each_reason_has_a_code_and_a_name_of_its_own() {

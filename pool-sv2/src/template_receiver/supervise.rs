@@ -81,6 +81,8 @@ pub struct Supervisor {
     pub constraints: Constraints,
     /// What is to be submitted.
     pub solutions: Solutions,
+    /// Hears the hash of each block that goes out; what it cannot take is not noted.
+    pub submitted: mpsc::Sender<[u8; 32]>,
     /// Where its templates go.
     pub updates: mpsc::Sender<Update>,
 }
@@ -153,6 +155,13 @@ struct ReceiverHost<'a> {
     is_ready: bool,
 }
 
+impl ReceiverHost<'_> {
+    fn submit(&self, solution: Solution) -> Command {
+        let _ = self.supervisor.submitted.try_send(solution.hash);
+        Command::Submit(solution)
+    }
+}
+
 impl Host<TemplateReceiver> for ReceiverHost<'_> {
     async fn next_command(&mut self) -> Option<Command> {
         if !self.is_ready {
@@ -160,7 +169,7 @@ impl Host<TemplateReceiver> for ReceiverHost<'_> {
             return None;
         }
         if let Some(solution) = self.kept.pop_front() {
-            return Some(Command::Submit(solution));
+            return Some(self.submit(solution));
         }
         loop {
             let found = tokio::select! {
@@ -170,7 +179,7 @@ impl Host<TemplateReceiver> for ReceiverHost<'_> {
                 () = self.shutdown.cancelled() => return None,
             };
             match found {
-                Ok(solution) => return Some(Command::Submit(solution)),
+                Ok(solution) => return Some(self.submit(solution)),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     tracing::error!(missed, "solutions lost on a provider that does not read");
                 }

@@ -103,7 +103,7 @@ impl Table {
 
     /// Gives the pool's side a template on a tip whose hash is `tip` in every byte.
     pub(crate) fn work(&mut self, tip: u8, template: u64, nbits: u32) {
-        let work = work(tip, template, nbits, self.pair.now).for_finders(payout(), None);
+        let work = work(tip, template, nbits, self.pair.now).for_miners(payout(), None, None);
         self.pair.command_server(Command::Work(Arc::new(work)));
     }
 

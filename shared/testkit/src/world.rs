@@ -25,6 +25,8 @@ pub const COINBASE_TAG: &str = "/Adit/";
 pub const TRANSLATOR_USER: &str = "translator";
 /// How long a pool that says where its first port is may take to say where the others are.
 const PORTS_MAX: Duration = Duration::from_secs(10);
+/// The window of shared blocks. On regtest two hashes are a block: this is some ten shares.
+const WINDOW_BLOCKS: i64 = 1_000_000;
 /// What a world is like.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -46,8 +48,27 @@ pub struct Plan {
     pub further_ports: Vec<PoolPort>,
     /// Where the reward goes if the coinbases are shielded; else to `World::payout_address`.
     pub shielded: Option<Shielded>,
-    /// Set where each block pays its finder: the pool's part, in hundredths of a percent.
-    pub solo_fee: Option<u16>,
+    /// Whom blocks pay.
+    pub paying: Paying,
+}
+
+/// Whom blocks pay, and the pool's part of them in hundredths of a percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paying {
+    /// `World::payout_address`.
+    Pool,
+    /// Who found them.
+    Finder {
+        /// The pool's part.
+        fee: u16,
+    },
+    /// All who have worked lately.
+    All {
+        /// The pool's part.
+        fee: u16,
+        /// Outputs to miners in a coinbase.
+        outputs_max: u16,
+    },
 }
 
 /// A port of the pool with rules of its own.
@@ -83,7 +104,7 @@ impl Plan {
             log_filter: "debug".to_owned(),
             further_ports: Vec::new(),
             shielded: None,
-            solo_fee: None,
+            paying: Paying::Pool,
         })
     }
 
@@ -93,10 +114,10 @@ impl Plan {
         Self { shielded: Some(shielded), ..self }
     }
 
-    /// The same where blocks pay their finders, but for `fee` hundredths of a percent.
+    /// The same where blocks pay others than the pool.
     #[must_use]
-    pub fn where_finders_are_paid(self, fee: u16) -> Self {
-        Self { solo_fee: Some(fee), ..self }
+    pub fn paying(self, paying: Paying) -> Self {
+        Self { paying, ..self }
     }
 
     /// The same with a further port of the pool.
@@ -214,7 +235,7 @@ impl World {
         )?;
         let pool = start(
             "pool-sv2",
-            pool_settings(&plan, &template_provider, &payout_address, folder.path()),
+            pool_settings(&plan, &node, &template_provider, &payout_address, folder.path()),
             "mining at ",
             "POOL_SV2__LISTEN__ADDRESS",
         )?;
@@ -342,7 +363,13 @@ fn template_provider_settings(plan: &Plan, node: &Node, folder: &Path) -> Table 
     settings
 }
 
-fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &Path) -> Table {
+fn pool_settings(
+    plan: &Plan,
+    node: &Node,
+    provider: &Server,
+    payout_address: &str,
+    folder: &Path,
+) -> Table {
     let key_file = display(&folder.join("pool-sv2.key"));
     let ledger = display(&folder.join("ledger"));
     let (address, key) = (provider.address(), provider.key());
@@ -356,18 +383,28 @@ fn pool_settings(plan: &Plan, provider: &Server, payout_address: &str, folder: &
         network = "regtest"
         coinbase_tag = COINBASE_TAG
     });
-    if let Some(fee) = plan.solo_fee {
-        let fee = i64::from(fee);
-        payout.extend(toml! {
+    match plan.paying {
+        Paying::Pool => {}
+        Paying::Finder { fee } => payout.extend(toml! {
             mode = "solo"
-            fee_basis_points = fee
-        });
+            fee_basis_points = (i64::from(fee))
+        }),
+        Paying::All { fee, outputs_max } => payout.extend(toml! {
+            mode = "pplns"
+            fee_basis_points = (i64::from(fee))
+            pplns = { window = WINDOW_BLOCKS, outputs_max = (i64::from(outputs_max)) }
+        }),
     }
+    let (rpc_url, cookie_file) = (node.rpc_url(), display(&node.cookie_file()));
     let mut settings = toml! {
         [listen]
         address = listen
         [authority]
         secret_key_file = key_file
+        [node]
+        rpc_url = rpc_url
+        cookie_file = cookie_file
+        poll_seconds = 1
         [[template_provider]]
         address = address
         authority_key = key

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use service::program::say;
 use testkit::block::MinedBlock;
 use testkit::program::{Program, Programs};
-use testkit::world::{COINBASE_TAG, Plan, Route, Server, TRANSLATOR_USER, World};
+use testkit::world::{COINBASE_TAG, Paying, Plan, Route, Server, TRANSLATOR_USER, World};
 use tokio_util::sync::CancellationToken;
 
 use crate::narrator::{Found, Narrator, brief, found_block, payments};
@@ -91,7 +91,7 @@ impl Show {
             log_filter: LOG_FILTER.to_owned(),
             further_ports: Vec::new(),
             shielded: None,
-            solo_fee: None,
+            paying: Paying::Pool,
         };
         let world = plan.start()?;
         introduce(&world)?;

@@ -35,6 +35,7 @@ impl Bench {
             choice: Choice::new(2),
             work_without_provider: Duration::from_secs(180),
             payout: Arc::new(Payout::from_config(config, [0; 4]).unwrap()),
+            shelf: None,
             extranonces: ExtranonceAllocator::new(1),
             work,
             providers: Providers::new(addresses, health),

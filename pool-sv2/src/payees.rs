@@ -1,5 +1,5 @@
-//! Work whose blocks pay their finders: made when the first channel of a finder asks for it, and
-//! shared by all of his channels.
+//! Work whose blocks pay miners: made when the first channel of a payee asks for it, and shared by
+//! all channels of that payee.
 //!
 //! The lock is held while a job is looked up, or made, at a new template; no share waits for it.
 
@@ -7,36 +7,44 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mining::job::Job;
+use mining::memo::Memo;
 use tracing::error;
 
 use crate::payout::Payout;
 use crate::payout::identity::Payee;
+use crate::payout::settlement::Claims;
 use crate::work::Work;
 
-/// Finders whose work is kept for others of their channels: more than there may be connections. It
+/// Payees whose work is kept for others of their channels: more than there may be connections. It
 /// is made anew for each channel of further ones.
-const FINDERS_MAX: usize = 1 << 16;
+const PAYEES_MAX: usize = 1 << 16;
 
 type ByPayee<T> = Mutex<BTreeMap<Payee, Arc<T>>>;
 
-/// The work of all finders on one template.
+/// The work of all payees on one template.
 #[derive(Default)]
-pub(crate) struct Finders {
-    /// None where no block pays a finder.
+pub(crate) struct Payees {
+    /// None where no block pays a miner.
     payout: Option<Arc<Payout>>,
+    /// What all who share blocks had worked when the template came; none where nobody shares.
+    claims: Option<Arc<Claims>>,
     /// Shared with the same template's work before and after it.
     jobs: Arc<ByPayee<Job>>,
     works: ByPayee<Work>,
 }
 
-impl Finders {
+impl Payees {
     /// `earlier` is the work of the same template, sent before.
-    pub(crate) fn new(payout: Arc<Payout>, earlier: Option<&Self>) -> Self {
+    pub(crate) fn new(
+        payout: Arc<Payout>,
+        claims: Option<Arc<Claims>>,
+        earlier: Option<&Self>,
+    ) -> Self {
         let jobs = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.jobs));
-        Self { payout: Some(payout), jobs, works: Mutex::default() }
+        Self { payout: Some(payout), claims, jobs, works: Mutex::default() }
     }
 
-    /// The work of one finder, at the time of `base`.
+    /// The work of one payee, at the time of `base`.
     pub(crate) fn work(&self, base: &Work, payee: &Payee) -> Option<Arc<Work>> {
         let payout = self.payout.as_ref()?;
         let mut works = lock(&self.works);
@@ -45,8 +53,8 @@ impl Finders {
         }
         let job = self.job(payout, base, payee)?;
         let made = Work::new(job, base.tip_epoch, base.ntime, base.made_at);
-        let work = Arc::new(made.inspect_err(|error| error!(%error, "no work for a finder")).ok()?);
-        if works.len() < FINDERS_MAX {
+        let work = Arc::new(made.inspect_err(|error| error!(%error, "no work for a miner")).ok()?);
+        if works.len() < PAYEES_MAX {
             works.insert(payee.clone(), Arc::clone(&work));
         }
         Some(work)
@@ -58,10 +66,15 @@ impl Finders {
             return Some(Arc::clone(known));
         }
         let (tip, template) = (Arc::clone(&base.job.tip), Arc::clone(&base.job.template));
-        let outputs = payout.outputs(payee, template.value_remaining);
+        let value = template.value_remaining;
+        let (outputs, memo) = match (payee, &self.claims) {
+            (Payee::Shared(room), Some(claims)) => payout.shared(*room, value, claims),
+            _ => (payout.outputs(payee, value), Memo::default()),
+        };
         let made = Job::new(tip, template, payout.tag(), &outputs);
-        let job = Arc::new(made.inspect_err(|error| error!(%error, "no job for a finder")).ok()?);
-        if jobs.len() < FINDERS_MAX {
+        let made = made.inspect_err(|error| error!(%error, "no job for a miner")).ok()?;
+        let job = Arc::new(made.with_memo(memo));
+        if jobs.len() < PAYEES_MAX {
             jobs.insert(payee.clone(), Arc::clone(&job));
         }
         Some(job)

@@ -1,0 +1,192 @@
+//! The thread that keeps the books up to the log, and the shelf from which others read them.
+//!
+//! It reads what is durable, beside the ledger's thread, and never stands in its way. Whoever makes
+//! a job finds the claims ready; only when the network's difficulty changed are they added up anew
+//! while he waits.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bitcoin::Network;
+use mining::target::Hashes;
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use super::books::{Books, BooksError, OpenBlock};
+use super::log::LogError;
+use super::log::cursor::{Cursor, Place};
+use super::log::disk::Folder;
+use super::log::writer::DurableEnd;
+use crate::payout::settlement::Claims;
+
+/// How often the log's end is looked at.
+const STEP: Duration = Duration::from_millis(20);
+/// How long it waits before it tries again to read a log that could not be read.
+const RETRY: Duration = Duration::from_secs(1);
+/// To add up the claims takes at most one part in so many of the thread's time.
+const IDLE_PARTS: u32 = 4;
+
+/// Why the books do not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// What stands in it cannot be understood.
+    #[error(transparent)]
+    Books(#[from] BooksError),
+}
+
+/// The books for all who read them. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Shelf(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    books: Mutex<Books>,
+    /// As they were asked for last, and brought up to date since.
+    claims: Mutex<Option<Arc<Claims>>>,
+}
+
+impl Shelf {
+    fn new(books: Books) -> Self {
+        Self(Arc::new(Shared { books: Mutex::new(books), claims: Mutex::default() }))
+    }
+
+    /// What everybody may claim if the newest `window` of work counts.
+    pub fn claims(&self, window: Hashes) -> Arc<Claims> {
+        let known = lock(&self.0.claims).clone().filter(|known| known.window == window);
+        known.unwrap_or_else(|| self.add_up(window))
+    }
+
+    /// Blocks whose fate is not known for good.
+    pub fn open_blocks(&self) -> Vec<OpenBlock> {
+        lock(&self.0.books).open_blocks().to_vec()
+    }
+
+    fn add_up(&self, window: Hashes) -> Arc<Claims> {
+        let claims = Arc::new(lock(&self.0.books).claims(window));
+        *lock(&self.0.claims) = Some(Arc::clone(&claims));
+        claims
+    }
+
+    /// Brings the claims up to date, if anybody has asked for any.
+    fn refresh(&self) {
+        let window = lock(&self.0.claims).as_ref().map(|known| known.window);
+        if let Some(window) = window {
+            self.add_up(window);
+        }
+    }
+}
+
+/// Keeps the books.
+pub struct Bookkeeper {
+    cursor: Cursor<Folder>,
+    shelf: Shelf,
+}
+
+impl Bookkeeper {
+    /// Reads the whole log up to its durable `end`.
+    pub fn open(
+        log: Folder,
+        network: Network,
+        end: DurableEnd,
+    ) -> Result<(Self, Shelf), KeepError> {
+        let started = Instant::now();
+        let shelf = Shelf::new(Books::new(network));
+        let mut this = Self { cursor: Cursor::new(log, Place::default()), shelf: shelf.clone() };
+        while this.fold(end)? {}
+        let accounts = lock(&shelf.0.books).balances().count();
+        info!(seconds = started.elapsed().as_secs(), accounts, "books read from the log");
+        Ok((this, shelf))
+    }
+
+    /// Goes on until nothing more is written; all of it is in the books then.
+    pub fn run(mut self, durable: &watch::Receiver<DurableEnd>) {
+        let mut rested_until = Instant::now();
+        let mut is_stale = false;
+        loop {
+            let is_over = durable.has_changed().is_err();
+            let end = *durable.borrow();
+            let folded = self.fold(end);
+            let is_at_end = matches!(folded, Ok(false));
+            match folded {
+                Ok(any) => is_stale |= any,
+                Err(error) => {
+                    error!(%error, "books not kept: blocks are shared by earlier work until then");
+                    std::thread::sleep(RETRY);
+                }
+            }
+            let now = Instant::now();
+            if is_stale && is_at_end && (is_over || now >= rested_until) {
+                self.shelf.refresh();
+                is_stale = false;
+                rested_until = Instant::now() + now.elapsed() * IDLE_PARTS;
+            }
+            if is_at_end {
+                if is_over {
+                    return;
+                }
+                std::thread::sleep(STEP);
+            }
+        }
+    }
+
+    /// Takes the records of the next frame; false if there is none before `end`.
+    fn fold(&mut self, end: DurableEnd) -> Result<bool, KeepError> {
+        let mut taken = Ok(());
+        let books = &self.shelf.0.books;
+        let mut records = Vec::new();
+        let any = self.cursor.read_frame(Some(end), &mut |located| records.push(located))?;
+        let mut books = lock(books);
+        for located in &records {
+            taken = taken.and_then(|()| books.take(located));
+        }
+        taken?;
+        Ok(any)
+    }
+}
+
+/// A holder that panicked has changed nothing half.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use mining::target::Hashes;
+
+    use super::super::log::writer::{LogSettings, LogWriter};
+    use super::*;
+    use crate::shares::{Earner, PAYS_ALL, ShareRecord};
+
+    const ANN: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+
+    #[test]
+    fn claims_that_were_asked_for_follow_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Folder(folder.path().to_owned());
+        let settings = LogSettings { node: 0, segment_bytes: 1 << 20 };
+        let (mut writer, _) =
+            LogWriter::open(disk.clone(), settings, 1_700_000_000_000, 3).unwrap();
+        let (keeper, shelf) =
+            Bookkeeper::open(disk, Network::Regtest, writer.durable_end()).unwrap();
+        assert!(shelf.claims(Hashes(50)).claims.is_empty());
+        let durable = watch::Sender::new(writer.durable_end());
+        let receiver = durable.subscribe();
+        let thread = std::thread::spawn(move || keeper.run(&receiver));
+        let earner = Arc::new(Earner { payout_mode: PAYS_ALL, ..Earner::named(ANN, "") });
+        for _ in 0..3 {
+            let record =
+                ShareRecord { earner: Arc::clone(&earner), work: Hashes(9), hash: [1; 32] };
+            writer.push_share(1_700_000_000_000, &record);
+            writer.commit().unwrap();
+        }
+        durable.send_replace(writer.durable_end());
+        drop(durable);
+        thread.join().unwrap();
+        let claims = shelf.claims(Hashes(50));
+        assert_eq!((claims.claims.len(), claims.claims[0].work), (1, Hashes(27)));
+        assert_eq!(claims.position.sequence, 4, "the earner and three shares");
+    }
+}

@@ -1,0 +1,245 @@
+//! The books: who has worked how much lately, what is owed to whom, and which blocks are on their
+//! way to maturity.
+//!
+//! They are folded from the records of the log and from nothing else: the same records in the same
+//! order give the same books, at every start and for everybody who recomputes a payout.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bitcoin::hashes::Hash;
+use bitcoin::{Network, ScriptBuf};
+use mining::target::Hashes;
+use tracing::warn;
+
+use super::log::cursor::{Located, Place};
+use super::log::record::Record;
+use crate::payout::accounts::{Accounts, AccountsError, Balance, BlockHash, Standing};
+use crate::payout::distribution::Claim;
+use crate::payout::identity::read_address;
+use crate::payout::proof::WorkTree;
+use crate::payout::settlement::{
+    AccountPayout, BlockPayout, Claims, PAYOUT_VERSION, PayoutEntry, Position,
+};
+use crate::payout::window::Window;
+use crate::shares::{BlockStage, BlockState, PAYS_ALL, PayoutRecord};
+
+/// Milliseconds of the shortest slices.
+const MINUTE_MS: u64 = 60_000;
+/// So many times the window of the last shared block is remembered: its settings may change.
+const WINDOWS_KEPT: u128 = 8;
+/// Blocks whose fate is waited for; of more the oldest are given up.
+const OPEN_BLOCKS_MAX: usize = 1_024;
+
+/// Why the books cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum BooksError {
+    /// Written by a later version of the pool, or by none.
+    #[error("a payout in the log cannot be read ({0}); use the version of the pool that wrote it")]
+    Unreadable(String),
+    /// Sums that no chain has.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+}
+
+/// A block that is not settled yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenBlock {
+    /// Its hash, internal byte order.
+    pub hash: BlockHash,
+    /// Its height, if the template told it.
+    pub height: Option<u32>,
+    /// When it was found, milliseconds since 1970.
+    pub found_ms: u64,
+    /// What is known of it.
+    pub stage: BlockStage,
+}
+
+/// Somebody with work or a balance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Account {
+    name: Arc<str>,
+    /// None if the name is no address of this network.
+    script: Option<ScriptBuf>,
+}
+
+/// The state after all records before `position`.
+#[derive(Debug, Clone)]
+pub struct Books {
+    network: Network,
+    position: Position,
+    window: Window,
+    accounts: Accounts,
+    known: HashMap<Box<str>, Account>,
+    blocks: Vec<OpenBlock>,
+    /// Parts of a payout whose last one has not come yet.
+    parts: Vec<AccountPayout>,
+}
+
+impl Books {
+    /// Empty ones, for addresses of `network`.
+    pub fn new(network: Network) -> Self {
+        Self {
+            network,
+            position: Position::default(),
+            window: Window::default(),
+            accounts: Accounts::default(),
+            known: HashMap::new(),
+            blocks: Vec::new(),
+            parts: Vec::new(),
+        }
+    }
+
+    /// Takes the next record.
+    pub fn take(&mut self, located: &Located) -> Result<(), BooksError> {
+        match &located.record {
+            Record::Share(share) => {
+                if let Some(earner) = &located.earner
+                    && earner.payout_mode == PAYS_ALL
+                {
+                    let name = Arc::clone(&self.account(&earner.account).name);
+                    self.window.credit(share.time_ms / MINUTE_MS, &name, Hashes(share.work));
+                }
+            }
+            Record::BlockFound { time_ms, block, .. } => {
+                let (hash, height, found_ms) = (block.hash, block.height, *time_ms);
+                self.found(OpenBlock { hash, height, found_ms, stage: BlockStage::Found });
+            }
+            Record::BlockState { state, .. } => self.stands(*state)?,
+            Record::Payout { payout, .. } => self.take_payout(payout)?,
+            Record::Earner { .. } | Record::Rejects { .. } | Record::Unknown { .. } => {}
+        }
+        let Place { epoch, sequence } = located.place;
+        self.position = Position { epoch, sequence: sequence.saturating_add(1) };
+        Ok(())
+    }
+
+    /// The place behind the last record that was taken.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// What everybody may claim if the newest `window` of work counts.
+    pub fn claims(&self, window: Hashes) -> Claims {
+        let work = self.window.newest_work(window);
+        let tree = WorkTree::new(work.iter().map(|(name, work)| (name.to_string(), *work)));
+        let mut claims = BTreeMap::new();
+        for (name, work) in work {
+            claims.insert(name, work);
+        }
+        let owed = self.accounts.open().filter(|(_, balance)| balance.owed > 0);
+        for (name, _) in owed {
+            claims.entry(Arc::clone(name)).or_default();
+        }
+        let claims = claims.into_iter().filter_map(|(name, work)| self.claim(&name, work));
+        let root = tree.and_then(|tree| tree.root());
+        Claims { position: self.position, window, root, claims: claims.collect() }
+    }
+
+    /// The tree over the same work.
+    pub fn work_tree(&self, window: Hashes) -> Option<WorkTree> {
+        let work = self.window.newest_work(window);
+        WorkTree::new(work.into_iter().map(|(name, work)| (name.to_string(), work)))
+    }
+
+    /// Blocks whose fate is not known for good.
+    pub fn open_blocks(&self) -> &[OpenBlock] {
+        &self.blocks
+    }
+
+    /// All accounts that are owed something, or owe it.
+    pub fn balances(&self) -> impl Iterator<Item = (&Arc<str>, Balance)> {
+        self.accounts.open()
+    }
+
+    fn claim(&self, name: &Arc<str>, work: Hashes) -> Option<Claim> {
+        let script = self.known.get(&**name)?.script.clone()?;
+        let balance = self.accounts.balance(name).owed;
+        Some(Claim { account: name.to_string(), script, work, balance })
+    }
+
+    fn account(&mut self, name: &str) -> &Account {
+        let network = self.network;
+        self.known.entry(name.into()).or_insert_with(|| {
+            let script = read_address(name, network);
+            if let Err(error) = &script {
+                warn!(account = name, %error, "the work of an account counts for nothing");
+            }
+            Account { name: name.into(), script: script.ok().map(|paid| paid.script) }
+        })
+    }
+
+    fn found(&mut self, block: OpenBlock) {
+        // Who sends the same header again has found it once.
+        if self.blocks.iter().any(|known| known.hash == block.hash) {
+            return;
+        }
+        if self.blocks.len() >= OPEN_BLOCKS_MAX {
+            self.blocks.remove(0);
+        }
+        self.blocks.push(block);
+    }
+
+    fn stands(&mut self, state: BlockState) -> Result<(), BooksError> {
+        let stage = state.stage();
+        if stage == BlockStage::Mature {
+            self.blocks.retain(|block| block.hash != state.hash);
+        }
+        if let Some(block) = self.blocks.iter_mut().find(|block| block.hash == state.hash) {
+            block.stage = stage;
+        }
+        let standing = match stage {
+            BlockStage::Found | BlockStage::Submitted | BlockStage::Accepted => Standing::InChain,
+            BlockStage::Mature => Standing::Mature,
+            BlockStage::Orphaned => Standing::Orphaned,
+            BlockStage::Other => return Ok(()),
+        };
+        match self.accounts.stands(&state.hash, standing) {
+            // A block that nobody shares.
+            Err(AccountsError::UnknownBlock) => Ok(()),
+            stands => Ok(stands?),
+        }
+    }
+
+    fn take_payout(&mut self, record: &PayoutRecord) -> Result<(), BooksError> {
+        let unreadable = |reason: String| BooksError::Unreadable(reason);
+        if record.version != PAYOUT_VERSION {
+            return Err(unreadable(format!("its version is {}", record.version)));
+        }
+        let entry = serde_json::from_slice(record.bytes());
+        match entry.map_err(|error| unreadable(error.to_string()))? {
+            PayoutEntry::Block(block) => self.take_block(block),
+        }
+    }
+
+    fn take_block(&mut self, block: BlockPayout) -> Result<(), BooksError> {
+        if block.part == 0 {
+            self.parts.clear();
+        }
+        self.parts.extend(block.lines);
+        if block.part.saturating_add(1) < block.parts {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut self.parts);
+        let changes: Vec<_> = lines
+            .iter()
+            .map(|line| (Arc::clone(&self.account(&line.account).name), line.change()))
+            .collect();
+        match self.accounts.found(block.block.to_byte_array(), changes) {
+            // Its header was sent twice.
+            Ok(()) | Err(AccountsError::KnownBlock) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.window.forget_beyond(Hashes(block.window.0.saturating_mul(WINDOWS_KEPT)));
+        self.forget_strangers();
+        Ok(())
+    }
+
+    /// Accounts that have neither work nor a balance are known by nobody else.
+    fn forget_strangers(&mut self) {
+        self.known.retain(|_, account| Arc::strong_count(&account.name) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! What becomes of records in the books.
+
+use mining::memo::BlockRecords;
+use proptest::prelude::*;
+
+use super::super::log::record::LoggedShare;
+use super::*;
+use crate::payout::distribution::{Terms, distribute};
+use crate::payout::settlement::Settlement;
+use crate::shares::{BlockFound, Earner, PAYS_FINDER};
+
+/// BIP173's and BIP350's examples, on regtest.
+const ANN: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+const BOB: &str = "bcrt1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqc8gma6";
+
+const TERMS: Terms =
+    Terms { fee_basis_points: 100, output_min: 1_000, outputs_max: 1, output_bytes_max: 1_000 };
+
+/// Books, and the number of their next record.
+struct Desk {
+    books: Books,
+    sequence: u64,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { books: Books::new(Network::Regtest), sequence: 0 }
+    }
+
+    fn take(&mut self, earner: Option<Earner>, record: Record) -> Result<(), BooksError> {
+        let place = Place { epoch: 1, sequence: self.sequence };
+        self.sequence += 1;
+        self.books.take(&Located { place, earner: earner.map(Arc::new), record })
+    }
+
+    fn share(&mut self, minute: u64, account: &str, payout_mode: u8, work: u128) {
+        let time_ms = minute * MINUTE_MS;
+        let record = Record::Share(LoggedShare { time_ms, earner: 0, work, hash_high: 0 });
+        let earner = Earner { payout_mode, ..Earner::named(account, "rig") };
+        self.take(Some(earner), record).unwrap();
+    }
+
+    /// A block by the present claims; gives what it pays.
+    fn block(&mut self, id: u8, value: u64) -> Settlement {
+        let claims = Arc::new(self.books.claims(Hashes(1_000)));
+        let distribution = distribute(value, &TERMS, claims.claims.clone()).unwrap();
+        let settlement = Settlement { claims, terms: TERMS, distribution };
+        self.found(id, &settlement);
+        settlement
+    }
+
+    fn found(&mut self, id: u8, settlement: &Settlement) {
+        let block = BlockFound {
+            hash: [id; 32],
+            height: Some(id.into()),
+            prev_hash: [0; 32],
+            nbits: 0,
+            coinbase_value: 0,
+        };
+        self.take(None, Record::BlockFound { time_ms: 5, finder: 0, block }).unwrap();
+        for bytes in settlement.records(&[id; 32]) {
+            self.payout(bytes).unwrap();
+        }
+    }
+
+    fn payout(&mut self, bytes: Vec<u8>) -> Result<(), BooksError> {
+        let payout = PayoutRecord::new(PAYOUT_VERSION, bytes).unwrap();
+        self.take(None, Record::Payout { time_ms: 5, payout })
+    }
+
+    fn stands(&mut self, id: u8, stage: BlockStage) {
+        let state = BlockState::new([id; 32], stage);
+        self.take(None, Record::BlockState { time_ms: 6, state }).unwrap();
+    }
+
+    fn owed(&self, account: &str) -> i64 {
+        self.books.accounts.balance(account).owed
+    }
+}
+
+#[test]
+fn only_work_for_shared_blocks_makes_a_claim() {
+    let mut desk = Desk::new();
+    desk.share(1, ANN, PAYS_ALL, 30);
+    desk.share(1, BOB, PAYS_FINDER, 500);
+    desk.share(2, ANN, PAYS_ALL, 12);
+    desk.share(2, "no address", PAYS_ALL, 7);
+    let claims = desk.books.claims(Hashes(1_000));
+    let claimed: Vec<_> = claims.claims.iter().map(|it| (&*it.account, it.work)).collect();
+    assert_eq!(claimed, [(ANN, Hashes(42))]);
+    assert_eq!(claims.position, Position { epoch: 1, sequence: 4 });
+}
+
+#[test]
+fn what_a_block_does_not_pay_is_owed_until_a_later_one_does() {
+    let mut desk = Desk::new();
+    desk.share(1, ANN, PAYS_ALL, 60);
+    desk.share(1, BOB, PAYS_ALL, 40);
+    desk.block(1, 100_000);
+    // One output: Ann's. Bob is owed his 40 % of what the fee leaves.
+    assert_eq!((desk.owed(ANN), desk.owed(BOB)), (0, 39_600));
+    desk.block(2, 100_000);
+    // Now his is the larger debt, and there is money for it and for no more.
+    assert_eq!((desk.owed(ANN), desk.owed(BOB)), (59_400, 0));
+    assert_eq!(desk.books.accounts.pool(), -59_400);
+}
+
+#[test]
+fn an_orphaned_block_is_owed_by_nobody_and_comes_back_with_its_debts() {
+    let mut desk = Desk::new();
+    desk.share(1, ANN, PAYS_ALL, 60);
+    desk.share(1, BOB, PAYS_ALL, 40);
+    desk.block(1, 100_000);
+    desk.stands(1, BlockStage::Accepted);
+    desk.stands(1, BlockStage::Orphaned);
+    assert_eq!((desk.owed(BOB), desk.books.open_blocks().len()), (0, 1), "it may come back");
+    desk.stands(1, BlockStage::Accepted);
+    assert_eq!(desk.owed(BOB), 39_600);
+    desk.stands(1, BlockStage::Mature);
+    let balances: Vec<_> = desk.books.balances().map(|(_, balance)| balance).collect();
+    assert_eq!(balances, [Balance { owed: 39_600, spendable: 39_600 }]);
+    assert!(desk.books.open_blocks().is_empty());
+}
+
+#[test]
+fn a_block_whose_header_was_sent_twice_counts_once() {
+    let mut desk = Desk::new();
+    desk.share(1, ANN, PAYS_ALL, 60);
+    desk.share(1, BOB, PAYS_ALL, 40);
+    let settlement = desk.block(1, 100_000);
+    desk.found(1, &settlement);
+    assert_eq!((desk.owed(BOB), desk.books.open_blocks().len()), (39_600, 1));
+}
+
+#[test]
+fn a_block_that_nobody_shares_has_a_fate_and_no_debts() {
+    let mut desk = Desk::new();
+    let block =
+        BlockFound { hash: [9; 32], height: None, prev_hash: [0; 32], nbits: 0, coinbase_value: 5 };
+    desk.take(None, Record::BlockFound { time_ms: 5, finder: 0, block }).unwrap();
+    desk.stands(9, BlockStage::Submitted);
+    assert_eq!(desk.books.open_blocks()[0].stage, BlockStage::Submitted);
+    desk.stands(9, BlockStage::Orphaned);
+    assert_eq!(desk.books.balances().count(), 0);
+}
+
+#[test]
+fn a_payout_of_a_later_version_is_not_guessed_at() {
+    let mut desk = Desk::new();
+    let error = desk.payout(b"{\"kind\":\"later\"}".to_vec()).unwrap_err().to_string();
+    assert!(error.contains("use the version of the pool"), "{error}");
+}
+
+proptest! {
+    /// Shares, blocks and reorgs at random: nobody loses a satoshi, and what the pool holds in
+    /// trust is what it owes.
+    #[test]
+    fn the_books_balance_after_any_events(
+        events in prop::collection::vec((0..5_u8, any::<u8>(), 1..1_000_u32), 1..80),
+    ) {
+        let mut desk = Desk::new();
+        let mut blocks: Vec<(Settlement, bool)> = Vec::new();
+        for (kind, id, amount) in events {
+            match kind {
+                0 | 1 => {
+                    let account = if kind == 0 { ANN } else { BOB };
+                    desk.share(id.into(), account, PAYS_ALL, amount.into());
+                }
+                2 if desk.books.claims(Hashes(1)).root.is_some() => {
+                    let number = u8::try_from(blocks.len()).unwrap();
+                    let settlement = desk.block(number, u64::from(amount) * 1_000);
+                    let paid: u64 =
+                        settlement.distribution.lines().iter().map(|line| line.paid).sum();
+                    let pools = settlement.distribution.pool_output();
+                    prop_assert_eq!(paid + pools, settlement.distribution.value());
+                    blocks.push((settlement, true));
+                }
+                3 | 4 if !blocks.is_empty() => {
+                    let number = usize::from(id) % blocks.len();
+                    let stage = if kind == 3 { BlockStage::Orphaned } else { BlockStage::Accepted };
+                    desk.stands(u8::try_from(number).unwrap(), stage);
+                    blocks[number].1 = kind == 4;
+                }
+                _ => {}
+            }
+        }
+        let held: i128 = blocks
+            .iter()
+            .filter(|(_, counts)| *counts)
+            .map(|(it, _)| {
+                i128::from(it.distribution.pool_output()) - i128::from(it.distribution.fee())
+            })
+            .sum();
+        prop_assert_eq!(desk.books.accounts.pool(), -held);
+    }
+}

@@ -1,0 +1,156 @@
+//! `pool-sv2 payout …`: what a person asks about payouts. It reads the log alone, beside a running
+//! pool, and never disturbs it; to check a proof needs nothing but its file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use bitcoin::hashes::sha256;
+use bitcoin::{BlockHash, Network};
+use clap::Subcommand;
+use serde::{Deserialize, Serialize};
+use service::program::{Failure, Sources, say};
+
+use super::log::disk::Folder;
+use super::recompute::{Recomputed, prove, recompute};
+use crate::app::Pool;
+use crate::payout::proof::{Node, Proof};
+use crate::payout::settlement::{AccountPayout, BlockPayout};
+
+/// Longest file that is read as a proof: it is a few kilobytes.
+const PROOF_BYTES_MAX: u64 = 1 << 20;
+
+/// `pool-sv2 payout …`.
+#[derive(Debug, Subcommand)]
+pub enum PayoutCommand {
+    /// Reckon the payout of a shared block again, from the log alone; fails if it was another.
+    Recompute {
+        /// Its hash.
+        block: BlockHash,
+        /// Where the settings are.
+        #[command(flatten)]
+        sources: Sources,
+    },
+    /// Print the proof that an account's work counted for a shared block, as JSON.
+    Proof {
+        /// Its hash.
+        block: BlockHash,
+        /// Whose work: an address.
+        account: String,
+        /// Where the settings are.
+        #[command(flatten)]
+        sources: Sources,
+    },
+    /// Check such a proof; fails if it proves nothing.
+    Check {
+        /// The proof, as JSON.
+        file: PathBuf,
+        /// The root's hash as the pool has published it.
+        #[arg(long)]
+        root: Option<sha256::Hash>,
+    },
+}
+
+/// A proof with what it is about, as a miner gets it.
+#[derive(Debug, Serialize, Deserialize)]
+struct ProofFile {
+    block: String,
+    root: Node,
+    proof: Proof,
+}
+
+/// Carries out `command`.
+pub(super) fn execute(command: &PayoutCommand) -> Result<(), Failure> {
+    match command {
+        PayoutCommand::Recompute { block, sources } => {
+            let (log, network) = settings(sources)?;
+            let recomputed = recompute(&log, network, *block).map_err(anyhow::Error::new)?;
+            report(&recomputed)
+        }
+        PayoutCommand::Proof { block, account, sources } => {
+            let (log, network) = settings(sources)?;
+            print_proof(&log, network, *block, account)
+        }
+        PayoutCommand::Check { file, root } => check(file, *root),
+    }
+}
+
+fn settings(sources: &Sources) -> Result<(Folder, Network), Failure> {
+    let config = sources.read::<Pool>()?.0;
+    Ok((Folder(config.ledger.log_directory()), config.payout.network.to_network()))
+}
+
+fn report(recomputed: &Recomputed) -> Result<(), Failure> {
+    let Recomputed { recorded, reckoned } = recomputed;
+    print(recorded);
+    if recomputed.is_right() {
+        say("the log gives the same: paid by the rules");
+        return Ok(());
+    }
+    say("by the log it should have been:");
+    match reckoned {
+        Some(reckoned) => print(reckoned),
+        None => say("nobody had worked"),
+    }
+    Err(Failure::Internal(anyhow!("block {} was not shared by the rules", recorded.block)))
+}
+
+fn print(payout: &BlockPayout) {
+    let BlockPayout { block, position, window, value, fee, pool_output, terms, .. } = payout;
+    say(format_args!("block {block}"));
+    say(format_args!(
+        "{value} sat shared by the newest {window} hashes before record {} of start {}",
+        position.sequence, position.epoch
+    ));
+    if let Some(Node { hash, work }) = &payout.root {
+        say(format_args!("root {hash} over {work} hashes"));
+    }
+    for AccountPayout { account, work, entitled, paid } in &payout.lines {
+        say(format_args!("{account}: {work} hashes, entitled to {entitled} sat, paid {paid} sat"));
+    }
+    let percent = f64::from(terms.fee_basis_points) / 100.0;
+    say(format_args!("fee {fee} sat ({percent} %), pool's output {pool_output} sat"));
+}
+
+fn print_proof(
+    log: &Folder,
+    network: Network,
+    block: BlockHash,
+    account: &str,
+) -> Result<(), Failure> {
+    let proved = prove(log, network, block, account).map_err(anyhow::Error::new)?;
+    let Some((recorded, proof)) = proved else {
+        let what = format!("{account} had no work in the window of block {block}");
+        return Err(Failure::Usage(what));
+    };
+    let root = recorded.root.context("the record of the block has no root")?;
+    // What is wrong with the books must not leave the house as a proof.
+    proof.check(&root).map_err(anyhow::Error::new)?;
+    let file = ProofFile { block: block.to_string(), root, proof };
+    say(serde_json::to_string_pretty(&file).map_err(anyhow::Error::new)?);
+    Ok(())
+}
+
+fn check(file: &Path, published: Option<sha256::Hash>) -> Result<(), Failure> {
+    let shown = file.display();
+    let usage = |what: String| Failure::Usage(format!("{shown}: {what}"));
+    let length = fs::metadata(file).map_err(|error| usage(error.to_string()))?.len();
+    if length > PROOF_BYTES_MAX {
+        return Err(usage("it is too long for a proof".to_owned()));
+    }
+    let text = fs::read_to_string(file).map_err(|error| usage(error.to_string()))?;
+    let proof: ProofFile = serde_json::from_str(&text)
+        .map_err(|error| usage(format!("it is no proof of a pool: {error}")))?;
+    let ProofFile { block, root, proof } = proof;
+    proof.check(&root).map_err(|error| Failure::Internal(anyhow!("{shown}: {error}")))?;
+    if published.is_some_and(|published| published != root.hash) {
+        let what = anyhow!("{shown}: it leads to the root {}, which is another one", root.hash);
+        return Err(Failure::Internal(what));
+    }
+    let Proof { account, work, .. } = &proof;
+    say(format_args!("{account} worked {work} of {} hashes that block {block} pays", root.work));
+    if published.is_none() {
+        say(format_args!("compare the root with the one that the pool shows: {}", root.hash));
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! What the ledger keeps of a shared block: by which work it was shared, and who was paid what.
+//!
+//! A settlement is frozen when the job is made, so that a block is accounted for exactly as its
+//! coinbase pays, however much is written between the job and the block. The form in which it
+//! stands in the log is JSON: its fields may be added to, and none ever changes its meaning.
+
+use std::sync::Arc;
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use mining::memo::BlockRecords;
+use mining::target::Hashes;
+use serde::{Deserialize, Serialize};
+
+use super::distribution::{Claim, Distribution, Terms};
+use super::proof::{Node, text};
+
+/// The version of the records that are made here.
+pub const PAYOUT_VERSION: u16 = 1;
+/// Lines of one record: at less than 200 bytes each they stay below what the ledger takes.
+const LINES_MAX: usize = 4_000;
+
+/// A place in the log: all records before it are meant.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize,
+)]
+pub struct Position {
+    /// The start of the pool.
+    pub epoch: u64,
+    /// The number within it of the first record that is not meant.
+    pub sequence: u64,
+}
+
+/// What everybody may claim at one place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// The place.
+    pub position: Position,
+    /// How much of the newest work counts.
+    pub window: Hashes,
+    /// What all of it is committed to by; none without any work.
+    pub root: Option<Node>,
+    /// One for each account.
+    pub claims: Vec<Claim>,
+}
+
+/// What a job's block would be accounted for by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// By which claims it was made.
+    pub claims: Arc<Claims>,
+    /// By which rules.
+    pub terms: Terms,
+    /// Who gets what.
+    pub distribution: Distribution,
+}
+
+/// What stands in the log about a payout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PayoutEntry {
+    /// A shared block was found.
+    Block(BlockPayout),
+}
+
+/// A shared block. One that many share is cut into parts, which follow each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockPayout {
+    /// Its hash, in display order.
+    #[serde(with = "text")]
+    pub block: BlockHash,
+    /// The place in the log up to which work and balances count.
+    pub position: Position,
+    /// How much of the newest work counts, in hashes.
+    #[serde(with = "text")]
+    pub window: Hashes,
+    /// What all of it is committed to by.
+    pub root: Option<Node>,
+    /// The rules.
+    pub terms: Terms,
+    /// Satoshis that were shared.
+    pub value: u64,
+    /// The pool's part of them.
+    pub fee: u64,
+    /// The pool's output: its fee, and what it holds in trust.
+    pub pool_output: u64,
+    /// Which part this is, from 0.
+    pub part: usize,
+    /// How many there are.
+    pub parts: usize,
+    /// The accounts of this part.
+    pub lines: Vec<AccountPayout>,
+}
+
+/// One account's part of a block, in satoshis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountPayout {
+    /// Whose: an address.
+    pub account: String,
+    /// Its work in the window, in hashes.
+    #[serde(with = "text")]
+    pub work: Hashes,
+    /// Its part by its work.
+    pub entitled: u64,
+    /// Its output in the coinbase; 0 for none.
+    pub paid: u64,
+}
+
+impl AccountPayout {
+    /// How the account's balance changes.
+    pub fn change(&self) -> i64 {
+        let change = i128::from(self.entitled) - i128::from(self.paid);
+        i64::try_from(change).unwrap_or(i64::MAX)
+    }
+}
+
+/// The accounts that a block changes.
+pub fn lines(distribution: &Distribution) -> Vec<AccountPayout> {
+    let lines = distribution.lines().iter();
+    let changed = lines.filter(|line| line.work.0 > 0 || line.paid > 0);
+    let line = changed.map(|line| AccountPayout {
+        account: line.account.clone(),
+        work: line.work,
+        entitled: line.entitled,
+        paid: line.paid,
+    });
+    line.collect()
+}
+
+impl Settlement {
+    /// What is kept of the block with this hash.
+    pub fn parts(&self, block: BlockHash) -> Vec<BlockPayout> {
+        let lines = lines(&self.distribution);
+        let chunks: Vec<_> = lines.chunks(LINES_MAX).collect();
+        let part = |(part, lines): (usize, &&[AccountPayout])| BlockPayout {
+            block,
+            position: self.claims.position,
+            window: self.claims.window,
+            root: self.claims.root,
+            terms: self.terms,
+            value: self.distribution.value(),
+            fee: self.distribution.fee(),
+            pool_output: self.distribution.pool_output(),
+            part,
+            parts: chunks.len(),
+            lines: lines.to_vec(),
+        };
+        chunks.iter().enumerate().map(part).collect()
+    }
+}
+
+impl BlockRecords for Settlement {
+    fn records(&self, hash: &[u8; 32]) -> Vec<Vec<u8>> {
+        let parts = self.parts(BlockHash::from_byte_array(*hash)).into_iter();
+        // Numbers, texts and lists: nothing that JSON could not hold.
+        parts.filter_map(|part| serde_json::to_vec(&PayoutEntry::Block(part)).ok()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::ScriptBuf;
+
+    use super::super::distribution::distribute;
+    use super::*;
+
+    const TERMS: Terms =
+        Terms { fee_basis_points: 100, output_min: 1_000, outputs_max: 2, output_bytes_max: 1_000 };
+
+    fn settlement(accounts: u32) -> Settlement {
+        let claim = |id: u32| Claim {
+            account: format!("{id:062}"),
+            script: ScriptBuf::from_bytes(vec![0x51; 22]),
+            work: Hashes(u128::MAX / 100_000 + u128::from(id)),
+            balance: 0,
+        };
+        let claims: Vec<_> = (0..accounts).map(claim).collect();
+        let distribution = distribute(312_500_000, &TERMS, claims.clone()).unwrap();
+        let position = Position { epoch: 5, sequence: 9 };
+        let claims = Claims { position, window: Hashes(7), root: None, claims };
+        Settlement { claims: Arc::new(claims), terms: TERMS, distribution }
+    }
+
+    #[test]
+    fn the_records_of_many_accounts_are_parts_that_the_ledger_takes_and_come_back() {
+        let settlement = settlement(10_001);
+        let records = settlement.records(&[1; 32]);
+        assert_eq!(records.len(), 3);
+        let mut lines = Vec::new();
+        for (index, record) in records.iter().enumerate() {
+            assert!(record.len() < 1 << 20, "{}", record.len());
+            let PayoutEntry::Block(part) = serde_json::from_slice(record).unwrap();
+            assert_eq!((part.part, part.parts), (index, 3));
+            assert_eq!(part.block.to_byte_array(), [1; 32]);
+            lines.extend(part.lines);
+        }
+        assert_eq!(lines, super::lines(&settlement.distribution));
+        let sum: i64 = lines.iter().map(AccountPayout::change).sum();
+        let held = settlement.distribution.pool_output() - settlement.distribution.fee();
+        assert_eq!(sum, i64::try_from(held).unwrap());
+    }
+}
