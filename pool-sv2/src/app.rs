@@ -4,6 +4,7 @@
 mod block_watch;
 mod bookkeeping;
 mod providers;
+mod wallet;
 mod work_maker;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use wire::sv2::keys::Sv2Url;
+use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 
 use crate::accounting::bookkeeper::{Bookkeeper, Shelf};
 use crate::accounting::command::{self, Command};
@@ -38,13 +39,14 @@ use crate::downstream::drain::Drain;
 use crate::downstream::limits::LimitCounts;
 use crate::downstream::serve::Service;
 use crate::payout::Payout;
-use crate::shares;
+use crate::shares::{self, ShareSender};
 use crate::template_receiver::choice::Choice;
 use crate::template_receiver::session::Constraints;
 use crate::template_receiver::supervise::{Supervisor, Update};
 use block_watch::{BlockWatch, NODE, SUBMITTED_MAX};
 use bookkeeping::{Bookkeeping, LEDGER};
 use providers::Providers;
+use wallet::Payer;
 use work_maker::WorkMaker;
 
 /// Updates that may wait to become work. A provider that finds it full waits.
@@ -93,13 +95,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let (keeper, shelf) = open_books(&config, &payout, &ledger)?;
     let health = Health::new(&neighbours(&config)).with_metrics(metrics.clone());
     health.clone().start("health.address", &config.health, &shutdown).await?;
-    for listener in &listeners {
-        let local = listener.local_addr().map_err(|error| Failure::Internal(error.into()))?;
-        let authority_key = Some(authority.public());
-        let url = Sv2Url { host: local.ip().to_string(), port: local.port(), authority_key };
-        say(format_args!("mining at {url}"));
-    }
-
+    announce(&listeners, &authority)?;
     let (sender, queue) = shares::queue();
     let books = Bookkeeping::start(ledger, queue, keeper, &config.ledger, &health, &metrics);
     let (updates, incoming) = mpsc::channel(UPDATES_MAX);
@@ -120,14 +116,8 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         providers: Providers::new(addresses, health.clone()),
     };
     let (submitted, hashes) = mpsc::channel(SUBMITTED_MAX);
-    let watch = BlockWatch {
-        node: config.node.as_ref().map(NodeConfig::connection).transpose()?,
-        every: Duration::from_secs(config.node.as_ref().map_or(1, |node| node.poll_seconds)),
-        shelf,
-        shares: sender.clone(),
-        submitted: hashes,
-        health,
-    };
+    let watch = block_watch(&config, &shelf, &sender, hashes, health)?;
+    let payer = payer(&config, shelf, &sender)?;
     let (certificates, handshakes) =
         (config.authority.certificates(authority), config.limits.handshakes(&metrics));
     let drain = Arc::new(Drain::new(config.drain.window()));
@@ -153,8 +143,10 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let outlets = Outlets { solutions, submitted, updates };
     let providers = start_providers(&config, &maker.payout, &outlets, &miners_gone)?;
     drop(outlets);
+    let making = maker.run(incoming, miners_gone.clone());
     let watching = watch.run(miners_gone.clone());
-    tokio::join!(accepting, maker.run(incoming, miners_gone.clone()), providers, watching);
+    let paying = Payer::run(payer, miners_gone.clone());
+    tokio::join!(accepting, making, providers, watching, paying);
     // Every connection is gone: the ledger writes what it has been given and ends.
     books.finish().await
 }
@@ -169,6 +161,53 @@ fn open_books(
     let end = *ledger.durable().borrow();
     let opened = Bookkeeper::open(log, payout.network(), end);
     opened.map_err(|error| Failure::Internal(anyhow::Error::new(error).context("ledger")))
+}
+
+/// Says where miners connect.
+fn announce(listeners: &[TcpListener], authority: &AuthoritySecret) -> Result<(), Failure> {
+    for listener in listeners {
+        let local = listener.local_addr().map_err(|error| Failure::Internal(error.into()))?;
+        let authority_key = Some(authority.public());
+        let url = Sv2Url { host: local.ip().to_string(), port: local.port(), authority_key };
+        say(format_args!("mining at {url}"));
+    }
+    Ok(())
+}
+
+fn block_watch(
+    config: &Config,
+    shelf: &Shelf,
+    shares: &ShareSender,
+    submitted: mpsc::Receiver<[u8; 32]>,
+    health: Health,
+) -> Result<BlockWatch, ConfigError> {
+    Ok(BlockWatch {
+        node: config.node.as_ref().map(NodeConfig::connection).transpose()?,
+        every: Duration::from_secs(config.node.as_ref().map_or(1, |node| node.poll_seconds)),
+        shelf: shelf.clone(),
+        shares: shares.clone(),
+        submitted,
+        health,
+    })
+}
+
+/// Who pays balances; none where no wallet is named.
+fn payer(
+    config: &Config,
+    shelf: Shelf,
+    shares: &ShareSender,
+) -> Result<Option<Payer>, ConfigError> {
+    let named = config.node.as_ref().zip(config.payout.wallet.as_ref());
+    let payer = named.map(|(node, wallet)| {
+        Ok(Payer {
+            wallet: node.wallet(&wallet.name)?,
+            config: wallet.clone(),
+            network: config.payout.network.to_network(),
+            shelf,
+            shares: shares.clone(),
+        })
+    });
+    payer.transpose()
 }
 
 async fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {

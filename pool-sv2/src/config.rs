@@ -206,6 +206,10 @@ impl Config {
                 "name a node with rpc_url: where blocks are shared (pplns), what one pays is owed \
                  or not by whether it stays in the chain",
             )),
+            None if self.payout.wallet.is_some() => Err(ConfigError::unusable(
+                "node",
+                "name the node with rpc_url whose wallet payout.wallet means",
+            )),
             None => Ok(()),
         }
     }

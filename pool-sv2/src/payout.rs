@@ -11,6 +11,7 @@ pub mod proof;
 pub mod settlement;
 mod shared;
 mod spender;
+pub mod wallet;
 pub mod window;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use service::config::ConfigError;
 use self::distribution::Room;
 use self::identity::{Identities, Mode, Paid, Payee};
 pub use self::shared::SharingConfig;
+use self::wallet::WalletConfig;
 
 /// `[payout]` of the config.
 #[derive(Debug, Clone, Deserialize)]
@@ -54,6 +56,9 @@ pub struct PayoutConfig {
     /// How blocks are shared by all who have worked.
     #[serde(default)]
     pub pplns: SharingConfig,
+    /// Balances are paid from a wallet of the node; absent, by later blocks alone.
+    #[serde(default)]
+    pub wallet: Option<WalletConfig>,
     /// Addresses of users who mine by a name.
     #[serde(default)]
     pub users: BTreeMap<String, String>,
@@ -74,6 +79,7 @@ impl PayoutConfig {
             mode: Mode::default(),
             fee_basis_points: 0,
             pplns: SharingConfig::default(),
+            wallet: None,
             users: BTreeMap::new(),
             coinbase_tag: default_tag(),
         }
@@ -160,6 +166,7 @@ impl Payout {
             let remedy = "at most 10000, which is all; 200 is two percent";
             return Err(ConfigError::unusable("payout.fee_basis_points", remedy));
         }
+        config.wallet.as_ref().map_or(Ok(()), WalletConfig::check)?;
         let script = script_of(config)?;
         let takeable = script.as_deref().map(spender::keeps_its_coins);
         if let (Some(Err(reason)), false) = (takeable, config.network == NetworkName::Regtest) {

@@ -17,7 +17,7 @@ use super::log::LogError;
 use super::log::cursor::{Cursor, Place};
 use super::log::disk::Folder;
 use super::log::writer::DurableEnd;
-use crate::payout::settlement::Claims;
+use crate::payout::settlement::{Claims, WalletLine, WalletPayout};
 
 /// How often the log's end is looked at.
 const STEP: Duration = Duration::from_millis(20);
@@ -62,6 +62,16 @@ impl Shelf {
     /// Blocks whose fate is not known for good.
     pub fn open_blocks(&self) -> Vec<OpenBlock> {
         lock(&self.0.books).open_blocks().to_vec()
+    }
+
+    /// Transactions of the pool's wallet that are not in the chain for good, in their order.
+    pub fn unconfirmed(&self) -> Vec<WalletPayout> {
+        lock(&self.0.books).unconfirmed().to_vec()
+    }
+
+    /// Who is owed at least `threshold` satoshis that the pool can spend, the largest first.
+    pub fn payable(&self, threshold: u64) -> Vec<WalletLine> {
+        lock(&self.0.books).payable(threshold)
     }
 
     fn add_up(&self, window: Hashes) -> Arc<Claims> {
@@ -112,9 +122,14 @@ impl Bookkeeper {
             let is_at_end = matches!(folded, Ok(false));
             match folded {
                 Ok(any) => is_stale |= any,
-                Err(error) => {
+                Err(KeepError::Log(error)) if !is_over => {
                     error!(%error, "books not kept: blocks are shared by earlier work until then");
                     std::thread::sleep(RETRY);
+                }
+                // Half of a frame is in them: only a new start reads it again.
+                Err(error) => {
+                    error!(%error, "books closed: blocks are shared by earlier work from now on");
+                    return;
                 }
             }
             let now = Instant::now();

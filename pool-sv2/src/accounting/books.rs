@@ -19,7 +19,8 @@ use crate::payout::distribution::Claim;
 use crate::payout::identity::read_address;
 use crate::payout::proof::WorkTree;
 use crate::payout::settlement::{
-    AccountPayout, BlockPayout, Claims, PAYOUT_VERSION, PayoutEntry, Position,
+    AccountPayout, BlockPayout, Claims, PAYOUT_VERSION, PayoutEntry, Position, WalletLine,
+    WalletPayout,
 };
 use crate::payout::window::Window;
 use crate::shares::{BlockStage, BlockState, PAYS_ALL, PayoutRecord};
@@ -72,6 +73,8 @@ pub struct Books {
     accounts: Accounts,
     known: HashMap<Box<str>, Account>,
     blocks: Vec<OpenBlock>,
+    /// Transactions of the pool's wallet that are not in the chain for good.
+    unconfirmed: Vec<WalletPayout>,
     /// Parts of a payout whose last one has not come yet.
     parts: Vec<AccountPayout>,
 }
@@ -86,6 +89,7 @@ impl Books {
             accounts: Accounts::default(),
             known: HashMap::new(),
             blocks: Vec::new(),
+            unconfirmed: Vec::new(),
             parts: Vec::new(),
         }
     }
@@ -145,6 +149,26 @@ impl Books {
     /// Blocks whose fate is not known for good.
     pub fn open_blocks(&self) -> &[OpenBlock] {
         &self.blocks
+    }
+
+    /// Transactions of the pool's wallet that are not in the chain for good, in their order.
+    pub fn unconfirmed(&self) -> &[WalletPayout] {
+        &self.unconfirmed
+    }
+
+    /// Who is owed at least `threshold` satoshis that the pool can spend, and how much: the largest
+    /// first.
+    pub fn payable(&self, threshold: u64) -> Vec<WalletLine> {
+        let open = self.accounts.open();
+        let lines = open.filter_map(|(name, balance)| {
+            self.known.get(&**name)?.script.as_ref()?;
+            let amount = u64::try_from(balance.owed.min(balance.spendable)).ok()?;
+            let account = name.to_string();
+            (amount >= threshold.max(1)).then_some(WalletLine { account, amount })
+        });
+        let mut lines: Vec<_> = lines.collect();
+        lines.sort_by(|a, b| b.amount.cmp(&a.amount).then_with(|| a.account.cmp(&b.account)));
+        lines
     }
 
     /// All accounts that are owed something, or owe it.
@@ -209,6 +233,11 @@ impl Books {
         let entry = serde_json::from_slice(record.bytes());
         match entry.map_err(|error| unreadable(error.to_string()))? {
             PayoutEntry::Block(block) => self.take_block(block),
+            PayoutEntry::Wallet(payout) => self.take_wallet(payout),
+            PayoutEntry::WalletConfirmed { transaction } => {
+                self.unconfirmed.retain(|payout| payout.transaction != transaction);
+                Ok(())
+            }
         }
     }
 
@@ -232,6 +261,23 @@ impl Books {
         }
         self.window.forget_beyond(Hashes(block.window.0.saturating_mul(WINDOWS_KEPT)));
         self.forget_strangers();
+        Ok(())
+    }
+
+    /// What is sent is paid: a transaction that is not in the chain yet is sent again until it is.
+    fn take_wallet(&mut self, payout: WalletPayout) -> Result<(), BooksError> {
+        let id = payout.transaction.to_byte_array();
+        let mut changes = Vec::new();
+        for line in &payout.lines {
+            let amount = i64::try_from(line.amount).map_err(|_| AccountsError::Overflow)?;
+            changes.push((Arc::clone(&self.account(&line.account).name), -amount));
+        }
+        match self.accounts.found(id, changes) {
+            Ok(()) => self.accounts.stands(&id, Standing::Mature)?,
+            Err(AccountsError::KnownBlock) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        self.unconfirmed.push(payout);
         Ok(())
     }
 

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use service::program::{Failure, Sources, say};
 
 use super::log::disk::Folder;
-use super::recompute::{Recomputed, prove, recompute};
+use super::recompute::{Recomputed, books_at, prove, recompute};
 use crate::app::Pool;
+use crate::payout::accounts::Balance;
 use crate::payout::proof::{Node, Proof};
-use crate::payout::settlement::{AccountPayout, BlockPayout};
+use crate::payout::settlement::{AccountPayout, BlockPayout, Position, WalletPayout};
 
 /// Longest file that is read as a proof: it is a few kilobytes.
 const PROOF_BYTES_MAX: u64 = 1 << 20;
@@ -23,6 +24,8 @@ const PROOF_BYTES_MAX: u64 = 1 << 20;
 /// `pool-sv2 payout …`.
 #[derive(Debug, Subcommand)]
 pub enum PayoutCommand {
+    /// Say what each account is owed, by the log alone.
+    Balances(Sources),
     /// Reckon the payout of a shared block again, from the log alone; fails if it was another.
     Recompute {
         /// Its hash.
@@ -62,6 +65,10 @@ struct ProofFile {
 /// Carries out `command`.
 pub(super) fn execute(command: &PayoutCommand) -> Result<(), Failure> {
     match command {
+        PayoutCommand::Balances(sources) => {
+            let (log, network) = settings(sources)?;
+            balances(&log, network)
+        }
         PayoutCommand::Recompute { block, sources } => {
             let (log, network) = settings(sources)?;
             let recomputed = recompute(&log, network, *block).map_err(anyhow::Error::new)?;
@@ -78,6 +85,21 @@ pub(super) fn execute(command: &PayoutCommand) -> Result<(), Failure> {
 fn settings(sources: &Sources) -> Result<(Folder, Network), Failure> {
     let config = sources.read::<Pool>()?.0;
     Ok((Folder(config.ledger.log_directory()), config.payout.network.to_network()))
+}
+
+fn balances(log: &Folder, network: Network) -> Result<(), Failure> {
+    let end = Position { epoch: u64::MAX, sequence: u64::MAX };
+    let books = books_at(log, network, end).map_err(anyhow::Error::new)?;
+    for (account, Balance { owed, spendable }) in books.balances() {
+        say(format_args!("{account}: owed {owed} sat, {spendable} sat of mature blocks"));
+    }
+    for payout in books.unconfirmed() {
+        let WalletPayout { transaction, lines, fee, .. } = payout;
+        let amount: u64 = lines.iter().map(|line| line.amount).sum();
+        let accounts = lines.len();
+        say(format_args!("{transaction} pays {amount} sat to {accounts} accounts for {fee} sat"));
+    }
+    Ok(())
 }
 
 fn report(recomputed: &Recomputed) -> Result<(), Failure> {

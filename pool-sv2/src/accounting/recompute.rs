@@ -113,6 +113,7 @@ fn part_of(located: &Located, block: BlockHash) -> Option<BlockPayout> {
     let entry = (payout.version == PAYOUT_VERSION).then(|| payout.bytes())?;
     match serde_json::from_slice(entry).ok()? {
         PayoutEntry::Block(part) => Some(part).filter(|part| part.block == block),
+        _ => None,
     }
 }
 

@@ -46,6 +46,15 @@ impl NodeConfig {
 
     /// A connection that is made when it is first used.
     pub fn connection(&self) -> Result<Rpc, ConfigError> {
+        self.connection_to("")
+    }
+
+    /// The same to one of the node's wallets.
+    pub fn wallet(&self, name: &str) -> Result<Rpc, ConfigError> {
+        self.connection_to(&format!("/wallet/{name}"))
+    }
+
+    fn connection_to(&self, path: &str) -> Result<Rpc, ConfigError> {
         let config = RpcConfig {
             rpc_url: self.rpc_url.clone(),
             cookie_file: self.cookie_file.clone(),
@@ -54,6 +63,8 @@ impl NodeConfig {
             password_file: self.password_file.clone(),
         };
         let credentials = Credentials::from_config("node", &config)?;
-        Ok(Rpc::new(config.endpoint("node")?, Login::with(credentials)))
+        let endpoint = config.endpoint("node")?;
+        let endpoint = if path.is_empty() { endpoint } else { endpoint.below(path) };
+        Ok(Rpc::new(endpoint, Login::with(credentials)))
     }
 }

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
+use bitcoin::{BlockHash, Txid};
 use mining::memo::BlockRecords;
 use mining::target::Hashes;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,38 @@ pub struct Settlement {
 pub enum PayoutEntry {
     /// A shared block was found.
     Block(BlockPayout),
+    /// Balances are paid from the pool's wallet: written before the transaction is sent, so that
+    /// it is sent again, and never made again, whatever happens in between.
+    Wallet(WalletPayout),
+    /// Such a transaction is in the chain for good.
+    WalletConfirmed {
+        /// Its id.
+        #[serde(with = "text")]
+        transaction: Txid,
+    },
+}
+
+/// One transaction that pays many balances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalletPayout {
+    /// Its id: by it the payout is known.
+    #[serde(with = "text")]
+    pub transaction: Txid,
+    /// The whole of it, signed, in hex.
+    pub raw: String,
+    /// What it costs the pool, in satoshis.
+    pub fee: u64,
+    /// Whom it pays.
+    pub lines: Vec<WalletLine>,
+}
+
+/// What one account gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalletLine {
+    /// Whose: an address.
+    pub account: String,
+    /// Satoshis.
+    pub amount: u64,
 }
 
 /// A shared block. One that many share is cut into parts, which follow each other.
@@ -189,7 +221,8 @@ mod tests {
         let mut lines = Vec::new();
         for (index, record) in records.iter().enumerate() {
             assert!(record.len() < 1 << 20, "{}", record.len());
-            let PayoutEntry::Block(part) = serde_json::from_slice(record).unwrap();
+            let entry = serde_json::from_slice(record).unwrap();
+            let PayoutEntry::Block(part) = entry else { panic!("{entry:?}") };
             assert_eq!((part.part, part.parts), (index, 3));
             assert_eq!(part.block.to_byte_array(), [1; 32]);
             lines.extend(part.lines);

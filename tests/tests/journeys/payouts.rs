@@ -27,11 +27,17 @@ fn a_block_pays_its_finder_and_the_pool_its_fee() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A world where blocks pay all, with devices that mine, each for an address of its own.
-fn sharing(outputs_max: u16) -> anyhow::Result<(World, Vec<String>, Vec<Program>)> {
-    let world = Plan::for_test()?.paying(Paying::All { fee: 200, outputs_max }).start()?;
-    let miners: Vec<String> = (0..3).map(|_| world.node.new_address()).collect::<Result<_, _>>()?;
-    let routes = [Route::V2Extended, Route::V2Standard, Route::V2Extended];
+/// A world where blocks pay all, the pool two percent.
+fn shared_by_all(outputs_max: u16) -> anyhow::Result<Plan> {
+    Ok(Plan::for_test()?.paying(Paying::All { fee: 200, outputs_max }))
+}
+
+/// It, with devices that mine, each for an address of its own.
+fn sharing(plan: Plan, miners: usize) -> anyhow::Result<(World, Vec<String>, Vec<Program>)> {
+    let world = plan.start()?;
+    let miners = std::iter::repeat_with(|| world.node.new_address()).take(miners);
+    let miners: Vec<String> = miners.collect::<Result<_, _>>()?;
+    let routes = [Route::V2Extended, Route::V2Standard].into_iter().cycle();
     let devices = miners.iter().zip(routes);
     let devices = devices.map(|(miner, route)| world.start_device(route, &format!("{miner}.rig")));
     let devices = devices.collect::<Result<_, _>>()?;
@@ -68,7 +74,7 @@ fn stages(world: &World, hash: &str) -> Vec<String> {
 #[test]
 fn a_block_pays_all_who_have_worked_and_anybody_can_reckon_it_again() -> anyhow::Result<()> {
     let _alone = alone();
-    let (world, miners, devices) = sharing(100)?;
+    let (world, miners, devices) = sharing(shared_by_all(100)?, 3)?;
     let block = until("a block that pays all three", SOON * 3, || {
         let blocks = pools_blocks(&world);
         Ok(blocks.into_iter().find(|block| paid(block, &miners).values().all(|paid| *paid > 0)))
@@ -108,13 +114,8 @@ fn a_block_pays_all_who_have_worked_and_anybody_can_reckon_it_again() -> anyhow:
 #[test]
 fn a_block_is_followed_until_it_is_mature_or_out_of_the_chain() -> anyhow::Result<()> {
     let _alone = alone();
-    // One output to miners: the others are owed their parts.
-    let (world, miners, devices) = sharing(1)?;
-    until("two blocks of the pool that pay a miner", SOON * 3, || {
-        let blocks = pools_blocks(&world);
-        let paying = blocks.iter().filter(|it| paid(it, &miners).values().any(|paid| *paid > 0));
-        Ok((paying.count() >= 2).then_some(()))
-    })?;
+    let (world, _, devices) = sharing(shared_by_all(1)?, 3)?;
+    until("six blocks of the pool", SOON * 2, || Ok((found(&world).len() >= 6).then_some(())))?;
     drop(devices);
     let blocks = pools_blocks(&world);
     let last = blocks.iter().max_by_key(|block| block.height).context("no block")?.clone();
@@ -133,5 +134,109 @@ fn a_block_is_followed_until_it_is_mature_or_out_of_the_chain() -> anyhow::Resul
     world.node.generate(100)?;
     stage(&first.hash, "mature")?;
     stage(&last.hash, "mature")?;
+    Ok(())
+}
+
+/// Blocks that the pool finds, at least.
+const BLOCKS: usize = 50;
+/// Devices, each with an address of its own.
+const MINERS: usize = 20;
+/// Outputs to miners in a coinbase: most of them are owed their part for a while.
+const OUTPUTS: u16 = 4;
+
+/// What `payout recompute` says of one block, by account: entitled and paid.
+fn recompute(world: &World, hash: &str) -> anyhow::Result<BTreeMap<String, (u64, u64)>> {
+    let output = pool_command(world, &["payout", "recompute", hash])?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let line = |line: &str| {
+        let (account, rest) = line.split_once(": ")?;
+        let (_, rest) = rest.split_once("entitled to ")?;
+        let (entitled, rest) = rest.split_once(" sat, paid ")?;
+        let paid = rest.strip_suffix(" sat")?;
+        Some((account.to_owned(), (entitled.parse().ok()?, paid.parse().ok()?)))
+    };
+    Ok(said.lines().filter_map(line).collect())
+}
+
+/// What `payout balances` says that each account is owed.
+fn balances(world: &World) -> anyhow::Result<BTreeMap<String, i64>> {
+    let output = pool_command(world, &["payout", "balances"])?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = |line: &str| {
+        let (account, rest) = line.split_once(": owed ")?;
+        let (owed, _) = rest.split_once(" sat")?;
+        Some((account.to_owned(), owed.parse().ok()?))
+    };
+    Ok(said.lines().filter_map(line).collect())
+}
+
+fn found(world: &World) -> Vec<String> {
+    let events = world.pool.program.log().events(Mark::default());
+    let hashes = events.iter().filter(|event| event.is("block found"));
+    hashes.map(|event| event.text("hash")).collect()
+}
+
+#[test]
+fn fifty_blocks_of_twenty_miners_with_reorgs_are_paid_as_the_log_says() -> anyhow::Result<()> {
+    let _alone = alone();
+    let plan =
+        Plan { device_hashrate: 20_000, min_difficulty: 0.000_02, ..shared_by_all(OUTPUTS)? };
+    let (world, miners, devices) = sharing(plan, MINERS)?;
+    for depth in [1, 2, 3] {
+        let (before, more) = (found(&world).len(), BLOCKS / 4);
+        until("blocks before a reorg", SOON * 6, || {
+            let is_mined = world.node.height()? > 101 + 3 && found(&world).len() > before + more;
+            Ok(is_mined.then_some(()))
+        })?;
+        let height = world.node.height()?;
+        let hash = world.node.hash_at(height + 1 - depth)?;
+        world.node.rpc("invalidateblock", &json!([hash]))?;
+    }
+    until("fifty blocks in the chain", SOON * 9, || {
+        Ok((pools_blocks(&world).len() >= BLOCKS).then_some(()))
+    })?;
+    drop(devices);
+    // So many that blocks are given up which the node has refused.
+    world.node.generate(7)?;
+    let in_chain = pools_blocks(&world);
+    let hashes = found(&world);
+    until("the fate of all blocks", SOON, || {
+        let is_told = |hash: &String| {
+            let expected = match in_chain.iter().any(|block| block.hash == *hash) {
+                true => "accepted",
+                false => "orphaned",
+            };
+            stages(&world, hash).last().is_some_and(|last| last == expected)
+        };
+        let is_told = |hash: &&String| !is_told(hash);
+        Ok(hashes.iter().filter(is_told).next().is_none().then_some(()))
+    })?;
+
+    let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+    let (mut shared, mut many) = (0, 0);
+    for block in &in_chain {
+        // The first blocks were found before anybody had worked.
+        let Ok(lines) = recompute(&world, &block.hash) else {
+            ensure!(paid(block, &miners).values().all(|paid| *paid == 0), "{}", block.hash);
+            continue;
+        };
+        shared += 1;
+        many = lines.len().max(many);
+        let recorded: BTreeMap<_, _> =
+            lines.iter().map(|(account, (_, paid))| (account.clone(), *paid)).collect();
+        for (miner, paid) in paid(block, &miners) {
+            let by_the_log = recorded.get(&miner).copied().unwrap_or(0);
+            ensure!(paid == by_the_log, "{}: {miner} got {paid}, not {by_the_log}", block.hash);
+        }
+        for (account, (entitled, paid)) in lines {
+            let change = i64::try_from(entitled)? - i64::try_from(paid)?;
+            *expected.entry(account).or_default() += change;
+        }
+    }
+    ensure!(shared + 5 > in_chain.len() && many > MINERS / 2, "{shared} blocks, {many} miners");
+    ensure!(in_chain.len() < hashes.len(), "no block was orphaned");
+    expected.retain(|_, owed| *owed != 0);
+    assert_eq!(balances(&world)?, expected, "orphaned blocks count for nothing");
     Ok(())
 }

@@ -1,0 +1,260 @@
+//! Payouts of a real node's wallet, interrupted at every step.
+//!
+//! Between payer and node stands a proxy that stops the world before a call is passed on, or after:
+//! as a kill of the pool there would. Then the pool starts again, from nothing but its log.
+
+use std::sync::{Arc, Mutex};
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use mining::target::Hashes;
+use serde_json::Value;
+use service::metrics::Metrics;
+use testkit::node::Node;
+use testkit::stub::{Reply, Stub, error, result};
+
+use super::*;
+use crate::accounting::bookkeeper::Bookkeeper;
+use crate::accounting::config::LedgerConfig;
+use crate::accounting::ledger::Ledger;
+use crate::accounting::log::disk::Folder;
+use crate::payout::distribution::Terms;
+use crate::payout::settlement::{AccountPayout, BlockPayout, Position};
+use crate::shares::{self, BlockStage, BlockState};
+
+/// The node's wallet, as the test kit makes it.
+const WALLET: &str = "testkit";
+/// What each account is owed; the one below the threshold is not paid.
+const OWED: [u64; 3] = [250_000, 100_000, 99_999];
+
+/// Where a payout is interrupted: at which call, and whether the node has carried it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Interruption {
+    method: &'static str,
+    is_carried_out: bool,
+}
+
+const METHODS: [&str; 4] = [
+    "createrawtransaction",
+    "fundrawtransaction",
+    "signrawtransactionwithwallet",
+    "sendrawtransaction",
+];
+
+/// Stands before the node; hangs at the interruption, for ever.
+async fn proxy(node: &Arc<Mutex<Node>>, at: Option<Interruption>) -> Stub {
+    let node = Arc::clone(node);
+    Stub::scripted(move |request| {
+        let hangs = |is_carried_out| {
+            at.is_some_and(|at| at.method == request.method && at.is_carried_out == is_carried_out)
+        };
+        if hangs(false) {
+            return Reply::Hang;
+        }
+        let answer = call(&node.lock().unwrap(), &request.method, &request.params);
+        if hangs(true) {
+            return Reply::Hang;
+        }
+        answer
+    })
+    .await
+}
+
+fn call(node: &Node, method: &str, params: &Value) -> Reply {
+    match node.rpc(method, params) {
+        Ok(value) => result(&value),
+        Err(refused) => {
+            let text = refused.to_string();
+            let code = if text.contains("-5") { -5 } else { -1 };
+            error(code, &text)
+        }
+    }
+}
+
+/// The ledger and the books of one life of the pool.
+struct Life {
+    shelf: Shelf,
+    shares: ShareSender,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Life {
+    fn start(folder: &std::path::Path) -> Self {
+        let directory = folder.to_owned();
+        let config = LedgerConfig { directory, ack_interval_ms: 1, ..LedgerConfig::default() };
+        let ledger = Ledger::open(&config, &Metrics::new("x")).unwrap();
+        let (log, durable) = (Folder(config.log_directory()), ledger.durable());
+        let end = *durable.borrow();
+        let (keeper, shelf) = Bookkeeper::open(log, Network::Regtest, end).unwrap();
+        let (shares, queue) = shares::queue();
+        let threads = vec![
+            std::thread::spawn(move || ledger.run(queue, &drop)),
+            std::thread::spawn(move || keeper.run(&durable)),
+        ];
+        Self { shelf, shares, threads }
+    }
+
+    fn payer(&self, proxy: &Stub) -> Payer {
+        let endpoint = rpc::http::Endpoint::parse(&proxy.url()).unwrap();
+        let config = WalletConfig {
+            name: WALLET.to_owned(),
+            threshold_sat: 100_000,
+            every_seconds: 1,
+            confirm_within_blocks: 6,
+            fee_rate_max: 50,
+            dry_run: false,
+        };
+        Payer {
+            wallet: Rpc::version_2(endpoint),
+            config,
+            network: Network::Regtest,
+            shelf: self.shelf.clone(),
+            shares: self.shares.clone(),
+        }
+    }
+
+    /// A mature block that paid the accounts nothing of what they were entitled to.
+    async fn owe(&self, accounts: &[String]) {
+        let hash = [7; 32];
+        let entitled = accounts.iter().zip(OWED);
+        let line = |(account, entitled): (&String, u64)| AccountPayout {
+            account: account.clone(),
+            work: Hashes(1),
+            entitled,
+            paid: 0,
+        };
+        let value = OWED.iter().sum();
+        let block = PayoutEntry::Block(BlockPayout {
+            block: BlockHash::from_byte_array(hash),
+            position: Position::default(),
+            window: Hashes(3),
+            root: None,
+            terms: Terms {
+                fee_basis_points: 0,
+                output_min: 1_000,
+                outputs_max: 0,
+                output_bytes_max: 0,
+            },
+            value,
+            fee: 0,
+            pool_output: value,
+            part: 0,
+            parts: 1,
+            lines: entitled.map(line).collect(),
+        });
+        let record = PayoutRecord::new(PAYOUT_VERSION, serde_json::to_vec(&block).unwrap());
+        let mature = BlockState::new(hash, BlockStage::Mature);
+        let entries = vec![Entry::Payout(record.unwrap()), Entry::BlockState(mature)];
+        let mut gathered = Gathered { entries, ..Gathered::default() };
+        self.shares.send(&mut gathered).await.unwrap();
+        while self.shelf.payable(1).len() < accounts.len() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// All that was handed over is written; nothing else is left of this life.
+    async fn end(self) {
+        drop(self.shares);
+        for thread in self.threads {
+            tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
+        }
+    }
+}
+
+/// What the wallet says that each address has received, in satoshis, in the chain alone.
+fn received(node: &Mutex<Node>, accounts: &[String]) -> Vec<u64> {
+    let node = node.lock().unwrap();
+    let mine = |account: &String| {
+        let amount = node.rpc("getreceivedbyaddress", &json!([account, 1])).unwrap();
+        Amount::from_str_in(&amount.to_string(), Denomination::Bitcoin).unwrap().to_sat()
+    };
+    accounts.iter().map(mine).collect()
+}
+
+fn addresses(node: &Mutex<Node>) -> Vec<String> {
+    OWED.iter().map(|_| node.lock().unwrap().new_address().unwrap()).collect()
+}
+
+/// Until nothing is due and all that was sent is in the chain for good.
+async fn pay_to_the_end(life: &Life, node: &Arc<Mutex<Node>>) {
+    let proxy = proxy(node, None).await;
+    let mut payer = life.payer(&proxy);
+    payer.round().await.unwrap();
+    node.lock().unwrap().generate(6).unwrap();
+    payer.round().await.unwrap();
+    assert_eq!(life.shelf.unconfirmed(), []);
+    assert_eq!(life.shelf.payable(100_000), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_paid_twice_wherever_a_payout_is_interrupted() {
+    let node = Arc::new(Mutex::new(Node::start_funded().unwrap()));
+    for method in METHODS {
+        for is_carried_out in [false, true] {
+            let at = Interruption { method, is_carried_out };
+            let (folder, accounts) = (tempfile::tempdir().unwrap(), addresses(&node));
+            let life = Life::start(folder.path());
+            life.owe(&accounts).await;
+            let proxy = proxy(&node, Some(at)).await;
+            let mut payer = life.payer(&proxy);
+            let paying = tokio::spawn(async move { payer.round().await });
+            while proxy.requests().last().is_none_or(|last| last.method != method) {
+                tokio::task::yield_now().await;
+            }
+            paying.abort();
+            assert!(paying.await.unwrap_err().is_cancelled(), "{at:?}");
+            life.end().await;
+
+            let life = Life::start(folder.path());
+            let is_written = !life.shelf.unconfirmed().is_empty();
+            assert_eq!(is_written, method == "sendrawtransaction", "{at:?}");
+            pay_to_the_end(&life, &node).await;
+            assert_eq!(received(&node, &accounts), [OWED[0], OWED[1], 0], "{at:?}");
+            life.end().await;
+            let life = Life::start(folder.path());
+            assert_eq!(life.shelf.payable(1).len(), 1, "the small one is owed still");
+            life.end().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_the_node_has_lost_is_sent_again_and_not_made_again() {
+    let node = Arc::new(Mutex::new(Node::start_funded().unwrap()));
+    let (folder, accounts) = (tempfile::tempdir().unwrap(), addresses(&node));
+    let life = Life::start(folder.path());
+    life.owe(&accounts).await;
+    let proxy = proxy(&node, None).await;
+    let mut payer = life.payer(&proxy);
+    payer.round().await.unwrap();
+    payer.round().await.unwrap();
+    let sent = life.shelf.unconfirmed();
+    assert_eq!(sent.len(), 1);
+    let methods: Vec<_> = proxy.requests().iter().map(|it| it.method.clone()).collect();
+    assert_eq!(methods.iter().filter(|it| *it == "sendrawtransaction").count(), 2);
+    assert_eq!(methods.iter().filter(|it| *it == "fundrawtransaction").count(), 1);
+    drop(payer);
+    pay_to_the_end(&life, &node).await;
+    assert_eq!(received(&node, &accounts), [OWED[0], OWED[1], 0]);
+    life.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_and_a_fee_that_is_too_high_pay_nothing() {
+    let node = Arc::new(Mutex::new(Node::start_funded().unwrap()));
+    let (folder, accounts) = (tempfile::tempdir().unwrap(), addresses(&node));
+    let life = Life::start(folder.path());
+    life.owe(&accounts).await;
+    let proxy = proxy(&node, None).await;
+    let mut payer = life.payer(&proxy);
+    payer.config.dry_run = true;
+    payer.round().await.unwrap();
+    assert!(proxy.requests().is_empty());
+    payer.config.dry_run = false;
+    payer.config.fee_rate_max = 1;
+    let error = payer.round().await.unwrap_err();
+    assert!(matches!(error, PayError::TooDear { .. }), "{error}");
+    assert_eq!(life.shelf.payable(100_000).len(), 2, "they are owed as before");
+    drop(payer);
+    life.end().await;
+}
