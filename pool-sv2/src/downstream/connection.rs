@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mining::channel::Channel;
 use mining::extranonce::ExtranonceAllocator;
+use mining::memo::Memo;
 use mining::room::Room;
 use mining::share::Solution;
 use mining::target::Hashes;
@@ -25,7 +26,7 @@ use super::rejects::Rejects;
 use super::request::OpenRequest;
 use super::retarget::Bounds;
 use crate::payout::identity::{Identities, Payee};
-use crate::shares::{Entry, ShareRecord};
+use crate::shares::{BlockFound, Earner, Entry, ShareRecord};
 use crate::work::Work;
 
 /// What all connections have in common.
@@ -74,6 +75,15 @@ pub enum Command {
 pub enum Event {
     /// A block: to be sent to the network before anything else.
     Block(Solution),
+    /// The same block, for the ledger: what is paid by it is written only when it is on its way.
+    Found {
+        /// By whom.
+        finder: Arc<Earner>,
+        /// The block.
+        block: Box<BlockFound>,
+        /// What its payout leaves in the ledger.
+        memo: Memo,
+    },
     /// An accepted share: to be made durable.
     Share(ShareRecord),
     /// Something else that is to be kept.

@@ -22,7 +22,8 @@ use super::connection::{Command, Downstream, Event, Settings};
 use super::drain::Drain;
 use super::limits::Limit;
 use crate::blocks::Solutions;
-use crate::shares::{Entry, Gathered, ShareSender, Watermark};
+use crate::payout::settlement::PAYOUT_VERSION;
+use crate::shares::{Entry, Gathered, PayoutRecord, ShareSender, Watermark};
 use crate::work::Work;
 
 /// Entries that wait on one connection for the ledger; rejects beyond are not counted.
@@ -206,6 +207,13 @@ impl Host<Downstream> for MinerHost<'_> {
     async fn take_event(&mut self, event: Event) {
         match event {
             Event::Block(solution) => self.service.solutions.send(solution, clock::now()),
+            Event::Found { finder, block, memo } => {
+                let records = memo.records(&block.hash).into_iter();
+                let payouts = records.filter_map(|it| PayoutRecord::new(PAYOUT_VERSION, it));
+                // One batch, and so one commit.
+                self.batch.entries.push(Entry::BlockFound { finder, block });
+                self.batch.entries.extend(payouts.map(Entry::Payout));
+            }
             Event::Share(share) => {
                 self.place.prove();
                 if self.batch.shares.is_empty() {

@@ -21,8 +21,7 @@ use wire::sv2::mining::{
 use super::connection::{Downstream, Event, OpenChannel, Unacknowledged};
 use super::extensions::BadWorker;
 use super::limits::Limit;
-use crate::payout::settlement::PAYOUT_VERSION;
-use crate::shares::{BlockFound, Entry, PayoutRecord, Reason, ShareRecord};
+use crate::shares::{BlockFound, Reason, ShareRecord};
 
 /// Accepted shares that may wait to become durable on one connection. The ledger commits several
 /// times a second: so many mean that it has stopped, and what it cannot keep is not accepted.
@@ -80,12 +79,9 @@ impl Downstream {
         if let Some(solution) = solution {
             announce(channel_id, open, &solution);
             let (finder, block) = (Arc::clone(open.credited.earner()), BlockFound::of(&solution));
-            let records = solution.memo.records(&solution.hash).into_iter();
-            let payouts = records.filter_map(|bytes| PayoutRecord::new(PAYOUT_VERSION, bytes));
+            let (block, memo) = (Box::new(block), solution.memo.clone());
             self.events.push_back(Event::Block(solution));
-            let block = Box::new(block);
-            self.events.push_back(Event::Entry(Entry::BlockFound { finder, block }));
-            self.events.extend(payouts.map(|payout| Event::Entry(Entry::Payout(payout))));
+            self.events.push_back(Event::Found { finder, block, memo });
         }
         let share = match verdict {
             Ok(share) => share,
