@@ -11,6 +11,7 @@ pub mod proof;
 pub mod settlement;
 mod shared;
 mod spender;
+mod treasury;
 pub mod wallet;
 pub mod window;
 
@@ -29,6 +30,8 @@ use service::config::ConfigError;
 use self::distribution::Room;
 use self::identity::{Identities, Mode, Paid, Payee};
 pub use self::shared::SharingConfig;
+use self::treasury::Treasury;
+pub use self::treasury::TreasuryConfig;
 use self::wallet::WalletConfig;
 
 /// `[payout]` of the config.
@@ -53,6 +56,9 @@ pub struct PayoutConfig {
     /// The pool's part of blocks that pay miners, in hundredths of a percent.
     #[serde(default)]
     pub fee_basis_points: u16,
+    /// Parts of the fee that go elsewhere than to the pool's destination.
+    #[serde(default)]
+    pub treasury: Vec<TreasuryConfig>,
     /// How blocks are shared by all who have worked.
     #[serde(default)]
     pub pplns: SharingConfig,
@@ -78,6 +84,7 @@ impl PayoutConfig {
             by_template: false,
             mode: Mode::default(),
             fee_basis_points: 0,
+            treasury: Vec::new(),
             pplns: SharingConfig::default(),
             wallet: None,
             users: BTreeMap::new(),
@@ -140,6 +147,7 @@ pub struct Payout {
     network: Network,
     mode: Mode,
     fee_basis_points: u16,
+    treasury: Treasury,
     sharing: SharingConfig,
     /// The most that one port lets outputs to miners take.
     room: Room,
@@ -179,6 +187,11 @@ impl Payout {
             network: config.network.to_network(),
             mode: config.mode,
             fee_basis_points: config.fee_basis_points,
+            treasury: Treasury::from_config(
+                &config.treasury,
+                config.fee_basis_points,
+                config.network.to_network(),
+            )?,
             sharing: config.pplns.checked()?,
             room: Room { outputs: 0, bytes: 0 },
             users: Arc::new(users_of(config)?),
@@ -231,7 +244,7 @@ impl Payout {
                 // What is too little for an output stays the finder's.
                 let fee = Some(fee).filter(|fee| *fee >= OUTPUT_MIN).unwrap_or(0);
                 let finder = Some(output(script, value - fee)).filter(|_| value > fee);
-                finder.into_iter().chain((fee > 0).then(|| output(own, fee))).collect()
+                finder.into_iter().chain(self.treasury.outputs(own, fee, value)).collect()
             }
         }
     }
@@ -248,7 +261,10 @@ impl Payout {
     pub fn reserved_bytes(&self) -> u32 {
         let bytes = |script: &ScriptBuf| u32::try_from(script.len()).unwrap_or(u32::MAX);
         let miners = self.room.bytes.max(ADDRESS_SCRIPT_BYTES_MAX + 8 + 1);
-        self.script.as_ref().map_or(0, |script| bytes(script).saturating_add(8 + 3 + miners))
+        let others = miners.saturating_add(self.treasury.bytes());
+        self.script
+            .as_ref()
+            .map_or(0, |own| bytes(own).saturating_add(8 + 3).saturating_add(others))
     }
 
     /// Signature operations of the outputs, in the cost units that blocks are limited by.
@@ -257,7 +273,8 @@ impl Payout {
             return 0;
         };
         let own = u16::try_from(script.count_sigops_legacy().saturating_mul(4));
-        own.unwrap_or(u16::MAX).saturating_add(self.room_sigops().max(ADDRESS_SIGOPS_MAX))
+        let miners = self.room_sigops().max(ADDRESS_SIGOPS_MAX);
+        own.unwrap_or(u16::MAX).saturating_add(miners).saturating_add(self.treasury.sigops())
     }
 }
 

@@ -25,6 +25,8 @@ use crate::shares::{BlockStage, BlockState, Entry, Gathered, ShareSender};
 pub(super) const NODE: &str = "node";
 /// Blocks that may wait to be noted as submitted; more than are ever found at once.
 pub(super) const SUBMITTED_MAX: usize = 256;
+/// Blocks of which it is remembered what was said; more than are open at once.
+const TOLD_MAX: usize = 1_024;
 /// How long the node may take for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Confirmations from which on a coinbase can be spent (consensus).
@@ -123,6 +125,9 @@ impl BlockWatch {
         // To hear of a submission late changes nothing.
         if stage == BlockStage::Submitted && told.contains_key(&hash) {
             return;
+        }
+        if told.len() >= TOLD_MAX {
+            told.pop_first();
         }
         told.insert(hash, stage);
         info!(hash = mining::hash::display(&hash), stage = stage.name(), "block followed");

@@ -5,8 +5,12 @@
 //! leaves the chain takes all that it changed with it, and brings it back when it returns. Pure:
 //! the same events in the same order give the same balances.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+
+/// Mature blocks whose changes are remembered, should one leave the chain after all; what older
+/// ones changed stays.
+const MATURE_MAX: usize = 256;
 
 /// A block's hash, internal byte order.
 pub type BlockHash = [u8; 32];
@@ -68,6 +72,8 @@ pub enum AccountsError {
 pub struct Accounts {
     balances: BTreeMap<Arc<str>, Balance>,
     blocks: BTreeMap<BlockHash, Entry>,
+    /// Those that were mature once, oldest first.
+    mature: VecDeque<BlockHash>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +108,10 @@ impl Accounts {
         if let Some(entry) = self.blocks.get_mut(block) {
             entry.standing = standing;
         }
+        if standing == Standing::Mature && !self.mature.contains(block) {
+            self.mature.push_back(*block);
+            self.forget_old();
+        }
         Ok(())
     }
 
@@ -119,6 +129,16 @@ impl Accounts {
     /// The pool's balance: the others' with the sign turned.
     pub fn pool(&self) -> i128 {
         -self.balances.values().map(|balance| i128::from(balance.owed)).sum::<i128>()
+    }
+
+    /// Keeps memory bounded over the years.
+    fn forget_old(&mut self) {
+        while self.mature.len() > MATURE_MAX {
+            let oldest = self.mature.pop_front().and_then(|hash| self.blocks.get_mut(&hash));
+            if let Some(entry) = oldest.filter(|entry| entry.standing == Standing::Mature) {
+                entry.changes = Vec::new();
+            }
+        }
     }
 
     /// The balances that `changes` touch, as they are after the step from one standing to another.
@@ -196,6 +216,23 @@ mod tests {
         assert_eq!(accounts, found());
         let unknown = accounts.stands(&[2; 32], Standing::Mature);
         assert_eq!(unknown, Err(AccountsError::UnknownBlock));
+    }
+
+    #[test]
+    fn what_long_mature_blocks_changed_stays_and_takes_no_memory() {
+        let mut accounts = Accounts::default();
+        for id in 0..=u16::try_from(MATURE_MAX).unwrap() {
+            let mut hash = [0; 32];
+            hash[..2].copy_from_slice(&id.to_le_bytes());
+            accounts.found(hash, changes(&[("ann", 1)])).unwrap();
+            accounts.stands(&hash, Standing::Mature).unwrap();
+        }
+        let all = i64::try_from(MATURE_MAX).unwrap() + 1;
+        assert_eq!(accounts.balance("ann"), Balance { owed: all, spendable: all });
+        assert!(accounts.blocks[&[0; 32]].changes.is_empty());
+        accounts.stands(&[0; 32], Standing::Orphaned).unwrap();
+        assert_eq!(accounts.balance("ann").owed, all);
+        assert_eq!(accounts.found([0; 32], changes(&[])), Err(AccountsError::KnownBlock));
     }
 
     #[test]

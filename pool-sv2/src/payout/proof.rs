@@ -9,8 +9,8 @@ use mining::target::Hashes;
 use serde::{Deserialize, Serialize};
 
 /// Set before what is hashed, so that no leaf can be taken for a node of the tree.
-const LEAF: &[u8] = b"adit/work/leaf";
-const NODE: &[u8] = b"adit/work/node";
+const LEAF: &[u8] = b"adit-work-leaf";
+const NODE: &[u8] = b"adit-work-node";
 /// Steps of a proof: more accounts than there are atoms have no longer one.
 const STEPS_MAX: usize = 256;
 
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn the_root_of_one_account_is_its_leaf() {
         let root = tree(1).root().unwrap();
-        // printf 'adit/work/leaf\1\0…(16 bytes)account 0' | sha256sum
+        // printf 'adit-work-leaf\1\0…(16 bytes)account 0' | sha256sum
         assert_eq!(root.work, Hashes(1));
         assert_eq!(root, leaf("account 0", Hashes(1)));
         tree(1).proof("account 0").unwrap().check(&root).unwrap();

@@ -109,8 +109,7 @@ impl Payout {
         };
         let paid = distribution.lines().iter().filter(|line| line.paid > 0);
         let mut outputs: Vec<_> = paid.map(|line| output(&line.script, line.paid)).collect();
-        let pools = distribution.pool_output();
-        outputs.extend((pools > 0).then(|| output(own, pools)));
+        outputs.extend(self.treasury.outputs(own, distribution.pool_output(), value));
         let claims = Arc::clone(claims);
         (outputs, Memo::new(Arc::new(Settlement { claims, terms, distribution })))
     }

@@ -117,6 +117,7 @@ fn a_block_leaves_before_its_share_and_even_if_the_share_is_stale() {
                 assert_eq!(solution.template_id, 77);
                 found += 1;
             }
+            Some(Event::Found { .. }) => panic!("the ledger hears of it before the network"),
             Some(Event::Share(_) | Event::Entry(_) | Event::Settled) | None => continue,
         }
         table.pair.server.events.clear();

@@ -209,8 +209,7 @@ fn fifty_blocks_of_twenty_miners_with_reorgs_are_paid_as_the_log_says() -> anyho
             };
             stages(&world, hash).last().is_some_and(|last| last == expected)
         };
-        let is_told = |hash: &&String| !is_told(hash);
-        Ok(hashes.iter().filter(is_told).next().is_none().then_some(()))
+        Ok(hashes.iter().all(is_told).then_some(()))
     })?;
 
     let mut expected: BTreeMap<String, i64> = BTreeMap::new();

@@ -112,14 +112,21 @@ proptest! {
     }
 
     #[test]
-    fn it_is_as_large_as_asked_but_for_what_is_rounded(credits in credits(), size in 1..100_000_u128) {
+    fn it_is_as_large_as_asked_but_for_what_is_rounded(
+        credits in credits(),
+        size in 1..100_000_u128,
+    ) {
         let all: u128 = credits.iter().map(|credit| u128::from(credit.2)).sum();
         let sum: u128 = sums(&window_of(&credits), size).values().sum();
         prop_assert!(sum <= size.min(all) && sum + 3 > size.min(all), "{sum}");
     }
 
     #[test]
-    fn what_is_forgotten_was_beyond_it(credits in credits(), more in credits(), size in 0..50_000_u128) {
+    fn what_is_forgotten_was_beyond_it(
+        credits in credits(),
+        more in credits(),
+        size in 0..50_000_u128,
+    ) {
         let mut window = window_of(&credits);
         window.forget_beyond(Hashes(size));
         let accounts = accounts();
