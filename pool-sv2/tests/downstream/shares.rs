@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use mining::target::Target;
 use pool_sv2::downstream::connection::{Command, Event};
+use wire::session::Session;
 use wire::sv2::codec::Bytes32;
+use wire::sv2::frame::EncodedFrame;
 use wire::sv2::mining::{
     ERROR_BAD_EXTRANONCE_SIZE, ERROR_DIFFICULTY_TOO_LOW, ERROR_DUPLICATE_SHARE,
     ERROR_INVALID_CHANNEL_ID, ERROR_INVALID_JOB_ID, ERROR_INVALID_NON_ROLLABLE_VERSION_BIT,
     ERROR_INVALID_NTIME, ERROR_STALE_SHARE, Mining, SubmitSharesExtended, SubmitSharesStandard,
+    UpdateChannel,
 };
 
 use crate::miner::{HARD, OpenExtended, REGTEST, Table};
@@ -229,4 +232,49 @@ fn the_sum_of_an_acknowledgement_is_the_work_of_its_shares() {
     let Mining::SubmitSharesSuccess(success) = table.message() else { panic!() };
     assert_eq!(success.last_sequence_number, share.unwrap().sequence_number);
     assert_eq!(success.new_shares_sum, record.work.difficulty_floor());
+}
+
+/// Shares that come at once.
+fn send_many(table: &mut Table, shares: impl Iterator<Item = SubmitSharesExtended>) {
+    for share in shares {
+        let share = EncodedFrame::new(&share);
+        table.pair.client.session.handle_command(table.pair.now, share).unwrap();
+    }
+    table.pair.drive();
+}
+
+/// More shares than may wait for the ledger are not accepted, for nobody could keep them.
+#[test]
+fn a_ledger_that_has_stopped_is_no_reason_to_accept_shares_without_end() {
+    const WAITING_MAX: u32 = 1 << 14;
+    let mut table = Table::with_settings(|settings| {
+        settings.vardiff.shares_per_minute = 1e9;
+        settings.vardiff.search_shares_per_minute = 1e9;
+        settings.limits.shares_per_second_max = 1_000_000;
+    });
+    table.work(1, 1, HARD);
+    table.set_up(0);
+    let open = table.open_extended();
+    send_many(&mut table, (0..WAITING_MAX).map(|number| open.share(number)));
+    table.assert_silent();
+    assert_eq!(rejection(&mut table, &open.share(WAITING_MAX)), "share-not-recorded");
+    table.pair.command_server(Command::Committed(1));
+    assert!(matches!(table.message(), Mining::SubmitSharesSuccess(_)));
+    table.send(&open.share(WAITING_MAX + 1));
+    table.assert_silent();
+}
+
+/// Shares of a job before, at its easier target, are no proof that the new one is too easy.
+#[test]
+fn shares_of_an_easier_job_do_not_move_the_new_target() {
+    let (mut table, open) = ready();
+    table.send(&UpdateChannel {
+        channel_id: open.channel.channel_id,
+        nominal_hash_rate: 1e12,
+        maximum_target: [0xff; 32],
+    });
+    assert!(matches!(table.message(), Mining::SetTarget(_)));
+    table.pair.client.events.clear();
+    send_many(&mut table, (0..1_000).map(|number| open.share(number)));
+    table.assert_silent();
 }

@@ -268,6 +268,32 @@ mod tests {
         assert_eq!(outcome.solution, None);
     }
 
+    #[test]
+    fn a_share_of_a_job_after_a_new_target_is_credited_with_the_new_work() {
+        let (mut channel, now) = issued(Target::from_difficulty(1e9), HARD);
+        channel.set_target(Target::MAX);
+        channel.issue(2, &job(3, HARD), NTIME, now);
+        let outcome = channel.check(&Submission { job_id: 2, ..share(1) }, now);
+        assert_eq!(outcome.verdict.unwrap().work, Target::MAX.work());
+    }
+
+    #[test]
+    fn a_new_tip_keeps_the_last_jobs_of_the_one_before_and_forgets_the_others() {
+        let (mut channel, now) = issued(Target::MAX, HARD);
+        let last = u32::try_from(STALE_JOBS_MAX).unwrap() + 1;
+        for id in 2..=last {
+            channel.issue(id, &job(3, HARD), NTIME, now);
+        }
+        channel.issue(last + 1, &job(4, HARD), NTIME, now);
+        let verdict_of = |channel: &mut Channel, job_id| {
+            channel.check(&Submission { job_id, ..share(1) }, now).verdict
+        };
+        assert_eq!(verdict_of(&mut channel, 1), Err(Rejection::UnknownJob));
+        for id in 2..=last {
+            assert_eq!(verdict_of(&mut channel, id), Err(Rejection::Stale));
+        }
+    }
+
     /// Spec 5.3.14: a header counts once, whatever job id it is sent under.
     /// Flaw 1: a share is known by its header, however it was written or named.
     #[test]
