@@ -29,6 +29,10 @@ const DRAIN_MAX: Duration = Duration::from_secs(120);
 pub const DOES_NOT_READ: &str = "the peer does not read";
 /// How long the last bytes (an error message, say) may take.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
+/// How long a peer that was sent last words has to close the connection by itself. Closed at once,
+/// with bytes of the peer unread, it would be reset, and the words lost on their way; and there are
+/// peers that do not look at a message behind which the stream ends.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 
 /// The program's side of one session.
 pub trait Host<S: Session>: Send {
@@ -72,12 +76,19 @@ pub async fn drive<S: Session>(
     }
     // The last words, an error message for instance, are worth a moment.
     while session.poll_transmit(&mut output.bytes) {}
-    let flush = async {
-        writer.write_all(&output.bytes).await?;
-        writer.shutdown().await
-    };
-    let _ = timeout(FLUSH_MAX, flush).await;
+    let has_last_words = !output.bytes.is_empty() && !matches!(ended, Ended::ByPeer);
+    let _ = timeout(FLUSH_MAX, writer.write_all(&output.bytes)).await;
+    if has_last_words {
+        let _ = timeout(LAST_WORDS_MAX, until_closed(&mut reader)).await;
+    }
+    let _ = timeout(FLUSH_MAX, writer.shutdown()).await;
     ended
+}
+
+/// Reads what nobody wants any more, until the peer closes.
+async fn until_closed(reader: &mut (impl AsyncRead + Unpin)) {
+    let mut unwanted = [0; 1_024];
+    while reader.read(&mut unwanted).await.is_ok_and(|read| read > 0) {}
 }
 
 async fn run<S: Session>(
@@ -252,3 +263,6 @@ async fn read_some(
     input.reserve(READ_BYTES);
     reader.read_buf(input).await
 }
+
+#[cfg(test)]
+mod tests;
