@@ -375,6 +375,48 @@ fn pool_settings(
     let (address, key) = (provider.address(), provider.key());
     let listen = format!("{}:0", plan.listen_host);
     let (shares_per_minute, min_difficulty) = (plan.shares_per_minute, plan.min_difficulty);
+    let (rpc_url, cookie_file) = (node.rpc_url(), display(&node.cookie_file()));
+    let mut settings = toml! {
+        [listen]
+        address = listen
+        [authority]
+        secret_key_file = key_file
+        [node]
+        rpc_url = rpc_url
+        cookie_file = cookie_file
+        poll_seconds = 1
+        [[template_provider]]
+        address = address
+        authority_key = key
+        [vardiff]
+        shares_per_minute = shares_per_minute
+        min_difficulty = min_difficulty
+        [ledger]
+        directory = ledger
+    };
+    settings.insert("payout".to_owned(), payout_settings(plan, payout_address).into());
+    // In front of the others stays the one with the rules of the pool.
+    if !plan.further_ports.is_empty() {
+        let further = plan.further_ports.iter().map(|port| {
+            let (listen, min_difficulty) = (format!("{}:0", plan.listen_host), port.min_difficulty);
+            let (connections_max, payout) = (i64::from(port.connections_max), port.payout);
+            let port = toml! {
+                address = listen
+                min_difficulty = min_difficulty
+                connections_max = connections_max
+                payout = payout
+            };
+            toml::Value::Table(port)
+        });
+        let first = settings.remove("listen");
+        let ports: Vec<_> = first.into_iter().chain(further).collect();
+        settings.insert("listen".to_owned(), ports.into());
+    }
+    settings
+}
+
+/// Whom blocks pay.
+fn payout_settings(plan: &Plan, payout_address: &str) -> Table {
     let mut payout = match plan.shielded {
         Some(_) => toml! { by_template = true },
         None => toml! { address = payout_address },
@@ -395,44 +437,7 @@ fn pool_settings(
             pplns = { window = WINDOW_BLOCKS, outputs_max = (i64::from(outputs_max)) }
         }),
     }
-    let (rpc_url, cookie_file) = (node.rpc_url(), display(&node.cookie_file()));
-    let mut settings = toml! {
-        [listen]
-        address = listen
-        [authority]
-        secret_key_file = key_file
-        [node]
-        rpc_url = rpc_url
-        cookie_file = cookie_file
-        poll_seconds = 1
-        [[template_provider]]
-        address = address
-        authority_key = key
-        [vardiff]
-        shares_per_minute = shares_per_minute
-        min_difficulty = min_difficulty
-        [ledger]
-        directory = ledger
-    };
-    settings.insert("payout".to_owned(), payout.into());
-    // In front of the others stays the one with the rules of the pool.
-    if !plan.further_ports.is_empty() {
-        let further = plan.further_ports.iter().map(|port| {
-            let (listen, min_difficulty) = (format!("{}:0", plan.listen_host), port.min_difficulty);
-            let (connections_max, payout) = (i64::from(port.connections_max), port.payout);
-            let port = toml! {
-                address = listen
-                min_difficulty = min_difficulty
-                connections_max = connections_max
-                payout = payout
-            };
-            toml::Value::Table(port)
-        });
-        let first = settings.remove("listen");
-        let ports: Vec<_> = first.into_iter().chain(further).collect();
-        settings.insert("listen".to_owned(), ports.into());
-    }
-    settings
+    payout
 }
 
 fn translator_settings(plan: &Plan, pool: &Server) -> Table {
