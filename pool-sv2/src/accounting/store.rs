@@ -17,8 +17,8 @@ use rates::Rates;
 pub const SLICE_SECONDS: u64 = 600;
 /// Seconds of a day, which begins at midnight UTC.
 pub const DAY_SECONDS: u64 = 86_400;
-/// Spans of one answer: 90 days of slices, and more years of days than there will be.
-pub const HISTORY_MAX: u64 = 12_960;
+/// Spans of one answer: two weeks of slices, five years of days. More would keep others waiting.
+pub const HISTORY_MAX: u64 = 2_016;
 
 /// Why a store does not work: a sentence for a person.
 #[derive(Debug, thiserror::Error)]

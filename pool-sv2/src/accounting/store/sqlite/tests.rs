@@ -69,10 +69,10 @@ impl Table {
         self.writer.push_entry(NOW_MS + at_ms, Entry::BlockFound { finder, block });
     }
 
-    /// Everything in the 90 days around the tests' time.
+    /// Everything in the two weeks around the tests' time.
     fn history(&self, scope: Scope<'_>, span: Span) -> Vec<Slice> {
         let now_s = NOW_MS / 1_000;
-        let (from_s, to_s) = (now_s - 45 * DAY_SECONDS, now_s + 45 * DAY_SECONDS);
+        let (from_s, to_s) = (now_s - 7 * DAY_SECONDS, now_s + 7 * DAY_SECONDS);
         self.reader.history(scope, span, from_s, to_s).unwrap()
     }
 
