@@ -1,6 +1,7 @@
-//! Where the parts meet: pools are started or found, measured one after the other, and shown.
+//! Where the parts meet: servers are started or found, measured one after the other, and shown.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -8,15 +9,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Map, Value, json};
 use service::program::{Failure, say};
 
-use crate::arguments::{Arguments, PoolArguments, Software, What};
+use crate::arguments::{Arguments, Software, V1Arguments, What};
 use crate::figures::{Figures, times_better};
 use crate::plan::Plan;
-use crate::pools::{Launch, Pool};
 use crate::process::Watched;
 use crate::progress::Progress;
 use crate::provider::Provider;
 use crate::run::{Run, Subject};
+use crate::started::{Launch, Started};
 use crate::table::{Column, table};
+use crate::{pools, translators};
 
 /// Descriptors besides those of connections.
 const DESCRIPTORS_BESIDES: u64 = 128;
@@ -25,16 +27,17 @@ const ANY_PORT: &str = "127.0.0.1:0";
 
 /// Measures what the arguments ask for.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let What::Pool(pool) = &arguments.what;
-    let plan = pool.plan().map_err(Failure::Usage)?;
+    let what = &arguments.what;
+    let load = what.load();
+    let plan = load.plan().map_err(Failure::Usage)?;
     make_room(&plan)?;
-    let columns = match pool.resolved().map_err(Failure::Usage)? {
-        Some(address) => vec![measure_running(pool, &plan, address)?],
-        None => measure_started(pool, &plan)?,
+    let columns = match load.resolved().map_err(Failure::Usage)? {
+        Some(address) => vec![measure_running(what, &plan, address)?],
+        None => measure_started(what, &plan)?,
     };
     say(table(&columns));
-    if let Some(path) = &pool.json {
-        write_json(path, pool, &plan, &columns)?;
+    if let Some(path) = &load.json {
+        write_json(path, what, &plan, &columns)?;
     }
     match columns.iter().find(|column| column.name != Software::Sri.name()) {
         Some(Column { ended: Some(ended), name, .. }) => {
@@ -58,78 +61,85 @@ fn make_room(plan: &Plan) -> Result<(), Failure> {
     )))
 }
 
-fn measure_running(
-    arguments: &PoolArguments,
-    plan: &Plan,
-    address: std::net::SocketAddr,
-) -> Result<Column> {
-    let mut provider = arguments.provider.as_deref().map(Provider::start).transpose()?;
+fn measure_running(what: &What, plan: &Plan, address: SocketAddr) -> Result<Column> {
+    let load = what.load();
+    let mut provider = load.provider.as_deref().map(Provider::start).transpose()?;
     if let Some(provider) = &mut provider {
         say(format_args!("templates at {}/{}", provider.address(), provider.key()));
         provider.wait_for_pool()?;
     }
-    let progress = Progress::new("pool");
-    let process = arguments.pid.map(Watched::new);
-    let subject = Subject { address, authority: arguments.authority, process };
+    let name = what.name();
+    let progress = Progress::new(name);
+    let (kinds, authority) = (what.kinds(), what.authority());
+    let subject = Subject { name, address, authority, kinds, process: load.pid.map(Watched::new) };
     let (figures, ended) = Run::new(plan, subject, provider.as_mut(), &progress)?.measure();
-    Ok(Column { name: "pool".to_owned(), figures, ended })
+    Ok(Column { name: name.to_owned(), figures, ended })
 }
 
-fn measure_started(arguments: &PoolArguments, plan: &Plan) -> Result<Vec<Column>> {
-    arguments.start.iter().map(|software| measure_one(arguments, plan, *software)).collect()
+fn measure_started(what: &What, plan: &Plan) -> Result<Vec<Column>> {
+    what.load().start.iter().map(|software| measure_one(what, plan, *software)).collect()
 }
 
-fn measure_one(arguments: &PoolArguments, plan: &Plan, software: Software) -> Result<Column> {
+fn measure_one(what: &What, plan: &Plan, software: Software) -> Result<Column> {
     let mut provider = Provider::start(ANY_PORT)?;
     let progress = Progress::new(software.name());
     progress.begin("starting", 1);
-    let path = match software {
-        Software::Adit => &arguments.adit_path,
-        Software::Sri => &arguments.sri_path,
+    let mut server = start(what, plan, software, &mut provider)
+        .with_context(|| format!("the {} of {} does not start", what.name(), software.name()))?;
+    let subject = Subject {
+        name: what.name(),
+        address: server.address,
+        authority: None,
+        kinds: what.kinds(),
+        process: Some(Watched::new(server.pid())),
     };
-    let launch = Launch {
-        software,
-        path: path.as_deref(),
-        log: &arguments.log,
-        connections: plan.connections,
-    };
-    let mut pool = Pool::start(&launch, &mut provider)
-        .with_context(|| format!("the pool of {} does not start", software.name()))?;
-    let process = Some(Watched::new(pool.pid()));
-    let subject = Subject { address: pool.address, authority: None, process };
     let (figures, mut ended) = Run::new(plan, subject, Some(&mut provider), &progress)?.measure();
     if let Some(ended) = &mut ended
-        && let Err(ending) = pool.check()
+        && let Err(ending) = server.check()
     {
-        *ended = format!("{ending}; {ended}\n{}", pool.log_tail());
+        *ended = format!("{ending}; {ended}\n{}", server.log_tail());
     }
     Ok(Column { name: software.name().to_owned(), figures, ended })
 }
 
-fn write_json(
-    path: &Path,
-    arguments: &PoolArguments,
-    plan: &Plan,
-    columns: &[Column],
-) -> Result<()> {
+fn start(what: &What, plan: &Plan, software: Software, provider: &mut Provider) -> Result<Started> {
+    let load = what.load();
+    let path = match software {
+        Software::Adit => &load.adit_path,
+        Software::Sri => &load.sri_path,
+    };
+    let path = path.as_deref();
+    let launch = Launch { software, path, log: &load.log, connections: plan.connections };
+    match what {
+        What::Pool(_) => pools::start(&launch, provider),
+        What::V1(V1Arguments { pool_path, .. }) => {
+            let path = pool_path.as_deref();
+            let behind = Launch { software: Software::Adit, path, ..launch.clone() };
+            translators::start(&launch, &behind, provider)
+        }
+    }
+}
+
+fn write_json(path: &Path, what: &What, plan: &Plan, columns: &[Column]) -> Result<()> {
     let pools: Vec<_> = columns
         .iter()
         .map(|Column { name, figures, ended }| {
             json!({ "name": name, "figures": figures, "ended_early": ended })
         })
         .collect();
-    let kinds = format!("{:?}", plan.kinds).to_lowercase();
+    let load = what.load();
+    let kinds = format!("{:?}", what.kinds()).to_lowercase();
     let report = json!({
         "machine": { "processors": processors(), "memory_gib": memory_gib() },
         "plan": {
-            "scenario": format!("{:?}", arguments.scenario).to_lowercase(),
+            "scenario": format!("{:?}", load.scenario).to_lowercase(),
             "connections": plan.connections,
             "channels": kinds,
             "parallel": plan.parallel,
             "tips": plan.tips,
             "flows": plan.flows,
             "generator_threads": plan.threads,
-            "log": arguments.log,
+            "log": load.log,
         },
         "pools": pools,
         "times_better": ratios(columns),

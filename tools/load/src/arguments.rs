@@ -14,7 +14,7 @@ const CONNECTIONS_MAX: u64 = 1_000_000;
 /// Shares in flight on one connection at most.
 const WINDOW_MAX: u64 = 16_384;
 
-/// A load generator for Stratum V2 pools.
+/// A load generator for Stratum V2 pools and Stratum V1 servers.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "load", version)]
 pub struct Arguments {
@@ -28,14 +28,17 @@ pub struct Arguments {
 pub enum What {
     /// A Stratum V2 pool: this program is its miners and its template provider.
     Pool(PoolArguments),
+    /// A Stratum V1 server: this program is its miners. A translator that is started here gets a
+    /// pool-sv2 behind it, and that its templates from this program.
+    V1(V1Arguments),
 }
 
-/// A pool that this program can start by itself.
+/// Whose pool or translator this program starts by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Software {
-    /// Adit's pool-sv2, from the folder of this program.
+    /// Adit's pool-sv2 or translator-v1, from the folder of this program.
     Adit,
-    /// SRI's pool_sv2, from PATH: `cargo install pool_sv2 --version 0.7.0`.
+    /// SRI's, from PATH: `cargo install pool_sv2 --version 0.7.0`, or translator_sv2 0.6.0.
     Sri,
 }
 
@@ -53,23 +56,47 @@ pub enum Kind {
 /// `load pool`.
 #[derive(Debug, Clone, Args)]
 pub struct PoolArguments {
-    /// Start this pool and measure it; say it twice to measure both, one after the other.
-    #[arg(long)]
-    pub start: Vec<Software>,
-
-    /// Measure a pool that runs already: HOST:PORT.
-    #[arg(long, conflicts_with = "start")]
-    pub address: Option<String>,
+    /// What is the same for each server.
+    #[command(flatten)]
+    pub load: LoadArguments,
 
     /// The authority key of the pool at --address; any server is taken without it.
     #[arg(long, requires = "address")]
     pub authority: Option<AuthorityKey>,
 
-    /// The process of the pool at --address, for its processor time and memory.
+    /// Which channels to open.
+    #[arg(long, default_value = "extended")]
+    pub kind: Kind,
+}
+
+/// `load v1`.
+#[derive(Debug, Clone, Args)]
+pub struct V1Arguments {
+    /// What is the same for each server.
+    #[command(flatten)]
+    pub load: LoadArguments,
+
+    /// The pool-sv2 to start behind a translator.
+    #[arg(long)]
+    pub pool_path: Option<PathBuf>,
+}
+
+/// What is measured of which server, whatever it speaks.
+#[derive(Debug, Clone, Args)]
+pub struct LoadArguments {
+    /// Start this software and measure it; say it twice to measure both, one after the other.
+    #[arg(long)]
+    pub start: Vec<Software>,
+
+    /// Measure a server that runs already: HOST:PORT.
+    #[arg(long, conflicts_with = "start")]
+    pub address: Option<String>,
+
+    /// The process of the server at --address, for its processor time and memory.
     #[arg(long, requires = "address")]
     pub pid: Option<u32>,
 
-    /// Where to serve templates to the pool at --address: HOST:PORT.
+    /// Where to serve templates to the server at --address, or to its pool: HOST:PORT.
     #[arg(long, requires = "address")]
     pub provider: Option<String>,
 
@@ -77,13 +104,9 @@ pub struct PoolArguments {
     #[arg(long, default_value = "tips")]
     pub scenario: Scenario,
 
-    /// Connections with one channel each.
+    /// Connections with one miner each.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub connections: Option<u64>,
-
-    /// Which channels to open.
-    #[arg(long)]
-    pub kind: Option<Kind>,
 
     /// Openings under way at the same time.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
@@ -94,7 +117,7 @@ pub struct PoolArguments {
     pub tips: Option<u16>,
 
     /// Send shares as fast as acknowledgements allow, with so many in flight on each connection.
-    /// A pool that acknowledges in batches needs more than a batch.
+    /// A server that acknowledges in batches needs more than a batch.
     #[arg(long, conflicts_with = "rate",
         value_parser = clap::value_parser!(u64).range(1..=WINDOW_MAX))]
     pub window: Option<u64>,
@@ -111,11 +134,11 @@ pub struct PoolArguments {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub repeats: Option<u64>,
 
-    /// Make one share of so many wrong, so that the pool must reject it.
+    /// Make one share of so many wrong, so that the server must reject it.
     #[arg(long)]
     pub wrong_every: Option<u32>,
 
-    /// Visitors a second that open a channel and leave, while shares flow.
+    /// Visitors a second that log in and leave, while shares flow.
     #[arg(long, value_parser = positive)]
     pub visitors: Option<f64>,
 
@@ -127,21 +150,54 @@ pub struct PoolArguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
     pub threads: u64,
 
-    /// What a pool that is started logs, as RUST_LOG says it.
+    /// What a server that is started logs, as RUST_LOG says it.
     #[arg(long, default_value = "warn")]
     pub log: String,
 
-    /// The pool-sv2 to start.
+    /// Adit's program to start.
     #[arg(long)]
     pub adit_path: Option<PathBuf>,
 
-    /// The pool_sv2 of SRI to start.
+    /// SRI's program to start.
     #[arg(long)]
     pub sri_path: Option<PathBuf>,
 
     /// Write everything that was measured to this file.
     #[arg(long)]
     pub json: Option<PathBuf>,
+}
+
+impl What {
+    /// What is the same for each server.
+    pub fn load(&self) -> &LoadArguments {
+        match self {
+            Self::Pool(PoolArguments { load, .. }) | Self::V1(V1Arguments { load, .. }) => load,
+        }
+    }
+
+    /// What the server is called in the figures.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pool(_) => "pool",
+            Self::V1(_) => "server",
+        }
+    }
+
+    /// The key that the server must prove; V1 knows none.
+    pub fn authority(&self) -> Option<AuthorityKey> {
+        match self {
+            Self::Pool(pool) => pool.authority,
+            Self::V1(_) => None,
+        }
+    }
+
+    /// Which miners are wanted.
+    pub fn kinds(&self) -> Kinds {
+        match self {
+            Self::Pool(pool) => pool.kinds(),
+            Self::V1(_) => Kinds::V1,
+        }
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -162,26 +218,31 @@ fn to_usize(value: u64) -> usize {
 }
 
 impl PoolArguments {
-    /// The plan, or why there can be none, as a sentence.
-    pub fn plan(&self) -> Result<Plan, String> {
-        if self.start.is_empty() && self.address.is_none() {
-            return Err("say which pool: --start adit, --start sri or --address HOST:PORT".into());
-        }
-        let mut plan = self.scenario.plan();
-        let to_set = |kind| match kind {
+    /// Which miners are wanted.
+    pub fn kinds(&self) -> Kinds {
+        match self.kind {
             Kind::Standard => Kinds::Standard,
             Kind::Extended => Kinds::Extended,
             Kind::Mixed => Kinds::Mixed,
-        };
+        }
+    }
+}
+
+impl LoadArguments {
+    /// The plan, or why there can be none, as a sentence.
+    pub fn plan(&self) -> Result<Plan, String> {
+        if self.start.is_empty() && self.address.is_none() {
+            return Err("say what: --start adit, --start sri or --address HOST:PORT".into());
+        }
+        let mut plan = self.scenario.plan();
         plan.connections = self.connections.map_or(plan.connections, to_usize);
-        plan.kinds = self.kind.map_or(plan.kinds, to_set);
         plan.parallel = self.parallel.map_or(plan.parallel, to_usize);
         plan.tips = self.tips.map_or(plan.tips, usize::from);
         plan.threads = to_usize(self.threads);
         self.change_flows(&mut plan)?;
         let wants_tips = plan.tips > 0 || plan.flows.iter().any(|flow| flow.tip_every_seconds > 0);
         if wants_tips && self.address.is_some() && self.provider.is_none() {
-            return Err("--provider: new tips come from this program, so the pool at --address \
+            return Err("--provider: new tips come from this program, so the server at --address \
                         must take its templates from it; say where to serve them, or --tips 0"
                 .into());
         }
@@ -221,7 +282,7 @@ impl PoolArguments {
         Ok(())
     }
 
-    /// The pool at --address, or why it cannot be named, as a sentence.
+    /// The server at --address, or why it cannot be named, as a sentence.
     pub fn resolved(&self) -> Result<Option<SocketAddr>, String> {
         let Some(address) = &self.address else { return Ok(None) };
         let resolved = address.to_socket_addrs().map_err(|error| {
@@ -236,15 +297,13 @@ impl PoolArguments {
 mod tests {
     use super::*;
 
-    fn read(arguments: &[&str]) -> Result<PoolArguments, clap::Error> {
+    fn read(arguments: &[&str]) -> Result<What, clap::Error> {
         let all = ["load", "pool"].iter().chain(arguments);
-        Arguments::try_parse_from(all).map(|arguments| match arguments.what {
-            What::Pool(pool) => pool,
-        })
+        Arguments::try_parse_from(all).map(|arguments| arguments.what)
     }
 
     fn plan(arguments: &[&str]) -> Result<Plan, String> {
-        read(arguments).unwrap().plan()
+        read(arguments).unwrap().load().plan()
     }
 
     #[test]
@@ -254,8 +313,6 @@ mod tests {
             "adit",
             "--scenario",
             "shares",
-            "--kind",
-            "standard",
             "--connections",
             "16",
             "--window",
@@ -264,9 +321,19 @@ mod tests {
             "2",
         ])
         .unwrap();
-        assert_eq!((plan.connections, plan.kinds), (16, Kinds::Standard));
+        assert_eq!(plan.connections, 16);
         assert_eq!((plan.flows[0].pace, plan.flows[0].seconds), (Pace::Window(128), 2));
         assert_eq!(plan.flows[0].repeats, 3);
+    }
+
+    #[test]
+    fn the_kind_of_channel_is_for_pools_alone() {
+        let What::Pool(pool) = read(&["--start", "adit", "--kind", "standard"]).unwrap() else {
+            panic!("it was said to be a pool");
+        };
+        assert_eq!(pool.kinds(), Kinds::Standard);
+        let v1 = ["load", "v1", "--start", "adit", "--kind", "standard"];
+        assert!(Arguments::try_parse_from(v1).is_err());
     }
 
     #[test]

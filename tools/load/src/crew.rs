@@ -15,16 +15,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mio::{Poll, Token, Waker};
+use service::clock;
 use wire::sv2::keys::AuthorityKey;
+use wire::sv2::link::Link;
 
 use crate::miner::Channel;
+use crate::miner::device::Device;
+use crate::miner::v1::V1Miner;
+use crate::miner::{LIMITS, Miner};
 use crate::tally::{Live, Tally};
 use shift::Shift;
 
 /// How long a crew may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// The pool, as miners are told of it.
+/// The server, as miners are told of it.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Where it listens.
@@ -33,9 +38,11 @@ pub struct Target {
     pub authority: Option<AuthorityKey>,
 }
 
-/// Which channels are opened.
+/// Which miners there are, by what they open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kinds {
+    /// Connections to a V1 server.
+    V1,
     /// Standard ones alone.
     Standard,
     /// Extended ones alone.
@@ -45,14 +52,27 @@ pub enum Kinds {
 }
 
 impl Kinds {
-    /// The channel of the connection with this number.
-    pub fn channel(self, number: usize) -> Channel {
+    /// The channel of the connection with this number; Stratum V1 has none.
+    fn channel(self, number: usize) -> Option<Channel> {
         match self {
-            Self::Standard => Channel::Standard,
-            Self::Extended => Channel::Extended,
-            Self::Mixed if number.is_multiple_of(2) => Channel::Extended,
-            Self::Mixed => Channel::Standard,
+            Self::V1 => None,
+            Self::Standard => Some(Channel::Standard),
+            Self::Extended => Some(Channel::Extended),
+            Self::Mixed if number.is_multiple_of(2) => Some(Channel::Extended),
+            Self::Mixed => Some(Channel::Standard),
         }
+    }
+
+    /// The miner with this number.
+    fn device(self, number: usize, target: &Target) -> Device {
+        let user = format!("load.{number}");
+        let Some(channel) = self.channel(number) else {
+            return Device::V1(Box::new(V1Miner::new(&user)));
+        };
+        let (seed, now) = (clock::fresh_seed(), clock::unix_now_seconds());
+        let link = Link::client(target.authority, LIMITS, seed, now);
+        let (host, port) = (target.address.ip().to_string(), target.address.port());
+        Device::V2(Box::new(Miner::new(link, channel, &user, &host, port)))
     }
 }
 

@@ -1,8 +1,9 @@
-//! A load generator for Stratum V2 pools: it is all the miners and the template provider of one
-//! pool, in one process, so that what it measures has one clock.
+//! A load generator for Stratum V2 pools and Stratum V1 servers: it is all the miners and the
+//! template provider of one pool, in one process, so that what it measures has one clock.
 //!
 //! `miner` and `provider` are the two protocol roles, free of I/O; `crew` is a thread that runs
-//! many miners over sockets; `run` goes through a plan and writes down figures; `table` shows them.
+//! many miners over sockets; `pools` and `translators` start what is measured (`started`); `run`
+//! goes through a plan and writes down figures; `table` shows them.
 //! It looks for no hashes: the pool must be given a target that every hash meets.
 
 pub mod app;
@@ -17,5 +18,7 @@ pub mod process;
 pub mod progress;
 pub mod provider;
 pub mod run;
+pub mod started;
 pub mod table;
 pub mod tally;
+pub mod translators;

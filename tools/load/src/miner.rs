@@ -1,7 +1,11 @@
-//! One miner as the pool sees it: handshake, setup, one channel, and shares on demand.
+//! One miner as a V2 pool sees it: handshake, setup, one channel, and shares on demand. `v1` is the
+//! same for a V1 server, `device` either of them.
 //!
 //! It reads of each message what a share needs and no more, for thousands of it run on one
 //! thread. It hashes nothing: each share is another header, and the target must take any.
+
+pub mod device;
+pub mod v1;
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::crew::Kinds;
-
 /// How shares come.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,8 +55,6 @@ impl Flow {
 pub struct Plan {
     /// Connections with one channel each.
     pub connections: usize,
-    /// Which channels.
-    pub kinds: Kinds,
     /// Openings under way at the same time.
     pub parallel: usize,
     /// New tips while nothing else happens.
@@ -95,7 +91,6 @@ impl Scenario {
     pub fn plan(self) -> Plan {
         let plan = |connections, tips, flows| Plan {
             connections,
-            kinds: Kinds::Extended,
             parallel: 64,
             tips,
             tip_interval: Duration::from_millis(if connections > 2_000 { 3_000 } else { 500 }),

@@ -1,4 +1,4 @@
-//! Goes through a plan with one pool and writes down the figures.
+//! Goes through a plan with one pool or V1 server and writes down the figures.
 //!
 //! It waits and counts; it speaks no protocol. A pool that dies ends the run, and what was measured
 //! until then stays.
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use wire::sv2::keys::AuthorityKey;
 
-use crate::crew::{Crews, Target};
+use crate::crew::{Crews, Kinds, Target};
 use crate::figures::{Better, Figures, microseconds_each, to_f64};
 use crate::plan::Plan;
 use crate::process::Watched;
@@ -33,10 +33,14 @@ const SETTLE: Duration = Duration::from_millis(1_500);
 /// What is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject {
+    /// What it is called in the figures.
+    pub name: &'static str,
     /// Where miners connect.
     pub address: SocketAddr,
     /// The key that it must prove.
     pub authority: Option<AuthorityKey>,
+    /// Which miners connect.
+    pub kinds: Kinds,
     /// Its process, if it is known.
     pub process: Option<Watched>,
 }
@@ -52,11 +56,11 @@ pub struct Run<'a> {
     figures: Figures,
 }
 
-/// Processor time at a moment: of the pool, if it is known, and of this program.
+/// Processor time at a moment: of the subject, if it is known, and of this program.
 #[derive(Debug, Clone, Copy)]
 struct Usage {
     at: Instant,
-    pool: Option<Duration>,
+    subject: Option<Duration>,
     own: Duration,
 }
 
@@ -70,7 +74,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let live = Arc::new(Live::default());
         let target = Target { address: subject.address, authority: subject.authority };
-        let crews = Crews::start(plan.threads, &target, plan.kinds, &live)?;
+        let crews = Crews::start(plan.threads, &target, subject.kinds, &live)?;
         let figures = Figures::default();
         Ok(Self { plan, subject, provider, progress, crews, live, figures })
     }
@@ -157,14 +161,15 @@ impl<'a> Run<'a> {
         self.put_cost("opened channel", before, after, ready);
     }
 
-    /// Processor time of the pool and of this program for each of `count` things.
+    /// Processor time of the subject and of this program for each of `count` things.
     fn put_cost(&mut self, what: &str, before: Usage, after: Usage, count: u64) {
-        let pool = match (before.pool, after.pool) {
+        let subject = match (before.subject, after.subject) {
             (Some(before), Some(after)) => Some(after.saturating_sub(before)),
             _ => None,
         };
-        if let Some(each) = pool.and_then(|pool| microseconds_each(pool, count)) {
-            self.figures.put(&format!("pool's CPU per {what}"), "us", each, Better::Lower);
+        if let Some(each) = subject.and_then(|subject| microseconds_each(subject, count)) {
+            let name = format!("{}'s CPU per {what}", self.subject.name);
+            self.figures.put(&name, "us", each, Better::Lower);
         }
         if let Some(each) = microseconds_each(after.own.saturating_sub(before.own), count) {
             self.figures.put(&format!("generator's CPU per {what}"), "us", each, Better::Neither);
@@ -199,8 +204,8 @@ impl<'a> Run<'a> {
     }
 
     fn usage(&self) -> Result<Usage> {
-        let pool = self.subject.process.map(Watched::cpu).transpose()?;
-        Ok(Usage { at: Instant::now(), pool, own: Watched::own().cpu()? })
+        let subject = self.subject.process.map(Watched::cpu).transpose()?;
+        Ok(Usage { at: Instant::now(), subject, own: Watched::own().cpu()? })
     }
 
     /// Connections that should get what is sent to all.

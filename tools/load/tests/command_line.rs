@@ -107,3 +107,23 @@ fn wrong_shares_are_counted_by_the_pools_own_code() {
     assert!((5.0..=15.0).contains(&rejected), "{rejected} of about 10: {report:#}");
     assert!(figure(&report, "shares: rejection, p99") > 0.0);
 }
+
+#[test]
+fn our_translator_is_measured_with_our_pool_behind_it() {
+    let built = Programs::built().unwrap();
+    let program = |name| built.path(name).unwrap().display().to_string();
+    let (translator, pool) = (program("translator-v1"), program("pool-sv2"));
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("report.json").display().to_string();
+    let mut all = vec!["--start", "adit", "--adit-path", &translator, "--pool-path", &pool];
+    all.extend(["--json", &json, "--connections", "6", "--tips", "2"]);
+    all.extend(["--rate", "200", "--seconds", "2", "--wrong-every", "10"]);
+    let output = Command::new(env!("CARGO_BIN_EXE_load")).arg("v1").args(all).output().unwrap();
+    assert!(output.status.success(), "{}", complaint(&output));
+    let report = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    for fault in ["connections lost", "new tips missing", "shares: shares held back"] {
+        assert_eq!(figure(&report, fault), 0.0, "{fault}: {report:#}");
+    }
+    assert!(figure(&report, "shares: acknowledged") > 50.0, "{report:#}");
+    assert!(figure(&report, "shares: rejection, p50") > 0.0, "{report:#}");
+}

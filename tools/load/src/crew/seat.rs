@@ -2,17 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use mio::net::TcpStream;
-use service::clock;
 use wire::session::{PeerError, Session};
-use wire::sv2::link::Link;
 
 use super::{Kinds, Target};
-use crate::miner::{Event, LIMITS, Miner, Submit};
+use crate::miner::device::Device;
+use crate::miner::{Event, Submit};
 use crate::tally::Tally;
 
 /// Shares in flight on one connection at which no more are sent.
@@ -21,7 +19,7 @@ const IN_FLIGHT_MAX: usize = 1 << 14;
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
-    #[error("the pool closed the connection")]
+    #[error("the server closed the connection")]
     Closed,
     #[error("the connection failed: {0}")]
     Stream(#[from] io::Error),
@@ -32,7 +30,7 @@ pub(super) enum Lost {
 /// One miner at work.
 pub(super) struct Seat {
     pub(super) stream: TcpStream,
-    miner: Miner,
+    miner: Device,
     out: BytesMut,
     /// Sequence number and moment of sending, oldest first.
     in_flight: VecDeque<(u32, Instant)>,
@@ -63,11 +61,7 @@ impl Seat {
         let since = Instant::now();
         let stream = TcpStream::connect(target.address)?;
         stream.set_nodelay(true)?;
-        let (seed, now) = (clock::fresh_seed(), clock::unix_now_seconds());
-        let link = Link::client(target.authority, LIMITS, seed, now);
-        let (host, port) = host_and_port(target.address);
-        let user = format!("load.{number}");
-        let miner = Miner::new(link, kinds.channel(number), &user, &host, port);
+        let miner = kinds.device(number, target);
         Ok(Self {
             stream,
             miner,
@@ -195,10 +189,6 @@ impl Seat {
         (self.sent, self.acknowledged) = (0, 0);
         (sent > 0).then_some(acknowledged)
     }
-}
-
-fn host_and_port(address: SocketAddr) -> (String, u16) {
-    (address.ip().to_string(), address.port())
 }
 
 /// A socket that is not connected yet says NotConnected.
