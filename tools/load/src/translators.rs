@@ -1,5 +1,5 @@
-//! Starts a translator for a measurement, with Adit's pool behind it and a difficulty that every hash
-//! meets.
+//! Starts a translator for a measurement, with Adit's pool behind it and a difficulty that every
+//! hash meets.
 //!
 //! Both translators get settings that mean the same, one channel for all miners among them; what
 //! each is told is to be read here.
