@@ -45,6 +45,20 @@ fn each_finder_has_a_group_of_his_own() {
     assert_ne!(ann.channel.group_channel_id, bob.channel.group_channel_id);
 }
 
+/// Spec 5.2.3: whoever shares blocks has the same jobs, whatever his account.
+#[test]
+fn all_who_share_blocks_are_in_one_group() {
+    let mut table = Table::with_settings(|settings: &mut Settings| {
+        settings.identities =
+            Identities { mode: Mode::Pplns, ..Identities::of_the_pool(Network::Regtest) };
+    });
+    table.work(1, 1, HARD);
+    table.set_up(0);
+    let (ann, bob) = (table.open_extended_as(ANN), table.open_extended_as(&format!("{BOB}.rig")));
+    assert_eq!(ann.channel.group_channel_id, bob.channel.group_channel_id);
+    assert_eq!(ann.job.coinbase_tx_suffix, bob.job.coinbase_tx_suffix);
+}
+
 /// Spec 5.3.16, 5.3.17: a group's job and prev hash hold for all of its channels, and no others.
 #[test]
 fn a_new_tip_gives_each_group_its_own_job() {

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use mining::coinbase::Output;
 use mining::extranonce::ExtranonceAllocator;
 use mining::job::Job;
-use mining::memo::Memo;
+use mining::memo::{BlockRecords, Memo};
 use mining::share::Solution;
 use mining::target::{Hashes, Target};
 use mining::template::{ChainTip, Template};
@@ -28,7 +28,7 @@ use crate::downstream::close::ReconnectTo;
 use crate::downstream::connection::LIMITS;
 use crate::downstream::limits::{LimitCounts, Limits};
 use crate::payout::identity::Identities;
-use crate::shares::{self, Earner, ShareRecord};
+use crate::shares::{self, BlockFound, Earner, ShareRecord};
 
 /// SRI's public test key.
 const SECRET: &str = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
@@ -81,6 +81,35 @@ fn work() -> Arc<Work> {
     let outputs = [Output { value: 1, script: bytes::Bytes::new() }];
     let job = Job::new(Arc::new(tip), Arc::new(template), b"", &outputs).unwrap();
     Arc::new(Work::new(Arc::new(job), 0, 1, clock::now()).unwrap())
+}
+
+/// Two records for any block.
+struct TwoRecords;
+
+impl BlockRecords for TwoRecords {
+    fn records(&self, hash: &[u8; 32]) -> Vec<Vec<u8>> {
+        vec![hash.to_vec(), vec![7]]
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_and_its_payout_are_handed_over_together() {
+    let (sender, mut queue) = shares::queue();
+    let gate = Gate::new(GateLimits::of_connections(1), &Metrics::new("x"));
+    let mut place = gate.admit(([127, 0, 0, 1], 1).into()).await.ok().unwrap();
+    let mut host = MinerHost::new(service(&watch::Sender::new(None), sender), &mut place);
+    let block =
+        BlockFound { hash: [3; 32], height: None, prev_hash: [1; 32], nbits: 1, coinbase_value: 5 };
+    let (finder, memo) = (Arc::new(Earner::named("a", "")), Memo::new(Arc::new(TwoRecords)));
+    host.take_event(Event::Found { finder, block: Box::new(block), memo }).await;
+    host.hand_over().await;
+    let entries = queue.take().unwrap().gathered.entries;
+    let [Entry::BlockFound { .. }, Entry::Payout(first), Entry::Payout(second)] = &entries[..]
+    else {
+        panic!("{entries:?}")
+    };
+    assert_eq!((first.bytes(), second.bytes()), (&[3; 32][..], &[7][..]));
+    assert!(queue.take().is_none());
 }
 
 /// A ledger that takes nothing more, because its disk hangs.
