@@ -4,6 +4,7 @@
 mod block_watch;
 mod bookkeeping;
 mod providers;
+mod questions;
 mod wallet;
 mod work_maker;
 
@@ -93,7 +94,9 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let metrics = Metrics::new("pool_sv2");
     let ledger = Ledger::open(&config.ledger, &metrics)?;
     let (keeper, shelf) = open_books(&config, &payout, &ledger)?;
+    let work = watch::Sender::new(None);
     let health = Health::new(&neighbours(&config)).with_metrics(metrics.clone());
+    let health = questions::answered(health, &config, work.subscribe())?;
     health.clone().start("health.address", &config.health, &shutdown).await?;
     announce(&listeners, &authority)?;
     let (sender, queue) = shares::queue();
@@ -112,7 +115,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         shelf: config.shares_blocks(&payout).then(|| shelf.clone()),
         payout,
         extranonces,
-        work: watch::Sender::new(None),
+        work,
         providers: Providers::new(addresses, health.clone()),
     };
     let (submitted, hashes) = mpsc::channel(SUBMITTED_MAX);

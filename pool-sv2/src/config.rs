@@ -13,9 +13,11 @@ use serde::de::IgnoredAny;
 use service::authority::AuthorityConfig;
 use service::config::{ConfigError, host_and_port};
 use service::health::HealthConfig;
+use service::questions::check_origin;
 
 use self::listen::{ListenConfig, Listeners};
 use self::node::NodeConfig;
+use crate::accounting::api::config::ApiConfig;
 use crate::accounting::config::LedgerConfig;
 use crate::downstream::close::ReconnectTo;
 use crate::downstream::limits::Limits;
@@ -56,6 +58,9 @@ pub struct Config {
     /// Where accepted shares, blocks and payouts are kept.
     #[serde(default)]
     pub ledger: LedgerConfig,
+    /// What other programs may ask.
+    #[serde(default)]
+    pub api: ApiConfig,
     /// `[shares]` of earlier versions: named, so that its owner is told what to write.
     #[serde(default)]
     pub shares: Option<IgnoredAny>,
@@ -167,6 +172,7 @@ impl Config {
         let payout = Payout::from_config(&self.payout, [0; 4])?;
         self.ledger.check()?;
         self.limits.check()?;
+        self.check_api()?;
         self.vardiff.policy("vardiff")?;
         let policy = |one: &ListenConfig, section: &str| one.vardiff(&self.vardiff).policy(section);
         self.listen.check(&self.limits, &payout, policy)?;
@@ -212,6 +218,18 @@ impl Config {
             )),
             None => Ok(()),
         }
+    }
+
+    fn check_api(&self) -> Result<(), ConfigError> {
+        let ApiConfig { enabled, cors_origin } = &self.api;
+        if *enabled && self.health.address.is_none() {
+            let remedy = "set health.address too: questions are answered there";
+            return Err(ConfigError::unusable("api.enabled", remedy));
+        }
+        let checked = cors_origin.as_deref().map(check_origin).transpose();
+        checked
+            .map(drop)
+            .map_err(|error| ConfigError::unusable("api.cors_origin", error.to_string()))
     }
 
     fn check_shares(&self) -> Result<(), ConfigError> {
@@ -310,6 +328,21 @@ mod tests {
         let reconnect_to = Some("other.example:3333".to_owned());
         let drain = DrainConfig { reconnect_to, ..DrainConfig::default() };
         assert_eq!(drain.window(), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn an_api_without_an_address_or_with_an_origin_that_is_none_is_refused() {
+        let usable = EXAMPLE.replace("# address = \"bc1q", "address = \"bc1q");
+        let mut config = read(&usable);
+        config.health.address = None;
+        config.api.enabled = true;
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.contains("api.enabled: set health.address"), "{error}");
+        config.health.address = Some("127.0.0.1:0".to_owned());
+        assert!(config.check().is_ok());
+        config.api.cors_origin = Some("a\nb".to_owned());
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.contains("api.cors_origin: write one origin"), "{error}");
     }
 
     #[test]

@@ -94,6 +94,15 @@ pub struct Line {
     pub rates: Rates,
 }
 
+/// Who sent a share lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Active {
+    /// How many accounts.
+    pub accounts: u64,
+    /// How many workers.
+    pub workers: u64,
+}
+
 /// A block and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
@@ -128,6 +137,8 @@ pub trait Reader {
     fn total(&self, scope: Scope<'_>) -> Result<Total, StoreError>;
     /// Decaying rates at `now_ms`, in hashes per second.
     fn rates(&self, scope: Scope<'_>, now_ms: u64) -> Result<Rates, StoreError>;
+    /// How many have sent a share since `since_ms`.
+    fn active(&self, since_ms: u64) -> Result<Active, StoreError>;
     /// Rejected shares by reason.
     fn rejects(&self, scope: Scope<'_>) -> Result<Vec<(Reason, u64)>, StoreError>;
     /// Spans with work that begin from `from_s` on and before `to_s`, in order; of more than

@@ -1,7 +1,8 @@
 //! `/health`: is this program doing its work, and which neighbour is missing?
 //!
 //! Answers 200 while all neighbours are there and 503 otherwise, with the same JSON. It never waits
-//! for a neighbour. A program that has metrics shows them at the same address, under `/metrics`.
+//! for a neighbour. A program that has metrics shows them at the same address, under `/metrics`,
+//! and one that answers questions does so under `/api`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::listen;
 use crate::metrics::{self, Metrics};
 use crate::program::{Failure, say};
+use crate::questions::Questions;
 
 /// `[health]` of a program's config.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -34,6 +36,7 @@ pub struct HealthConfig {
 pub struct Health {
     neighbours: Arc<watch::Sender<BTreeMap<&'static str, Neighbour>>>,
     metrics: Option<Metrics>,
+    questions: Option<Questions>,
 }
 
 /// One neighbour's state.
@@ -58,12 +61,17 @@ impl Health {
         let missing =
             Neighbour { up: false, detail: "not reached yet".to_owned(), is_needed: true };
         let all = neighbours.iter().map(|name| (*name, missing.clone())).collect();
-        Self { neighbours: Arc::new(watch::Sender::new(all)), metrics: None }
+        Self { neighbours: Arc::new(watch::Sender::new(all)), metrics: None, questions: None }
     }
 
     /// Shows `metrics` as well, under `/metrics`.
     pub fn with_metrics(self, metrics: Metrics) -> Self {
         Self { metrics: Some(metrics), ..self }
+    }
+
+    /// Answers `questions` as well, under `/api`.
+    pub fn with_questions(self, questions: Questions) -> Self {
+        Self { questions: Some(questions), ..self }
     }
 
     /// Notes that `name` is there.
@@ -127,7 +135,7 @@ impl Health {
 
     /// Answers on `listener` until `shutdown`.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
-        let metrics = self.metrics.clone();
+        let (metrics, questions) = (self.metrics.clone(), self.questions.clone());
         let mut routes = Router::new()
             .route("/health", get(|State(health): State<Self>| async move { health.answer() }))
             .with_state(self);
@@ -135,6 +143,9 @@ impl Health {
             let answer =
                 move || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text()) };
             routes = routes.route("/metrics", get(answer));
+        }
+        if let Some(questions) = questions {
+            routes = routes.merge(questions.routes());
         }
         axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
     }

@@ -18,4 +18,5 @@ pub mod health;
 pub mod listen;
 pub mod metrics;
 pub mod program;
+pub mod questions;
 pub mod telemetry;

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::rates::Rates;
 use super::{
-    Block, Chunk, HISTORY_MAX, Line, Reader, Scope, Slice, Span, Store, StoreError, Total,
+    Active, Block, Chunk, HISTORY_MAX, Line, Reader, Scope, Slice, Span, Store, StoreError, Total,
 };
 use crate::accounting::log::cursor::Place;
 use crate::shares::Reason;
@@ -155,6 +155,10 @@ impl Reader for SqliteReader {
     fn rates(&self, scope: Scope<'_>, now_ms: u64) -> Result<Rates, StoreError> {
         let (total, rates) = read::sums(&self.connection, scope)?;
         Ok(shown(&total, rates, now_ms))
+    }
+
+    fn active(&self, since_ms: u64) -> Result<Active, StoreError> {
+        Ok(read::active(&self.connection, since_ms)?)
     }
 
     fn rejects(&self, scope: Scope<'_>) -> Result<Vec<(Reason, u64)>, StoreError> {

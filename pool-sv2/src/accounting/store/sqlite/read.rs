@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{int, joined, names, natural};
 use crate::accounting::log::cursor::Place;
 use crate::accounting::store::rates::Rates;
-use crate::accounting::store::{Block, Line, Scope, Slice, Span, Total};
+use crate::accounting::store::{Active, Block, Line, Scope, Slice, Span, Total};
 use crate::shares::{BlockFound, Reason};
 
 /// What `sums_from` reads, in its order.
@@ -60,6 +60,14 @@ fn id_of(connection: &Connection, scope: Scope<'_>) -> rusqlite::Result<Option<i
     let query = "SELECT id FROM scope WHERE kind = ?1 AND account = ?2 AND worker = ?3";
     let key = params![kind, account, worker];
     connection.prepare_cached(query)?.query_row(key, |row| row.get(0)).optional()
+}
+
+pub(super) fn active(connection: &Connection, since_ms: u64) -> rusqlite::Result<Active> {
+    let query = "SELECT count(*) FILTER (WHERE kind = 1), count(*) FILTER (WHERE kind = 2) \
+                 FROM total JOIN scope ON scope.id = total.scope WHERE last_ms >= ?1";
+    connection.prepare_cached(query)?.query_row([int(since_ms)], |row| {
+        Ok(Active { accounts: natural(row.get(0)?), workers: natural(row.get(1)?) })
+    })
 }
 
 pub(super) fn rejects(
