@@ -15,16 +15,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::extranonce::Seats;
-use crate::bridge::notify::ChannelEpoch;
 use crate::config::Config;
 use crate::config::take_over::take_over;
 use crate::downstream::counts::Counts;
 use crate::downstream::serve::Service;
 use crate::downstream::tls::Tls;
 use crate::miners::Miners;
-use crate::shares;
-use crate::upstream::UpstreamSettings;
-use crate::upstream::supervise::{NEIGHBOUR, Supervisor};
+use crate::upstream::supervise::{NAMES, Supervisor};
 
 /// The translator as `main` sees it.
 pub struct Translator;
@@ -91,39 +88,29 @@ impl Bound {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Failure> {
         let Self { config, listener, tls, .. } = self;
         let metrics = Metrics::new("translator");
-        let health = Health::new(&[NEIGHBOUR]).with_metrics(metrics.clone());
+        let upstreams = config.upstreams()?;
+        let names = NAMES.get(..upstreams.len()).unwrap_or(&NAMES);
+        let health = Health::new(names).with_metrics(metrics.clone());
         health.clone().start("health.address", &config.health, &shutdown).await?;
-        let (sender, queue) = shares::queue();
         let miners = Miners::default();
         let work = watch::Sender::new(None);
         let service = Service {
             settings: Arc::new(config.miner_settings()),
             seats: Seats::default(),
             work: work.subscribe(),
-            shares: sender,
             miners: miners.clone(),
             counts: Counts::new(&metrics),
             elsewhere: config.shutdown.elsewhere()?,
             shutdown: shutdown.clone(),
         };
-        let (host, port) = config.upstream.host_and_port()?;
         let supervisor = Supervisor {
-            settings: UpstreamSettings {
-                host,
-                port,
-                authority: None,
-                user_identity: config.upstream.user_identity.clone(),
-                initial_hashrate: config.vardiff.initial_hashrate,
-                share_answer_max: config.upstream.share_answer_max(),
-                first_epoch: ChannelEpoch(0),
-            },
-            key: config.upstream.expected_key()?,
-            address: config.upstream.address.clone(),
+            upstreams,
             work_without_upstream: config.upstream.work_without_upstream(),
-            shares: queue,
+            return_after: config.upstream.return_after(),
             miners: miners.subscribe(),
             work,
             health,
+            metrics: metrics.clone(),
         };
         let gate = Gate::new(config.limits.gate(config.listen.connections_max), &metrics);
         let accepting = accept(service, gate, listener, tls, shutdown);

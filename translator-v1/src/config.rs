@@ -2,17 +2,15 @@
 
 mod listen;
 pub mod take_over;
-
-use std::path::PathBuf;
-use std::time::Duration;
+mod upstream;
 
 use mining::vardiff::VardiffPolicy;
 use serde::Deserialize;
-use service::authority::ExpectedKey;
-use service::config::{ConfigError, host_and_port};
+use service::config::ConfigError;
 use service::health::HealthConfig;
 
 pub use self::listen::{LimitsConfig, ListenConfig, ShutdownConfig, TlsConfig};
+pub use self::upstream::{BackupConfig, UpstreamConfig};
 use crate::downstream::MinerSettings;
 use crate::downstream::resume::Departed;
 
@@ -32,43 +30,15 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// The pool.
     pub upstream: UpstreamConfig,
+    /// Other pools, best first, for when it gives no work.
+    #[serde(default)]
+    pub backup_upstream: Vec<BackupConfig>,
     /// How hard miners' shares are.
     #[serde(default)]
     pub vardiff: VardiffConfig,
     /// Where health is answered.
     #[serde(default)]
     pub health: HealthConfig,
-}
-
-/// `[upstream]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UpstreamConfig {
-    /// `HOST:PORT` of an SV2 pool.
-    pub address: String,
-    /// The pool's authority key, base58check.
-    pub authority_key: Option<String>,
-    /// A file with that key.
-    pub authority_key_file: Option<PathBuf>,
-    /// True takes any pool for the right one.
-    #[serde(default)]
-    pub unauthenticated: bool,
-    /// Whom the pool pays.
-    pub user_identity: String,
-    /// How long miners keep their last work when the pool is gone.
-    #[serde(default = "default_work_seconds")]
-    pub work_without_upstream_seconds: u32,
-    /// How long a share may wait for the pool's verdict.
-    #[serde(default = "default_answer_seconds")]
-    pub share_answer_seconds: u32,
-}
-
-fn default_work_seconds() -> u32 {
-    120
-}
-
-fn default_answer_seconds() -> u32 {
-    30
 }
 
 /// `[vardiff]`.
@@ -92,8 +62,7 @@ impl Default for VardiffConfig {
 impl Config {
     /// Checks what the types cannot.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.upstream.expected_key()?;
-        self.upstream.host_and_port()?;
+        self.upstreams()?;
         let positive = [
             ("vardiff.shares_per_minute", self.vardiff.shares_per_minute),
             ("vardiff.min_difficulty", self.vardiff.min_difficulty),
@@ -110,10 +79,6 @@ impl Config {
         if let Some(tls) = &self.tls {
             tls.read()?;
         }
-        if self.upstream.share_answer_seconds == 0 {
-            let remedy = "write a number above 0: no pool answers at once";
-            return Err(ConfigError::unusable("upstream.share_answer_seconds", remedy));
-        }
         Ok(())
     }
 
@@ -129,32 +94,5 @@ impl Config {
             initial_hashrate: self.vardiff.initial_hashrate,
             departed: Departed::default(),
         }
-    }
-}
-
-impl UpstreamConfig {
-    /// The key that the pool must prove to have.
-    pub fn expected_key(&self) -> Result<ExpectedKey, ConfigError> {
-        ExpectedKey::from_settings(
-            "upstream",
-            self.authority_key.as_deref(),
-            self.authority_key_file.as_deref(),
-            self.unauthenticated,
-        )
-    }
-
-    /// The two parts of the address.
-    pub fn host_and_port(&self) -> Result<(String, u16), ConfigError> {
-        host_and_port("upstream.address", &self.address)
-    }
-
-    /// How long miners keep their last work when the pool is gone.
-    pub fn work_without_upstream(&self) -> Duration {
-        Duration::from_secs(self.work_without_upstream_seconds.into())
-    }
-
-    /// How long a share may wait for the pool's verdict.
-    pub fn share_answer_max(&self) -> Duration {
-        Duration::from_secs(self.share_answer_seconds.into())
     }
 }

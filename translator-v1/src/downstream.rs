@@ -101,11 +101,15 @@ pub enum Event {
         ticket: u64,
         /// The share.
         share: UpstreamShare,
+        /// Who found it.
+        worker: Arc<str>,
     },
     /// A block for the upstream whose share is answered here: nobody waits for the verdict.
     SubmitBlock {
         /// The share.
         share: UpstreamShare,
+        /// Who found it.
+        worker: Arc<str>,
     },
     /// A share that meets the target of a block was sent to the upstream.
     BlockFound {

@@ -3,12 +3,14 @@
 //! The queue is bounded: miners wait when it is full. A ticket is answered whatever happens: one
 //! that is dropped says that the upstream was lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::bridge::notify::Work;
 use crate::bridge::submit::{UpstreamShare, Verdict};
 
 /// Shares that wait to be taken by the upstream's connection.
@@ -22,11 +24,22 @@ pub const LAST_VERDICTS_MAX: Duration = Duration::from_secs(1);
 /// that needs more has a far too low difficulty.
 pub const SHARES_WAITING_MAX: usize = 256;
 
+/// What miners are to mine, and where its shares go.
+#[derive(Debug, Clone)]
+pub struct Assigned {
+    /// The work.
+    pub work: Work,
+    /// The way to the upstream that gave it.
+    pub shares: mpsc::Sender<Submitted>,
+}
+
 /// A share on its way up.
 #[derive(Debug)]
 pub struct Submitted {
     /// The share.
     pub share: UpstreamShare,
+    /// Who found it.
+    pub worker: Arc<str>,
     /// Whom the verdict is for.
     pub ticket: Ticket,
 }
@@ -49,6 +62,7 @@ pub fn answers() -> (mpsc::Sender<Answered>, mpsc::Receiver<Answered>) {
 #[derive(Debug)]
 pub struct Ticket {
     number: u64,
+    since: Instant,
     /// Gone once answered; none if nobody waits.
     miner: Option<mpsc::Sender<Answered>>,
 }
@@ -56,12 +70,17 @@ pub struct Ticket {
 impl Ticket {
     /// For the share that the session behind `miner` calls `number`.
     pub fn new(number: u64, miner: mpsc::Sender<Answered>) -> Self {
-        Self { number, miner: Some(miner) }
+        Self { number, since: Instant::now(), miner: Some(miner) }
     }
 
     /// For a share whose verdict nobody waits for.
     pub fn for_nobody() -> Self {
-        Self { number: 0, miner: None }
+        Self { number: 0, since: Instant::now(), miner: None }
+    }
+
+    /// How long it has been on its way.
+    pub fn waited(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// Tells the miner.

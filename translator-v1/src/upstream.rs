@@ -1,14 +1,18 @@
 //! The SV2 client: one Noise connection to a pool, one extended channel on it for all miners.
 //!
-//! `session` is the state machine, `open` gets it a channel, `jobs` takes work; `future_jobs` keeps
-//! jobs that wait for their tip, `waiting` the shares that wait for a verdict; `supervise` alone
-//! knows tokio. It knows nothing of V1: whoever submits a share attaches a ticket of its own kind
+//! `session` is the state machine, `open` gets it a channel, `jobs` takes work, `submit` sends
+//! shares; `future_jobs` keeps jobs that wait for their tip, `waiting` the shares that wait for a
+//! verdict. `choice` says which of several upstreams is mined on; `dial` and `supervise` alone know
+//! tokio. It knows nothing of V1: whoever submits a share attaches a ticket of its own kind
 //! and gets it back with the verdict.
 
+pub mod choice;
+pub mod dial;
 mod future_jobs;
 mod jobs;
 mod open;
 pub mod session;
+mod submit;
 pub mod supervise;
 mod waiting;
 
@@ -36,6 +40,8 @@ pub struct UpstreamSettings {
     pub initial_hashrate: f64,
     /// How long a share may wait for its verdict.
     pub share_answer_max: Duration,
+    /// True to ask it for extension 0x0002, and then to name the worker in each share.
+    pub names_workers: bool,
     /// The first of the channel epochs that this connection may use.
     pub first_epoch: ChannelEpoch,
 }
@@ -47,6 +53,8 @@ pub enum Command<T> {
     Submit {
         /// The share.
         share: UpstreamShare,
+        /// Who found it.
+        worker: Arc<str>,
         /// Whose it is.
         ticket: T,
     },
@@ -65,7 +73,12 @@ pub enum Event<T> {
         terms: ChannelTerms,
     },
     /// Mine this from now on.
-    Job(Arc<Job>),
+    Job {
+        /// What.
+        job: Arc<Job>,
+        /// True while the upstream believes that nobody mines: see `Work`.
+        is_held: bool,
+    },
     /// The channel is gone; another one is being opened.
     ChannelClosed {
         /// The upstream's reason.

@@ -452,6 +452,8 @@ fn translator_settings(plan: &Plan, pool: &Server) -> Table {
         address = address
         authority_key = key
         user_identity = TRANSLATOR_USER
+        // Shares and blocks are told apart by user.
+        worker_names = false
         [vardiff]
         shares_per_minute = shares_per_minute
         min_difficulty = min_difficulty

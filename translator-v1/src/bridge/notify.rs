@@ -63,7 +63,7 @@ pub struct ChannelTerms {
 }
 
 /// A job that is being mined: immutable, shared by all miners.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Job {
     /// The upstream's name for it.
     pub id: u32,
@@ -86,6 +86,7 @@ pub struct Job {
 }
 
 /// The hasher after the coinbase prefix, so that each share hashes only what follows.
+#[derive(Clone)]
 struct CoinbaseStart(Midstate);
 
 impl std::fmt::Debug for CoinbaseStart {
@@ -119,6 +120,13 @@ impl Job {
             coinbase_suffix,
             merkle_path,
         }
+    }
+
+    /// The same job at another target, for a channel on which nobody has mined it yet.
+    #[must_use]
+    pub fn at_target(&self, target: Target) -> Self {
+        let terms = ChannelTerms { target, ..self.terms };
+        Self { terms, ..self.clone() }
     }
 
     /// The nTime to mine with now: that of the tip plus the seconds that it has been known, the
@@ -155,6 +163,17 @@ pub struct Work {
     pub job: Arc<Job>,
     /// False once the upstream that gave it is gone: miners keep hashing, but nobody takes a share.
     pub is_live: bool,
+    /// True while the upstream believes that nobody mines: its target may be so easy that the first
+    /// miner would flood it. Whoever comes waits for the next work, which is not long.
+    pub is_held: bool,
+}
+
+impl Work {
+    /// True if both are the same to a miner.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.job, &other.job)
+            && (self.is_live, self.is_held) == (other.is_live, other.is_held)
+    }
 }
 
 #[cfg(test)]

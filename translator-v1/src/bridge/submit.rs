@@ -2,6 +2,7 @@
 
 use mining::version::ROLLING_MASK;
 use wire::sv2::codec::{Bytes32, Str255};
+use wire::sv2::extensions::USER_IDENTITY_BYTES_MAX;
 use wire::sv2::mining as codes;
 
 use super::notify::ChannelEpoch;
@@ -119,6 +120,19 @@ fn code_of(upstream: &Str255) -> i64 {
     }
 }
 
+/// The name of a V1 worker as an upstream takes it: what follows the account, 32 bytes at most, and
+/// nothing if it holds control characters (extension 0x0002, 1.1).
+pub fn worker_field(name: &str) -> &str {
+    let worker = name.split_once(['.', '/']).map_or(name, |(_, worker)| worker);
+    if worker.chars().any(char::is_control) {
+        return "";
+    }
+    let end = (0..=USER_IDENTITY_BYTES_MAX.min(worker.len()))
+        .rev()
+        .find(|end| worker.is_char_boundary(*end));
+    worker.get(..end.unwrap_or_default()).unwrap_or_default()
+}
+
 /// The header version that a miner hashed: BIP310's `(v & ~mask) | bits`.
 pub fn hashed_version(job_version: u32, bits: Option<u32>) -> u32 {
     (job_version & !ROLLING_MASK) | bits.unwrap_or_default()
@@ -153,6 +167,18 @@ mod tests {
         for verdict in [Verdict::Unanswered, Verdict::UpstreamLost, Verdict::TooManyWaiting] {
             assert_eq!(verdict.answer().unwrap_err().code, 20);
         }
+    }
+
+    /// Extension 0x0002, 1.1: a worker's name is at most 32 bytes of text, whatever a V1 miner says.
+    #[test]
+    fn a_worker_is_named_by_what_follows_the_account() {
+        assert_eq!(worker_field("bc1qx.rig1"), "rig1");
+        assert_eq!(worker_field("user/shelf.3"), "shelf.3");
+        assert_eq!(worker_field("alone"), "alone");
+        assert_eq!(worker_field(""), "");
+        assert_eq!(worker_field("user.a\u{7}b"), "");
+        let long = format!("user.{}\u{e9}", "n".repeat(31));
+        assert_eq!(worker_field(&long), "n".repeat(31), "no half of a letter");
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl MinerSession {
 
     /// Sends the present job, and before it a new difficulty or extranonce if there is one.
     pub(super) fn send_job(&mut self, now: Instant) {
-        let Some(work) = &self.work else { return };
+        let Some(work) = self.work.as_ref().filter(|work| !work.is_held) else { return };
         let job = Arc::clone(&work.job);
         let ntime = job.ntime_at(now);
         let last = self.jobs.last();

@@ -17,10 +17,9 @@ use super::session::MinerSession;
 use super::tls::Tls;
 use super::{Command, Event, MinerIdentity, MinerSettings};
 use crate::bridge::extranonce::Seats;
-use crate::bridge::notify::Work;
 use crate::bridge::submit::UpstreamShare;
 use crate::miners::{MinerPart, Miners};
-use crate::shares::{Answered, Leaving, Submitted, Ticket, answers};
+use crate::shares::{Answered, Assigned, Leaving, Submitted, Ticket, answers};
 
 /// Bytes of a session's token.
 const TOKEN_BYTES: usize = 16;
@@ -32,10 +31,8 @@ pub struct Service {
     pub settings: Arc<MinerSettings>,
     /// Places in the search space.
     pub seats: Seats,
-    /// What is to be mined; none while there is no valid work.
-    pub work: watch::Receiver<Option<Work>>,
-    /// The way to the upstream.
-    pub shares: mpsc::Sender<Submitted>,
+    /// What is to be mined, and where its shares go; none while there is no valid work.
+    pub work: watch::Receiver<Option<Assigned>>,
     /// The sum over all miners.
     pub miners: Miners,
     /// What is counted.
@@ -82,6 +79,7 @@ impl Service {
             service: self,
             is_new: true,
             has_left: false,
+            upward: None,
             sender,
             verdicts,
             part,
@@ -114,6 +112,8 @@ struct MinerHost {
     is_new: bool,
     /// True once the session was told that it is over.
     has_left: bool,
+    /// The way to the upstream whose work the session has.
+    upward: Option<mpsc::Sender<Submitted>>,
     sender: mpsc::Sender<Answered>,
     verdicts: mpsc::Receiver<Answered>,
     part: MinerPart,
@@ -123,12 +123,18 @@ struct MinerHost {
 
 impl MinerHost {
     fn work(&mut self) -> Command {
-        Command::Work(self.service.work.borrow_and_update().clone())
+        let assigned = self.service.work.borrow_and_update().clone();
+        let (work, upward) = assigned.map(|it| (it.work, it.shares)).unzip();
+        // Shares on their way when the work ends have still been found.
+        self.upward = upward.or_else(|| self.upward.take());
+        Command::Work(work)
     }
 
-    async fn submit(&self, share: UpstreamShare, ticket: Ticket) {
+    async fn submit(&self, share: UpstreamShare, worker: Arc<str>, ticket: Ticket) {
         // Where nobody takes it any more, the ticket answers as it is dropped.
-        drop(self.service.shares.send(Submitted { share, ticket }).await);
+        if let Some(upward) = &self.upward {
+            drop(upward.send(Submitted { share, worker, ticket }).await);
+        }
     }
 }
 
@@ -157,11 +163,13 @@ impl Host<MinerSession> for MinerHost {
     async fn take_event(&mut self, event: Event) {
         self.service.counts.count(&event);
         match event {
-            Event::Submit { ticket, share } => {
+            Event::Submit { ticket, share, worker } => {
                 self.leaving.count_share();
-                self.submit(share, Ticket::new(ticket, self.sender.clone())).await;
+                self.submit(share, worker, Ticket::new(ticket, self.sender.clone())).await;
             }
-            Event::SubmitBlock { share } => self.submit(share, Ticket::for_nobody()).await,
+            Event::SubmitBlock { share, worker } => {
+                self.submit(share, worker, Ticket::for_nobody()).await;
+            }
             Event::Hashrate(hashrate) => self.part.set(hashrate),
             Event::Authorized { worker, agent } => {
                 self.place.settle();

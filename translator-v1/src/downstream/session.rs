@@ -197,8 +197,9 @@ impl MinerSession {
             }
             return Ok(());
         };
-        let present = self.work.as_ref().map(|work| &work.job);
-        let is_new = present.is_none_or(|job| !Arc::ptr_eq(job, &work.job));
+        let is_new = self.work.as_ref().is_none_or(|present| {
+            !Arc::ptr_eq(&present.job, &work.job) || present.is_held != work.is_held
+        });
         self.work = Some(work);
         if is_new {
             self.follow_work(now);

@@ -61,9 +61,9 @@ impl MinerSession {
             return;
         }
         let difficulty = hashed.as_ref().map_or(0.0, |hashed| hashed.difficulty);
-        let ticket = self.replies.push(id, worker, difficulty);
+        let ticket = self.replies.push(id, Arc::clone(&worker), difficulty);
         match (hashed, answer) {
-            (Some(hashed), Ok(())) => self.take_good(now, ticket, &hashed),
+            (Some(hashed), Ok(())) => self.take_good(now, ticket, worker, &hashed),
             (_, answer) => self.decide(ticket, answer),
         }
     }
@@ -88,15 +88,16 @@ impl MinerSession {
             self.events.push_back(Event::BlockFound { worker, hash });
         }
         if goes_up && !(answer.is_ok() && hashed.counts_upstream) {
-            self.events.push_back(Event::SubmitBlock { share: hashed.share });
+            let (share, worker) = (hashed.share, Arc::clone(worker));
+            self.events.push_back(Event::SubmitBlock { share, worker });
         }
         answer
     }
 
-    fn take_good(&mut self, now: Instant, ticket: u64, good: &Hashed) {
+    fn take_good(&mut self, now: Instant, ticket: u64, worker: Arc<str>, good: &Hashed) {
         if good.counts_upstream {
             self.replies.last_goes_up();
-            self.events.push_back(Event::Submit { ticket, share: good.share });
+            self.events.push_back(Event::Submit { ticket, share: good.share, worker });
         } else {
             self.decide(ticket, Ok(()));
         }

@@ -1,14 +1,19 @@
 //! Jobs and what they depend on: tip, target, extranonce prefix.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use mining::target::Target;
 use wire::session::PeerError;
 use wire::sv2::mining::{NewExtendedMiningJob, SetExtranoncePrefix, SetNewPrevHash};
 
 use super::Event;
 use super::session::{Phase, Timer, UpstreamSession};
 use crate::bridge::notify::{ChannelTerms, Job, Tip};
+
+/// So long the first miners wait for the upstream's answer to how many they are. LuxOS leaves when
+/// it has no job within a second.
+const RELEASE_MAX: Duration = Duration::from_millis(500);
 
 impl<T> UpstreamSession<T> {
     pub(super) fn take_job(&mut self, job: NewExtendedMiningJob) -> Result<(), PeerError> {
@@ -54,11 +59,43 @@ impl<T> UpstreamSession<T> {
     }
 
     fn start_job(&mut self, job: Job) {
-        if let Phase::Open(channel) = &mut self.phase {
-            channel.has_work = true;
-        }
+        let Phase::Open(channel) = &mut self.phase else { return };
+        let job = Arc::new(job);
+        channel.job = Some(Arc::clone(&job));
         self.timers.stop(Timer::FirstJob);
-        self.events.push_back(Event::Job(Arc::new(job)));
+        // Its target is none for miners as long as it is none for anybody.
+        let is_held = !channel.knows_of_miners || self.timers.is_set(Timer::Release);
+        self.events.push_back(Event::Job { job, is_held });
+    }
+
+    /// The upstream is being told of the first miners: its target for them is worth a moment.
+    pub(super) fn expect_target(&mut self, now: Instant) {
+        let is_expected = self.miners.miners > 0;
+        if let Phase::Open(channel) = &mut self.phase
+            && std::mem::replace(&mut channel.knows_of_miners, is_expected) != is_expected
+            && is_expected
+        {
+            self.timers.set(Timer::Release, now + RELEASE_MAX);
+        }
+    }
+
+    /// Gives out the work that was held, at the target that holds now. Nobody has mined it yet.
+    pub(super) fn release(&mut self) {
+        self.timers.stop(Timer::Release);
+        let Phase::Open(channel) = &mut self.phase else { return };
+        let Some(job) = &channel.job else { return };
+        let job = Arc::new(job.at_target(channel.terms.target));
+        channel.job = Some(Arc::clone(&job));
+        self.events.push_back(Event::Job { job, is_held: false });
+    }
+
+    /// A target holds for later jobs, and for one that nobody has mined.
+    pub(super) fn take_target(&mut self, channel_id: u32, target: Target) {
+        let Some(channel) = self.channel_for(channel_id) else { return };
+        channel.terms.target = target;
+        if self.timers.is_set(Timer::Release) {
+            self.release();
+        }
     }
 
     pub(super) fn take_prefix(&mut self, message: &SetExtranoncePrefix) -> Result<(), PeerError> {

@@ -81,10 +81,11 @@ impl<T> UpstreamSession<T> {
             target: Target::from_le_bytes(success.target),
         };
         self.next_epoch = ChannelEpoch(self.next_epoch.0 + 1);
+        let told_of_miners = self.told.is_some_and(|(told, _)| told.miners > 0);
         self.phase = Phase::Open(Box::new(Channel::new(
-            success.channel_id,
-            success.group_channel_id,
+            (success.channel_id, success.group_channel_id),
             terms,
+            told_of_miners || request.claims_initial_hashrate,
         )));
         self.timers.stop(Timer::Open);
         self.timers.set(Timer::FirstJob, now + FIRST_JOB_MAX);

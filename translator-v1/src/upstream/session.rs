@@ -5,6 +5,7 @@
 //! connection, and the program dials again.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -13,15 +14,15 @@ use wire::session::{PeerError, Session, Timers};
 use wire::sv2::codec::{DecodeError, Str255};
 use wire::sv2::frame::Frame;
 use wire::sv2::link::{Link, LinkLimits};
-use wire::sv2::mining::{self as messages, Mining, SubmitSharesExtended};
+use wire::sv2::mining::{self as messages, Mining};
 use wire::sv2::setup::{self, Setup, SetupConnection};
 
 use super::future_jobs::FutureJobs;
 use super::open::OpenRequest;
 use super::waiting::Waiting;
 use super::{Command, Event, MinersTotal, UpstreamSettings};
-use crate::bridge::notify::{ChannelEpoch, ChannelTerms, Tip};
-use crate::bridge::submit::{UpstreamShare, Verdict};
+use crate::bridge::notify::{ChannelEpoch, ChannelTerms, Job, Tip};
+use crate::bridge::submit::Verdict;
 
 /// Noise and SetupConnection together may take so long.
 const SETUP_MAX: Duration = Duration::from_secs(10);
@@ -47,12 +48,16 @@ pub struct UpstreamSession<T> {
     pub(super) phase: Phase,
     pub(super) timers: Timers<Timer>,
     pub(super) events: VecDeque<Event<T>>,
-    waiting: Waiting<T>,
+    pub(super) waiting: Waiting<T>,
     pub(super) miners: MinersTotal,
     /// What the upstream was told last, and when.
     pub(super) told: Option<(MinersTotal, Instant)>,
     pub(super) next_request_id: u32,
     pub(super) next_epoch: ChannelEpoch,
+    /// True if each share names its worker.
+    pub(super) names_workers: bool,
+    /// When the upstream was heard last.
+    pub(super) heard: Instant,
     /// Channels that the upstream closed.
     closes: u32,
 }
@@ -76,8 +81,10 @@ pub(super) struct Channel {
     pub(super) terms: ChannelTerms,
     pub(super) tip: Option<Tip>,
     pub(super) future_jobs: FutureJobs,
-    /// True once it gave a job to mine.
-    pub(super) has_work: bool,
+    /// The job that it gave last.
+    pub(super) job: Option<Arc<Job>>,
+    /// True if it was told of miners when it was opened, or since.
+    pub(super) knows_of_miners: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +93,22 @@ pub(super) enum Timer {
     Open,
     FirstJob,
     Update,
+    /// Held work is given out at the target that there is.
+    Release,
+    /// Whether the upstream is still alive is to be looked at.
+    Silence,
+    /// It was asked for a sign of life.
+    Answer,
 }
 
 impl Channel {
-    pub(super) fn new(id: u32, group_id: u32, terms: ChannelTerms) -> Self {
+    pub(super) fn new(
+        (id, group_id): (u32, u32),
+        terms: ChannelTerms,
+        knows_of_miners: bool,
+    ) -> Self {
         let future_jobs = FutureJobs::default();
-        Self { id, group_id, terms, tip: None, future_jobs, has_work: false }
+        Self { id, group_id, terms, tip: None, future_jobs, job: None, knows_of_miners }
     }
 
     /// True if a message for `channel_id` is for this channel, by its own name or its group's.
@@ -123,6 +140,8 @@ impl<T> UpstreamSession<T> {
             miners,
             told: None,
             next_request_id: 1,
+            names_workers: false,
+            heard: now,
             closes: 0,
         })
     }
@@ -130,7 +149,7 @@ impl<T> UpstreamSession<T> {
     fn take_frame(&mut self, now: Instant, frame: &Frame) -> Result<(), PeerError> {
         let Frame { header, payload } = frame;
         if header.extension != 0 {
-            return Ok(());
+            return self.take_extension(frame);
         }
         let taken = match setup::is_setup_message(header.message_type) {
             true => Setup::decode(header.message_type, payload)
@@ -156,6 +175,7 @@ impl<T> UpstreamSession<T> {
                     return Err(PeerError::Incompatible("it forbids version rolling".into()));
                 }
                 self.timers.stop(Timer::Setup);
+                self.ask_for_extensions()?;
                 self.open_channel(now, 0, false)
             }
             Setup::SetupConnectionError(error) => {
@@ -175,9 +195,7 @@ impl<T> UpstreamSession<T> {
             Mining::NewExtendedMiningJob(job) => self.take_job(job),
             Mining::SetNewPrevHash(tip) => self.take_prev_hash(now, &tip),
             Mining::SetTarget(message) => {
-                if let Some(channel) = self.channel_for(message.channel_id) {
-                    channel.terms.target = Target::from_le_bytes(message.maximum_target);
-                }
+                self.take_target(message.channel_id, Target::from_le_bytes(message.maximum_target));
                 Ok(())
             }
             Mining::SetExtranoncePrefix(message) => self.take_prefix(&message),
@@ -227,11 +245,13 @@ impl<T> UpstreamSession<T> {
         let Some(channel) = self.channel_for(channel_id) else {
             return Ok(());
         };
-        let had_work = channel.has_work;
+        let had_work = channel.job.is_some();
         self.refuse_waiting();
         let reason = reason.display().into_owned();
         self.events.push_back(Event::ChannelClosed { reason });
-        self.timers.stop(Timer::FirstJob);
+        for timer in [Timer::FirstJob, Timer::Release] {
+            self.timers.stop(timer);
+        }
         // Whoever closes what he has just opened is asked again with patience: by a new connection.
         if !had_work {
             return Err(PeerError::Closed("the upstream closed a channel without work"));
@@ -241,51 +261,6 @@ impl<T> UpstreamSession<T> {
             return Err(PeerError::Closed("the upstream closes one channel after the other"));
         }
         self.open_channel(now, 0, false)
-    }
-
-    fn refuse_waiting(&mut self) {
-        let verdict = |ticket| Event::Verdict { ticket, verdict: Verdict::UpstreamLost };
-        self.events.extend(self.waiting.drain().map(verdict));
-    }
-
-    fn accept_up_to(&mut self, sequence: u32) {
-        while let Some(ticket) = self.waiting.pop_accepted(sequence) {
-            let verdict = Verdict::Accepted;
-            self.events.push_back(Event::Verdict { ticket, verdict });
-        }
-    }
-
-    fn submit(&mut self, now: Instant, share: UpstreamShare, ticket: T) -> Result<(), PeerError> {
-        let refuse = |ticket, verdict| Event::Verdict { ticket, verdict };
-        let Phase::Open(channel) = &self.phase else {
-            self.events.push_back(refuse(ticket, Verdict::UpstreamLost));
-            return Ok(());
-        };
-        if channel.terms.epoch != share.epoch {
-            self.events.push_back(refuse(ticket, Verdict::UpstreamLost));
-            return Ok(());
-        }
-        let deadline = now + self.settings.share_answer_max;
-        let sequence_number = match self.waiting.push(ticket, deadline) {
-            Ok(sequence) => sequence,
-            Err(ticket) => {
-                self.events.push_back(refuse(ticket, Verdict::TooManyWaiting));
-                // A block is worth more than a verdict on it.
-                if !share.is_block {
-                    return Ok(());
-                }
-                self.waiting.number()
-            }
-        };
-        self.link.send(&SubmitSharesExtended {
-            channel_id: channel.id,
-            sequence_number,
-            job_id: share.job_id,
-            nonce: share.nonce,
-            ntime: share.ntime,
-            version: share.version,
-            extranonce: share.extranonce,
-        })
     }
 
     /// Sends UpdateChannel if the miners changed and the last one is old enough; else arms a timer.
@@ -303,8 +278,10 @@ impl<T> UpstreamSession<T> {
             }
         }
         self.told = Some((self.miners, now));
+        let channel_id = channel.id;
+        self.expect_target(now);
         self.link.send(&messages::UpdateChannel {
-            channel_id: channel.id,
+            channel_id,
             nominal_hash_rate: single(self.miners.hashrate),
             maximum_target: Target::MAX.to_le_bytes(),
         })
@@ -316,6 +293,12 @@ impl<T> UpstreamSession<T> {
             Timer::Open => Err(PeerError::TimedOut("the answer to OpenExtendedMiningChannel")),
             Timer::FirstJob => Err(PeerError::TimedOut("the first job")),
             Timer::Update => self.tell_miners(now),
+            Timer::Release => {
+                self.release();
+                Ok(())
+            }
+            Timer::Silence => self.look_at_silence(now),
+            Timer::Answer => Err(PeerError::TimedOut("a sign of life: it seems to be frozen")),
         }
     }
 }
@@ -326,6 +309,8 @@ impl<T> Session for UpstreamSession<T> {
 
     fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), PeerError> {
         self.link.receive(bytes)?;
+        self.heard = now;
+        self.timers.stop(Timer::Answer);
         if matches!(self.phase, Phase::Handshake) && self.link.is_open() {
             self.link.send(&SetupConnection::of_program(
                 setup::PROTOCOL_MINING,
@@ -344,7 +329,7 @@ impl<T> Session for UpstreamSession<T> {
 
     fn handle_command(&mut self, now: Instant, command: Command<T>) -> Result<(), PeerError> {
         match command {
-            Command::Submit { share, ticket } => self.submit(now, share, ticket),
+            Command::Submit { share, worker, ticket } => self.submit(now, share, &worker, ticket),
             Command::Miners(miners) => {
                 self.miners = miners;
                 self.tell_miners(now)

@@ -1,213 +1,230 @@
-//! Keeps a connection to the upstream: dials, runs the session, and dials again for ever.
+//! Keeps all upstreams, and gives the work of the best of them to the miners.
 //!
-//! While the upstream is lost, miners keep their work for a bounded time; shares are refused, for
-//! nobody would count them.
+//! While none of them gives work, miners keep what they have for a bounded time; their shares are
+//! refused, for nobody would count them.
 
 use std::time::Duration;
 
-use service::authority::ExpectedKey;
-use service::backoff::Backoff;
-use service::driver::{Ended, Host, drive};
+use service::clock;
 use service::health::Health;
-use service::{clock, listen};
-use tokio::net::TcpStream;
+use service::metrics::{Gauge, Labelled, Metrics};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
-use wire::session::PeerError;
+use tracing::{info, warn};
 
-use super::session::UpstreamSession;
-use super::{Command, Event, MinersTotal, UpstreamSettings};
-use crate::bridge::notify::{ChannelEpoch, Work};
-use crate::shares::{Leaving, Submitted, Ticket};
+use super::MinersTotal;
+use super::choice::Choice;
+use super::dial::{Counts, Dialler, Place, Report};
+use crate::bridge::notify::Work;
+use crate::shares::{Assigned, Leaving, Submitted, queue};
 
-/// The neighbour's name in /health.
-pub const NEIGHBOUR: &str = "upstream";
-/// An upstream that does not take a connection within this time is not there.
-const DIAL_MAX: Duration = Duration::from_secs(10);
+/// More upstreams are of no use to anybody.
+pub const UPSTREAMS_MAX: usize = 8;
+/// Their names in /health, in the order of the config.
+pub const NAMES: [&str; UPSTREAMS_MAX] = [
+    "upstream",
+    "upstream 2",
+    "upstream 3",
+    "upstream 4",
+    "upstream 5",
+    "upstream 6",
+    "upstream 7",
+    "upstream 8",
+];
+/// Reports that may wait; an upstream that finds them full waits.
+const REPORTS_MAX: usize = 64;
+/// Upper ends of the ranges in which verdicts are counted, in seconds.
+const VERDICT_SECONDS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0];
 
-/// The upstream and what it takes to talk to it.
+/// All upstreams and what it takes to keep them.
 pub struct Supervisor {
-    /// Its address, `HOST:PORT`.
-    pub address: String,
-    /// What each connection needs to know; key and epoch are filled in for each.
-    pub settings: UpstreamSettings,
-    /// The key that it must prove.
-    pub key: ExpectedKey,
-    /// How long miners keep their work without it.
+    /// The upstreams, best first.
+    pub upstreams: Vec<Place>,
+    /// How long miners keep their work without any of them.
     pub work_without_upstream: Duration,
-    /// Shares for it.
-    pub shares: mpsc::Receiver<Submitted>,
+    /// A better upstream is returned to after it has given work for so long.
+    pub return_after: Duration,
     /// The sum over all miners.
     pub miners: watch::Receiver<MinersTotal>,
-    /// Where its work goes.
-    pub work: watch::Sender<Option<Work>>,
-    /// Where its state goes.
+    /// Where the work goes.
+    pub work: watch::Sender<Option<Assigned>>,
+    /// Where the state of the upstreams goes.
     pub health: Health,
+    /// Where they are counted.
+    pub metrics: Metrics,
 }
 
 impl Supervisor {
     /// Runs until `miners_gone`; shares that are queued by then are still sent.
     pub async fn run(self, miners_gone: CancellationToken) {
-        let leaving = Leaving::at(miners_gone.clone());
-        let mut link = UpstreamHost { supervisor: self, leaving, work_ends: None, has_work: false };
-        let mut backoff = Backoff::for_neighbours();
-        for connection in 0_u32.. {
-            let ended = link.connect_once(connection).await;
-            if miners_gone.is_cancelled() {
-                return;
-            }
-            if link.has_work {
-                backoff.reset();
-            }
-            let delay = backoff.next_delay();
-            let address = &link.supervisor.address;
-            let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-            warn!(%address, reason = %ended, retry_ms, "upstream lost");
-            link.lose(&ended.to_string());
+        let (reports, mut heard) = mpsc::channel(REPORTS_MAX);
+        let active = watch::Sender::new(None);
+        let counts = Counts {
+            verdict_seconds: self.metrics.histogram(
+                "verdict_seconds",
+                "How long shares waited for the upstream's verdict",
+                &VERDICT_SECONDS,
+            ),
+            lost: self.metrics.counter("upstreams_lost", "Connections to upstreams that ended"),
+        };
+        let gauge = self.metrics.gauges("upstream_state", STATE_HELP, "upstream");
+        let (mut diallers, mut upstreams) = (JoinSet::new(), Vec::new());
+        for (index, (place, name)) in self.upstreams.into_iter().zip(NAMES).enumerate() {
+            let (sender, shares) = queue();
+            let address = place.address.clone();
+            let state = Err("not reached yet".to_owned());
+            upstreams.push(Upstream { name, address, shares: sender, work: None, state });
+            let dialler = Dialler {
+                index,
+                names_workers: place.settings.names_workers,
+                place,
+                shares,
+                miners: self.miners.clone(),
+                active: active.subscribe(),
+                reports: reports.clone(),
+                counts: counts.clone(),
+                leaving: Leaving::at(miners_gone.clone()),
+                has_opened: false,
+                has_work: false,
+            };
+            diallers.spawn(dialler.run(miners_gone.clone()));
+        }
+        drop(reports);
+        let mut hub = Hub {
+            choice: Choice::new(upstreams.len(), self.return_after),
+            upstreams,
+            active,
+            work: self.work,
+            work_without_upstream: self.work_without_upstream,
+            work_ends: None,
+            health: self.health,
+            gauge,
+        };
+        hub.show();
+        loop {
             tokio::select! {
-                () = miners_gone.cancelled() => return,
-                () = sleep(delay) => {}
-                () = link.refuse_shares() => {}
+                report = heard.recv() => match report {
+                    Some((index, report)) => hub.take(index, report),
+                    None => break,
+                },
+                () = clock::until(hub.next_look()) => hub.decide(),
             }
         }
+        while diallers.join_next().await.is_some() {}
     }
 }
 
-struct UpstreamHost {
-    supervisor: Supervisor,
-    /// When the connection may be closed for good.
-    leaving: Leaving,
+/// What the gauge of an upstream means.
+const STATE_HELP: &str = "0 is gone, 1 is ready, 2 is mined on";
+
+struct Upstream {
+    name: &'static str,
+    address: String,
+    /// The way of shares to it.
+    shares: mpsc::Sender<Submitted>,
+    /// What it gives; none if it gives nothing.
+    work: Option<Work>,
+    /// Whether it gives work, or why not.
+    state: Result<(), String>,
+}
+
+struct Hub {
+    upstreams: Vec<Upstream>,
+    choice: Choice,
+    active: watch::Sender<Option<usize>>,
+    work: watch::Sender<Option<Assigned>>,
+    work_without_upstream: Duration,
     /// When miners lose the work that they have.
     work_ends: Option<Instant>,
-    /// True while the work that miners have is this upstream's.
-    has_work: bool,
+    health: Health,
+    gauge: Labelled<Gauge>,
 }
 
-impl UpstreamHost {
-    async fn connect_once(&mut self, connection: u32) -> Ended {
-        let miners_gone = self.leaving.restart();
-        let address = self.supervisor.address.clone();
-        let key = self.supervisor.key.clone();
-        let dialled = tokio::select! {
-            dialled = timeout(DIAL_MAX, listen::connect(&address)) => dialled,
-            () = self.refuse_shares() => return Ended::ByHost,
-            () = miners_gone.cancelled() => return Ended::ByHost,
-        };
-        let stream = match dialled {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return error.into(),
-            Err(_) => return PeerError::TimedOut("connecting").into(),
-        };
-        match self.session(&key, connection) {
-            Ok(session) => self.run(session, stream).await,
-            Err(ended) => ended,
-        }
+impl Hub {
+    fn next_look(&self) -> Option<Instant> {
+        let look = self.choice.next_look(clock::now()).map(Instant::from_std);
+        [look, self.work_ends].into_iter().flatten().min()
     }
 
-    fn session(
-        &mut self,
-        key: &ExpectedKey,
-        connection: u32,
-    ) -> Result<UpstreamSession<Ticket>, Ended> {
-        let settings = UpstreamSettings {
-            authority: key.read()?,
-            first_epoch: ChannelEpoch(u64::from(connection) << 32),
-            ..self.supervisor.settings.clone()
-        };
-        let miners = *self.supervisor.miners.borrow_and_update();
-        let clocks = (clock::now(), clock::unix_now_seconds());
-        Ok(UpstreamSession::new(settings, miners, clocks, clock::fresh_seed())?)
-    }
-
-    async fn run(&mut self, mut session: UpstreamSession<Ticket>, stream: TcpStream) -> Ended {
-        // Tickets that still wait are dropped with the session, which answers them.
-        drive(&mut session, self, stream).await
-    }
-
-    /// Refuses what miners submit, and ends their work when its time is over. Never returns.
-    async fn refuse_shares(&mut self) {
-        loop {
-            tokio::select! {
-                // A dropped ticket answers that the upstream is lost.
-                share = self.supervisor.shares.recv() => match share {
-                    Some(share) => drop(share),
-                    None => return std::future::pending().await,
-                },
-                () = clock::until(self.work_ends) => self.end_work(),
+    fn take(&mut self, index: usize, report: Report) {
+        let Some(upstream) = self.upstreams.get_mut(index) else { return };
+        match report {
+            Report::Work(work) => {
+                self.choice.heard(index, work.job.tip.prev_hash, clock::now());
+                upstream.work = Some(work);
+                upstream.state = Ok(());
+            }
+            Report::Lost(reason) => {
+                self.choice.lost(index);
+                upstream.work = None;
+                upstream.state = Err(reason);
             }
         }
+        self.decide();
     }
 
-    fn lose(&mut self, reason: &str) {
-        self.supervisor.health.lost(NEIGHBOUR, reason);
-        if !std::mem::take(&mut self.has_work) {
+    /// Mines on the best upstream, and ends the work that miners have when its time is over.
+    fn decide(&mut self) {
+        let chosen = self.choice.decide(clock::now());
+        let before = *self.active.borrow();
+        if chosen != before {
+            self.active.send_replace(chosen);
+            match chosen.and_then(|index| self.upstreams.get(index)) {
+                Some(upstream) => info!(address = %upstream.address, "mining on this upstream"),
+                None => warn!("no upstream gives work"),
+            }
+        }
+        match chosen.and_then(|index| self.upstreams.get(index)) {
+            Some(Upstream { work: Some(work), shares, .. }) => {
+                self.work_ends = None;
+                let assigned = Assigned { work: work.clone(), shares: shares.clone() };
+                self.work.send_if_modified(|present| {
+                    let is_new = present.as_ref().is_none_or(|it| !it.work.is_same(work));
+                    if is_new {
+                        *present = Some(assigned);
+                    }
+                    is_new
+                });
+            }
+            _ => self.let_work_end(),
+        }
+        self.show();
+    }
+
+    /// Nobody takes shares of the work that miners have.
+    fn let_work_end(&mut self) {
+        if self.work_ends.is_some_and(|end| Instant::now() >= end) {
+            self.work_ends = None;
+            warn!("no upstream for too long: miners are sent to their next pool");
+            self.work.send_replace(None);
             return;
         }
-        self.work_ends = Some(Instant::now() + self.supervisor.work_without_upstream);
-        self.supervisor.work.send_modify(|work| {
-            if let Some(work) = work {
-                work.is_live = false;
-            }
+        let lost_now = self.work.send_if_modified(|work| match work {
+            Some(assigned) => std::mem::take(&mut assigned.work.is_live),
+            None => false,
         });
-    }
-
-    fn end_work(&mut self) {
-        self.work_ends = None;
-        warn!("no upstream for too long: miners are sent to their next pool");
-        self.supervisor.work.send_replace(None);
-    }
-
-    fn take_job(&mut self, work: Work) {
-        if !std::mem::replace(&mut self.has_work, true) {
-            info!(address = %self.supervisor.address, "upstream found");
-            self.supervisor.health.found(NEIGHBOUR, "it gives work");
-        }
-        self.work_ends = None;
-        let prev_hash = mining::hash::display(&work.job.tip.prev_hash);
-        debug!(job = work.job.id, %prev_hash, bytes = work.job.coinbase_bytes, "new job");
-        self.supervisor.work.send_replace(Some(work));
-    }
-}
-
-impl Host<UpstreamSession<Ticket>> for UpstreamHost {
-    async fn next_command(&mut self) -> Option<Command<Ticket>> {
-        loop {
-            tokio::select! {
-                // In this order, so that what is queued goes before the end.
-                biased;
-                () = clock::until(self.work_ends) => self.end_work(),
-                Ok(()) = self.supervisor.miners.changed() => {
-                    let miners = *self.supervisor.miners.borrow_and_update();
-                    return Some(Command::Miners(miners));
-                }
-                Some(Submitted { share, ticket }) = self.supervisor.shares.recv() => {
-                    self.leaving.count_share();
-                    return Some(Command::Submit { share, ticket });
-                }
-                () = self.leaving.until_done(), if self.supervisor.shares.is_empty() => {
-                    return None;
-                }
-            }
+        if lost_now {
+            self.work_ends = Some(Instant::now() + self.work_without_upstream);
         }
     }
 
-    async fn take_event(&mut self, event: Event<Ticket>) {
-        match event {
-            Event::ChannelOpened { channel, terms } => {
-                let difficulty = terms.target.difficulty();
-                info!(channel, difficulty, "channel opened");
+    /// Says in /health and /metrics how they are: one is missed only while none gives work.
+    fn show(&self) {
+        let active = *self.active.borrow();
+        for (index, upstream) in self.upstreams.iter().enumerate() {
+            let is_active = active == Some(index);
+            match &upstream.state {
+                Ok(()) if is_active => self.health.found(upstream.name, "it gives work"),
+                Ok(()) => self.health.found(upstream.name, "it stands ready"),
+                Err(reason) if active.is_some() => {
+                    self.health.lost_spare(upstream.name, reason.as_str());
+                }
+                Err(reason) => self.health.lost(upstream.name, reason.as_str()),
             }
-            Event::Job(job) => self.take_job(Work { job, is_live: true }),
-            Event::ChannelClosed { reason } => {
-                warn!(%reason, "channel closed by the upstream");
-                self.lose("it closed the channel");
-            }
-            Event::Verdict { ticket, verdict } => {
-                self.leaving.count_verdict();
-                ticket.answer(verdict);
-            }
+            let state = i64::from(upstream.state.is_ok()) + i64::from(is_active);
+            self.gauge.with(upstream.name).set(state);
         }
     }
 }

@@ -99,7 +99,7 @@ impl Sample {
             split: ExtranonceSplit::new(prefix, self.rollable).unwrap(),
             target: Target::from_difficulty(self.difficulty),
         };
-        Work { job: Arc::new(Job::new(message, tip, terms)), is_live: true }
+        Work { job: Arc::new(Job::new(message, tip, terms)), is_live: true, is_held: false }
     }
 }
 
@@ -331,7 +331,7 @@ impl Device {
     pub(crate) fn passed_on(&mut self) -> Option<(u64, UpstreamShare)> {
         let events = std::mem::take(&mut self.events);
         events.into_iter().find_map(|event| match event {
-            Event::Submit { ticket, share } => Some((ticket, share)),
+            Event::Submit { ticket, share, .. } => Some((ticket, share)),
             _ => None,
         })
     }

@@ -14,8 +14,12 @@ use crate::pool::{CHANNEL, Pool, job, prev_hash};
 fn hand_down(pool: &mut Pool, device: &mut Device) {
     for event in std::mem::take(&mut pool.events) {
         match event {
-            Event::Job(job) => {
-                device.command(MinerCommand::Work(Some(Work { job, is_live: true })));
+            Event::Job { job, .. } => {
+                device.command(MinerCommand::Work(Some(Work {
+                    job,
+                    is_live: true,
+                    is_held: false,
+                })));
             }
             Event::Verdict { ticket, verdict } => {
                 device.command(MinerCommand::Verdict { ticket: ticket.into(), verdict });
@@ -69,7 +73,11 @@ fn a_share_has_the_same_hash_at_the_miner_and_at_the_pool() {
         let found = device.mine_job(&notify, 0, bits, |hash| target.is_met_by(hash));
         device.send(&found.line(9, "w"));
         let (ticket, share) = device.passed_on().unwrap();
-        pool.command(Command::Submit { share, ticket: ticket.try_into().unwrap() });
+        pool.command(Command::Submit {
+            share,
+            worker: "w".into(),
+            ticket: ticket.try_into().unwrap(),
+        });
         let submitted: SubmitSharesExtended = pool.take();
         assert_eq!((submitted.job_id, submitted.channel_id), (id, CHANNEL));
         let hash = hash_at_pool(id, tip, &submitted);

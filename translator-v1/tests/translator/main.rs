@@ -12,6 +12,7 @@
 
 mod device;
 mod dialects;
+mod failover;
 mod flaws;
 mod journey;
 mod pool;

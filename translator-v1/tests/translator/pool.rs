@@ -12,13 +12,14 @@ use translator_v1::upstream::session::UpstreamSession;
 use translator_v1::upstream::{Command, Event, MinersTotal, UpstreamSettings};
 use wire::session::{PeerError, Session};
 use wire::sv2::codec::{Blob, Bytes32, List};
+use wire::sv2::extensions::{FIELD_USER_IDENTITY, WORKER_HASHRATE_TRACKING, find_tlv};
 use wire::sv2::frame::Frame;
 use wire::sv2::keys::AuthoritySecret;
 use wire::sv2::link::{Link, LinkLimits};
 use wire::sv2::message::Message;
 use wire::sv2::mining::{
     NewExtendedMiningJob, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess,
-    SetNewPrevHash,
+    SetNewPrevHash, SubmitSharesExtended,
 };
 use wire::sv2::noise::ServerIdentity;
 use wire::sv2::setup::{SetupConnection, SetupConnectionSuccess};
@@ -48,6 +49,26 @@ pub(crate) struct Pool {
 impl Pool {
     /// The client's key is right or wrong; miners are as given.
     pub(crate) fn dialled(miners: MinersTotal, knows_the_key: bool) -> Self {
+        Self::dialled_by(miners, knows_the_key, false)
+    }
+
+    /// Connected and set up by a client that asks for extensions.
+    pub(crate) fn that_names_workers() -> Self {
+        let mut pool = Self::dialled_by(MinersTotal::default(), true, true);
+        let _: SetupConnection = pool.take();
+        pool.send(&SetupConnectionSuccess { used_version: 2, flags: 0 });
+        pool
+    }
+
+    /// The worker that the next share names.
+    pub(crate) fn take_named(&mut self) -> Option<String> {
+        let frame = self.frames.pop_front().expect("a share");
+        let (_, appended) = SubmitSharesExtended::with_appended(&frame.payload).unwrap();
+        let name = find_tlv(appended, WORKER_HASHRATE_TRACKING, FIELD_USER_IDENTITY).unwrap();
+        name.map(|name| String::from_utf8(name.to_vec()).unwrap())
+    }
+
+    fn dialled_by(miners: MinersTotal, knows_the_key: bool, names_workers: bool) -> Self {
         let secret = AuthoritySecret::generate(&mut StdRng::seed_from_u64(1));
         let other = AuthoritySecret::generate(&mut StdRng::seed_from_u64(2));
         let expected = if knows_the_key { secret.public() } else { other.public() };
@@ -58,6 +79,7 @@ impl Pool {
             user_identity: "farm".to_owned(),
             initial_hashrate: 5e9,
             share_answer_max: Duration::from_secs(30),
+            names_workers,
             first_epoch: ChannelEpoch(100),
         };
         let now = Instant::now();

@@ -74,7 +74,7 @@ impl PoolPort {
         pool
     }
 
-    async fn accept(&self) -> PoolLink {
+    pub(crate) async fn accept(&self) -> PoolLink {
         let (stream, _) = timeout(SOON, self.listener.accept()).await.unwrap().unwrap();
         let now = service::clock::unix_now_seconds();
         let identity = ServerIdentity::certified(&secret(), 3600, [3; 32], now);
@@ -142,7 +142,7 @@ pub(crate) async fn translator(pool: &PoolPort, work_without_upstream_seconds: u
 }
 
 /// The same, with `more` settings.
-async fn translator_with(
+pub(crate) async fn translator_with(
     pool: &PoolPort,
     work_without_upstream_seconds: u32,
     more: &str,
@@ -150,7 +150,7 @@ async fn translator_with(
     let settings = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"{}\"\n\
          authority_key = \"{}\"\nuser_identity = \"farm\"\n\
-         work_without_upstream_seconds = {work_without_upstream_seconds}\n\
+         return_after_seconds = 1\nwork_without_upstream_seconds = {work_without_upstream_seconds}\n\
          [vardiff]\nshares_per_minute = 6.0\nmin_difficulty = 1e-12\ninitial_hashrate = 25.0\n\
          {more}",
         pool.listener.local_addr().unwrap(),
@@ -223,6 +223,28 @@ impl Miner {
         let found = self.device.mine_upstream();
         self.send(&found.line(9, "w")).await;
         found
+    }
+
+    /// True once a job is there, false if the translator hangs up before.
+    pub(crate) async fn job_or_end(&mut self) -> bool {
+        while let Some(line) = self.line().await {
+            if line["method"] == "mining.notify" {
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(crate) async fn until_id(&mut self, id: u64) {
+        self.until(|line| line["id"] == id).await;
+    }
+
+    pub(crate) async fn method(&mut self, name: &str) {
+        self.until(|line| line["method"] == name).await;
+    }
+
+    pub(crate) fn extranonce_1(&self) -> &[u8] {
+        &self.device.extranonce_1
     }
 
     pub(crate) async fn answer(&mut self) -> Value {
@@ -429,6 +451,8 @@ fn the_config_that_is_shipped_is_usable_and_says_what_the_defaults_are() {
         "authority_key =",
         "work_without_upstream_seconds",
         "share_answer_seconds",
+        "worker_names",
+        "return_after_seconds",
         "[health]",
         "address = \"127.0.0.1:9103\"",
     ] {
@@ -460,6 +484,16 @@ fn settings_that_cannot_be_used_are_refused_by_name() {
         ("\"h:1\"", "\"stratum2+tcp://h:1/KEY\"", "upstream.address"),
         ("\"h:1\"", "\"h\"", "upstream.address"),
         ("user_identity", "user", "user"),
+        (
+            "user_identity = \"x\"\n",
+            "user_identity = \"x\"\n[[backup_upstream]]\naddress = \"h\"\n",
+            "backup_upstream[0].address",
+        ),
+        (
+            "user_identity = \"x\"\n",
+            "user_identity = \"x\"\n[[backup_upstream]]\naddress = \"h:2\"\n",
+            "backup_upstream[0].authority_key",
+        ),
         ("[upstream]", "[limits]\nban_seconds = 0\n[upstream]", "limits.ban_seconds"),
         ("[upstream]", "[shutdown]\nreconnect_to = \"x\"\n[upstream]", "shutdown.reconnect_to"),
         (

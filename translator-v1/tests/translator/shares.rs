@@ -219,7 +219,8 @@ fn a_block_is_reported_and_goes_upstream_whatever_its_share_is_worth() {
 fn block_events(device: &mut Device) -> (usize, usize) {
     let events: Vec<_> = device.events.drain(..).collect();
     let count = |is: fn(&Event) -> bool| events.iter().filter(|event| is(event)).count();
-    let is_sent = |event: &Event| matches!(event, Event::SubmitBlock { share } if share.is_block);
+    let is_sent =
+        |event: &Event| matches!(event, Event::SubmitBlock { share, .. } if share.is_block);
     (count(|event| matches!(event, Event::BlockFound { .. })), count(is_sent))
 }
 

@@ -4,12 +4,13 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use translator_v1::bridge::notify::{ChannelEpoch, Work};
+use translator_v1::bridge::notify::ChannelEpoch;
 use translator_v1::bridge::submit::{UpstreamShare, Verdict};
 use translator_v1::miners::Miners;
-use translator_v1::shares::{self, Answered, Submitted, Ticket};
+use translator_v1::shares::{Answered, Assigned, Submitted, Ticket};
 use translator_v1::upstream::UpstreamSettings;
-use translator_v1::upstream::supervise::{NEIGHBOUR, Supervisor};
+use translator_v1::upstream::dial::Place;
+use translator_v1::upstream::supervise::{NAMES, Supervisor};
 use wire::sv2::codec::Bytes32;
 use wire::sv2::mining::{SubmitSharesExtended, SubmitSharesSuccess};
 
@@ -71,8 +72,7 @@ async fn a_pool_that_gives_no_verdict_does_not_hold_up_the_end() {
 /// A supervisor of the pool behind `port`, with what it is connected to.
 struct Upstream {
     supervisor: Supervisor,
-    shares: mpsc::Sender<Submitted>,
-    work: watch::Receiver<Option<Work>>,
+    work: watch::Receiver<Option<Assigned>>,
     /// Kept, or the sum over the miners ends.
     _miners: Miners,
 }
@@ -81,39 +81,48 @@ fn upstream(port: &PoolPort) -> Upstream {
     let key = secret().public().to_string();
     let address = port.listener.local_addr().unwrap();
     let (miners, work) = (Miners::default(), watch::Sender::new(None));
-    let (sender, queue) = shares::queue();
     let received = work.subscribe();
     let supervisor = Supervisor {
-        address: address.to_string(),
-        settings: UpstreamSettings {
-            host: address.ip().to_string(),
-            port: address.port(),
-            authority: None,
-            user_identity: "farm".to_owned(),
-            initial_hashrate: 25.0,
-            share_answer_max: SOON,
-            first_epoch: ChannelEpoch(0),
-        },
-        key: service::authority::ExpectedKey::from_settings("upstream", Some(&key), None, false)
+        upstreams: vec![Place {
+            address: address.to_string(),
+            settings: UpstreamSettings {
+                host: address.ip().to_string(),
+                port: address.port(),
+                authority: None,
+                user_identity: "farm".to_owned(),
+                initial_hashrate: 25.0,
+                share_answer_max: SOON,
+                names_workers: false,
+                first_epoch: ChannelEpoch(0),
+            },
+            key: service::authority::ExpectedKey::from_settings(
+                "upstream",
+                Some(&key),
+                None,
+                false,
+            )
             .unwrap(),
+        }],
+        return_after: SOON,
+        metrics: service::metrics::Metrics::new("translator"),
         work_without_upstream: SOON,
-        shares: queue,
         miners: miners.subscribe(),
         work,
-        health: service::health::Health::new(&[NEIGHBOUR]),
+        health: service::health::Health::new(&NAMES[..1]),
     };
-    Upstream { supervisor, shares: sender, work: received, _miners: miners }
+    Upstream { supervisor, work: received, _miners: miners }
 }
 
 #[tokio::test]
 async fn shares_that_are_queued_at_the_end_reach_the_pool_and_get_their_verdicts() {
     let port = PoolPort::new().await;
-    let Upstream { supervisor, shares, mut work, _miners } = upstream(&port);
+    let Upstream { supervisor, mut work, _miners } = upstream(&port);
     let miners_gone = CancellationToken::new();
     let running = tokio::spawn(supervisor.run(miners_gone.clone()));
     let mut pool = port.serve([0xe1, 0xe2]).await;
     timeout(SOON, work.changed()).await.unwrap().unwrap();
-    let epoch = work.borrow().as_ref().unwrap().job.terms.epoch;
+    let Assigned { work, shares } = work.borrow().clone().unwrap();
+    let epoch = work.job.terms.epoch;
     let (sender, mut verdicts) = mpsc::channel::<Answered>(1000);
     // The supervisor sees none of this before the test waits.
     for nonce in 0..QUEUED {
@@ -127,7 +136,7 @@ async fn shares_that_are_queued_at_the_end_reach_the_pool_and_get_their_verdicts
             is_block: false,
         };
         let ticket = Ticket::new(nonce.into(), sender.clone());
-        shares.try_send(Submitted { share, ticket }).unwrap();
+        shares.try_send(Submitted { share, worker: "w".into(), ticket }).unwrap();
     }
     drop((shares, sender));
     miners_gone.cancel();

@@ -8,10 +8,11 @@ use translator_v1::bridge::submit::{UpstreamShare, Verdict};
 use translator_v1::upstream::{Command, Event, MinersTotal};
 use wire::session::PeerError;
 use wire::sv2::codec::{Bytes32, List};
+use wire::sv2::extensions::{RequestExtensions, RequestExtensionsSuccess};
 use wire::sv2::mining::{
     CloseChannel, NewExtendedMiningJob, OpenExtendedMiningChannel, OpenMiningChannelError,
     SetExtranoncePrefix, SetGroupChannel, SetTarget, SubmitSharesError, SubmitSharesExtended,
-    SubmitSharesSuccess, UpdateChannel,
+    SubmitSharesSuccess, UpdateChannel, UpdateChannelError,
 };
 use wire::sv2::setup::{
     ChannelEndpointChanged, Reconnect, SetupConnection, SetupConnectionError,
@@ -27,7 +28,7 @@ const EASY: [u8; 32] = [0xff; 32];
 fn jobs(pool: &mut Pool) -> Vec<std::sync::Arc<Job>> {
     let events = std::mem::take(&mut pool.events);
     let job = |event| match event {
-        Event::Job(job) => Some(job),
+        Event::Job { job, .. } => Some(job),
         _ => None,
     };
     events.into_iter().filter_map(job).collect()
@@ -46,7 +47,7 @@ fn share(epoch: u64, nonce: u32) -> UpstreamShare {
 }
 
 fn submit(pool: &mut Pool, ticket: u32) -> SubmitSharesExtended {
-    pool.command(Command::Submit { share: share(100, ticket), ticket });
+    pool.command(Command::Submit { share: share(100, ticket), worker: "farm.rig".into(), ticket });
     pool.take()
 }
 
@@ -282,9 +283,13 @@ fn a_share_without_an_answer_is_unanswered_after_30_seconds() {
     let mut pool = Pool::working(EASY);
     submit(&mut pool, 5);
     pool.verdicts();
-    pool.pass(29 * SECOND);
-    assert!(pool.verdicts().is_empty());
-    pool.pass(2 * SECOND);
+    for tick in 0..30 {
+        assert!(pool.verdicts().is_empty(), "{tick}");
+        // It is there, for it refuses what it is asked.
+        pool.send(&UpdateChannelError { channel_id: CHANNEL, error_code: "x".into() });
+        pool.pass(SECOND);
+    }
+    pool.pass(SECOND);
     assert_eq!(pool.verdicts(), [(5, Verdict::Unanswered)]);
     assert!(pool.ended.is_none());
 }
@@ -297,11 +302,11 @@ fn a_block_is_sent_while_too_many_shares_wait_and_they_get_their_verdicts() {
         last = submit(&mut pool, ticket).sequence_number;
     }
     pool.verdicts();
-    pool.command(Command::Submit { share: share(100, 1), ticket: 5000 });
+    pool.command(Command::Submit { share: share(100, 1), worker: "farm.rig".into(), ticket: 5000 });
     assert_eq!(pool.verdicts(), [(5000, Verdict::TooManyWaiting)]);
     assert!(pool.is_quiet(), "it is a share like any other");
     let block = UpstreamShare { is_block: true, ..share(100, 2) };
-    pool.command(Command::Submit { share: block, ticket: 5001 });
+    pool.command(Command::Submit { share: block, worker: "farm.rig".into(), ticket: 5001 });
     assert_eq!(pool.verdicts(), [(5001, Verdict::TooManyWaiting)]);
     let sent: SubmitSharesExtended = pool.take();
     assert_eq!((sent.nonce, sent.sequence_number), (2, last + 1));
@@ -319,11 +324,11 @@ fn a_block_is_sent_while_too_many_shares_wait_and_they_get_their_verdicts() {
 fn a_share_of_another_channel_or_before_any_is_not_sent() {
     let mut pool = Pool::set_up();
     let _: OpenExtendedMiningChannel = pool.take();
-    pool.command(Command::Submit { share: share(100, 0), ticket: 1 });
+    pool.command(Command::Submit { share: share(100, 0), worker: "farm.rig".into(), ticket: 1 });
     assert_eq!(pool.verdicts(), [(1, Verdict::UpstreamLost)]);
     let mut pool = Pool::working(EASY);
     pool.verdicts();
-    pool.command(Command::Submit { share: share(99, 0), ticket: 2 });
+    pool.command(Command::Submit { share: share(99, 0), worker: "farm.rig".into(), ticket: 2 });
     assert_eq!(pool.verdicts(), [(2, Verdict::UpstreamLost)]);
     assert!(pool.is_quiet());
 }
@@ -400,4 +405,82 @@ fn a_silent_pool_is_left_at_every_step() {
     let mut working = Pool::working(EASY);
     working.pass(600 * SECOND);
     assert!(working.ended.is_none());
+}
+
+#[test]
+fn an_upstream_that_is_silent_while_shares_wait_is_asked_for_a_sign_of_life_and_left() {
+    let mut pool = Pool::working(EASY);
+    pool.pass(60 * SECOND);
+    assert!(pool.is_quiet() && pool.ended.is_none(), "no share waits");
+    submit(&mut pool, 1);
+    pool.pass(5 * SECOND);
+    let asked: OpenExtendedMiningChannel = pool.take();
+    assert_eq!(asked.min_extranonce_size, u16::MAX, "nobody can open that");
+    pool.send(&OpenMiningChannelError {
+        request_id: asked.request_id,
+        error_code: "min-extranonce-size-too-large".into(),
+    });
+    pool.pass(4 * SECOND);
+    assert!(pool.ended.is_none(), "it lives");
+    pool.pass(2 * SECOND);
+    let _: OpenExtendedMiningChannel = pool.take();
+    pool.pass(3 * SECOND);
+    assert!(matches!(pool.ended, Some(PeerError::TimedOut(_))), "{:?}", pool.ended);
+}
+
+/// The work that is given out, and whether it is held.
+fn given(pool: &mut Pool) -> Vec<(f64, bool)> {
+    let events = std::mem::take(&mut pool.events);
+    let job = |event| match event {
+        Event::Job { job, is_held } => Some((job.terms.target.difficulty(), is_held)),
+        _ => None,
+    };
+    events.into_iter().filter_map(job).collect()
+}
+
+#[test]
+fn the_first_miner_waits_for_the_target_that_follows_its_hashrate() {
+    let (easy, hard) = (Target::from_difficulty(0.5), Target::from_difficulty(4096.0));
+    let miners = MinersTotal { miners: 1, hashrate: 1e14 };
+    let mut pool = Pool::working(easy.to_le_bytes());
+    assert_eq!(given(&mut pool), [(0.5, true)], "the upstream believes that nobody mines");
+    pool.pass(SECOND);
+    pool.command(Command::Miners(miners));
+    let _: UpdateChannel = pool.take();
+    assert_eq!(given(&mut pool), []);
+    pool.send(&SetTarget { channel_id: CHANNEL, maximum_target: hard.to_le_bytes() });
+    assert_eq!(given(&mut pool), [(4096.0, false)]);
+    pool.send(&job(2, Some(NTIME)));
+    assert_eq!(given(&mut pool), [(4096.0, false)]);
+    // All are gone, and one comes back: another upstream does not answer.
+    pool.command(Command::Miners(MinersTotal::default()));
+    pool.pass(2 * SECOND);
+    let _: UpdateChannel = pool.take();
+    pool.send(&job(3, Some(NTIME)));
+    assert_eq!(given(&mut pool), [(4096.0, true)]);
+    pool.command(Command::Miners(miners));
+    let _: UpdateChannel = pool.take();
+    pool.pass(SECOND);
+    assert_eq!(given(&mut pool), [(4096.0, false)], "not for longer than half a second");
+}
+
+/// Extension 0x0002, 1.1: a share from a V1 miner names its worker, if the pool wants to know.
+#[test]
+fn a_share_names_its_worker_to_a_pool_that_wants_to_know() {
+    for (supported, expected) in [(vec![2_u16], Some("rig".to_owned())), (vec![], None)] {
+        let mut pool = Pool::that_names_workers();
+        let request: RequestExtensions = pool.take();
+        assert_eq!(request.requested_extensions.as_slice(), [2]);
+        let open: OpenExtendedMiningChannel = pool.take();
+        pool.send(&RequestExtensionsSuccess {
+            request_id: request.request_id,
+            supported_extensions: List::new(supported).unwrap(),
+        });
+        pool.send(&success(open.request_id, EASY, 10));
+        pool.send(&job(1, None));
+        pool.send(&prev_hash(1, 0xa1, HARD_NBITS));
+        let worker = "farm.rig".into();
+        pool.command(Command::Submit { share: share(100, 1), worker, ticket: 1 });
+        assert_eq!(pool.take_named(), expected);
+    }
 }

@@ -95,6 +95,16 @@ fn find_in_order(
     Ok(None)
 }
 
+/// Appends a field to `out`; false, and nothing is appended, if the value is too long for any.
+pub fn put_tlv(out: &mut Vec<u8>, tlv: &Tlv<'_>) -> bool {
+    let Ok(length) = u16::try_from(tlv.value.len()) else { return false };
+    out.extend_from_slice(&tlv.extension.to_le_bytes());
+    out.push(tlv.field);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(tlv.value);
+    true
+}
+
 /// Reads type (U16 and U8), length (U16) and value.
 fn read_tlv<'a>(reader: &mut Reader<'a>, order: ByteOrder) -> Result<Tlv<'a>, DecodeError> {
     let number = match order {
@@ -127,6 +137,16 @@ mod tests {
         for appended in [LITTLE, BIG] {
             assert_eq!(name(appended), Ok(Some(b"Worker_001".as_slice())));
         }
+    }
+
+    #[test]
+    fn a_field_is_written_in_the_byte_order_of_the_protocol() {
+        let mut out = Vec::new();
+        let (extension, field) = (WORKER_HASHRATE_TRACKING, FIELD_USER_IDENTITY);
+        assert!(put_tlv(&mut out, &Tlv { extension, field, value: b"Worker_001" }));
+        assert_eq!(out, LITTLE);
+        assert!(!put_tlv(&mut out, &Tlv { extension, field, value: &[0; 70_000] }));
+        assert_eq!(out, LITTLE);
     }
 
     /// Extension 0x0002, 1.3: fields are found in any order, and unknown ones are passed over.

@@ -142,6 +142,15 @@ impl Link {
         self.seal(|length| Header::of::<M>(length).to_bytes(), |out| message.encode(out))
     }
 
+    /// Queues a message with fields of extensions appended to it (spec 3.4.3).
+    pub fn send_with<M: Message>(&mut self, message: &M, appended: &[u8]) -> Result<(), PeerError> {
+        let put = |out: &mut BytesMut| {
+            message.encode(out);
+            out.extend_from_slice(appended);
+        };
+        self.seal(|length| Header::of::<M>(length).to_bytes(), put)
+    }
+
     /// Queues a frame made before, with its leading U32s (channel id, job id) replaced by `ids`.
     pub fn send_frame(&mut self, frame: &EncodedFrame, ids: &[u32]) -> Result<(), PeerError> {
         self.seal(|_| *frame.header(), |out| frame.put_payload(ids, out))

@@ -1,0 +1,224 @@
+//! Keeps a connection to one upstream: dials, runs the session, and dials again for ever.
+//!
+//! It says what its upstream gives, and never decides whether that is mined: an upstream that is
+//! not is held ready, with a channel that says that nobody mines.
+
+use std::time::Duration;
+
+use service::authority::ExpectedKey;
+use service::backoff::Backoff;
+use service::driver::{Ended, Host, drive};
+use service::metrics::{Counter, Histogram};
+use service::{clock, listen};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+use wire::session::PeerError;
+
+use super::session::UpstreamSession;
+use super::{Command, Event, MinersTotal, UpstreamSettings};
+use crate::bridge::notify::{ChannelEpoch, Work};
+use crate::shares::{Leaving, Submitted, Ticket};
+
+/// An upstream that does not take a connection within this time is not there.
+const DIAL_MAX: Duration = Duration::from_secs(10);
+/// The longest wait between two attempts: a good upstream is to be mined on within two seconds.
+const RETRY_MAX: Duration = Duration::from_millis(1_500);
+const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Bits of a channel epoch below the number of the connection, and of both below the upstream's.
+const CHANNEL_BITS: u32 = 16;
+const CONNECTION_BITS: u32 = 32;
+
+/// An upstream and what it takes to talk to it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its address, `HOST:PORT`.
+    pub address: String,
+    /// What each connection needs to know; key and epoch are filled in for each.
+    pub settings: UpstreamSettings,
+    /// The key that it must prove.
+    pub key: ExpectedKey,
+}
+
+/// What became of an upstream.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// It gives this work.
+    Work(Work),
+    /// It gives none any more, and why.
+    Lost(String),
+}
+
+/// What is counted of all upstreams.
+#[derive(Debug, Clone)]
+pub(super) struct Counts {
+    /// How long the verdicts took.
+    pub(super) verdict_seconds: Histogram,
+    /// Connections that ended.
+    pub(super) lost: Counter,
+}
+
+/// Keeps the connection to one upstream.
+pub(super) struct Dialler {
+    /// Which of the upstreams it is.
+    pub(super) index: usize,
+    pub(super) place: Place,
+    /// Shares for it.
+    pub(super) shares: mpsc::Receiver<Submitted>,
+    /// The sum over all miners.
+    pub(super) miners: watch::Receiver<MinersTotal>,
+    /// The upstream that is mined on.
+    pub(super) active: watch::Receiver<Option<usize>>,
+    /// Where it says what its upstream gives.
+    pub(super) reports: mpsc::Sender<(usize, Report)>,
+    pub(super) counts: Counts,
+    /// When the connection may be closed for good.
+    pub(super) leaving: Leaving,
+    /// True once the connection had a channel.
+    pub(super) has_opened: bool,
+    /// True once the connection gave work.
+    pub(super) has_work: bool,
+    /// False after an upstream that hung up as it was asked for extensions.
+    pub(super) names_workers: bool,
+}
+
+impl Dialler {
+    /// Runs until `miners_gone`; shares that are queued by then are still sent.
+    pub(super) async fn run(mut self, miners_gone: CancellationToken) {
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+        for connection in 0_u32.. {
+            (self.has_opened, self.has_work) = (false, false);
+            let ended = self.connect_once(connection).await;
+            if miners_gone.is_cancelled() {
+                return;
+            }
+            if self.has_work {
+                backoff.reset();
+            }
+            if !self.has_opened && self.place.settings.names_workers {
+                // Perhaps it is one that does not bear the question.
+                self.names_workers = !self.names_workers;
+            }
+            let delay = backoff.next_delay();
+            let address = &self.place.address;
+            let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            warn!(%address, reason = %ended, retry_ms, "upstream lost");
+            self.counts.lost.inc();
+            self.report(Report::Lost(ended.to_string())).await;
+            tokio::select! {
+                () = miners_gone.cancelled() => return,
+                () = sleep(delay) => {}
+                () = self.refuse_shares() => {}
+            }
+        }
+    }
+
+    async fn connect_once(&mut self, connection: u32) -> Ended {
+        let miners_gone = self.leaving.restart();
+        let address = self.place.address.clone();
+        let dialled = tokio::select! {
+            dialled = timeout(DIAL_MAX, listen::connect(&address)) => dialled,
+            () = self.refuse_shares() => return Ended::ByHost,
+            () = miners_gone.cancelled() => return Ended::ByHost,
+        };
+        let stream = match dialled {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return error.into(),
+            Err(_) => return PeerError::TimedOut("connecting").into(),
+        };
+        match self.session(connection) {
+            Ok(session) => self.talk(session, stream).await,
+            Err(ended) => ended,
+        }
+    }
+
+    fn session(&mut self, connection: u32) -> Result<UpstreamSession<Ticket>, Ended> {
+        let upstream = u64::try_from(self.index).unwrap_or_default() << CONNECTION_BITS;
+        let settings = UpstreamSettings {
+            authority: self.place.key.read()?,
+            first_epoch: ChannelEpoch((upstream | u64::from(connection)) << CHANNEL_BITS),
+            names_workers: self.names_workers,
+            ..self.place.settings.clone()
+        };
+        let miners = self.miners_here();
+        let clocks = (clock::now(), clock::unix_now_seconds());
+        Ok(UpstreamSession::new(settings, miners, clocks, clock::fresh_seed())?)
+    }
+
+    async fn talk(&mut self, mut session: UpstreamSession<Ticket>, stream: TcpStream) -> Ended {
+        // Tickets that still wait are dropped with the session, which answers them.
+        drive(&mut session, self, stream).await
+    }
+
+    /// The miners that mine on this upstream, or would if it gave work.
+    fn miners_here(&mut self) -> MinersTotal {
+        let all = *self.miners.borrow_and_update();
+        match *self.active.borrow_and_update() {
+            Some(other) if other != self.index => MinersTotal::default(),
+            _ => all,
+        }
+    }
+
+    /// Refuses what miners submit. Never returns.
+    async fn refuse_shares(&mut self) {
+        while let Some(share) = self.shares.recv().await {
+            // A dropped ticket answers that the upstream is lost.
+            drop(share);
+        }
+        std::future::pending::<()>().await;
+    }
+
+    async fn report(&self, report: Report) {
+        // It fails only where the program ends.
+        drop(self.reports.send((self.index, report)).await);
+    }
+
+    async fn take_job(&mut self, work: Work) {
+        if !std::mem::replace(&mut self.has_work, true) {
+            info!(address = %self.place.address, "upstream found");
+        }
+        let prev_hash = mining::hash::display(&work.job.tip.prev_hash);
+        debug!(job = work.job.id, %prev_hash, bytes = work.job.coinbase_bytes, "new job");
+        self.report(Report::Work(work)).await;
+    }
+}
+
+impl Host<UpstreamSession<Ticket>> for Dialler {
+    async fn next_command(&mut self) -> Option<Command<Ticket>> {
+        tokio::select! {
+            // In this order, so that what is queued goes before the end.
+            biased;
+            Ok(()) = self.active.changed() => Some(Command::Miners(self.miners_here())),
+            Ok(()) = self.miners.changed() => Some(Command::Miners(self.miners_here())),
+            Some(Submitted { share, worker, ticket }) = self.shares.recv() => {
+                self.leaving.count_share();
+                Some(Command::Submit { share, worker, ticket })
+            }
+            () = self.leaving.until_done(), if self.shares.is_empty() => None,
+        }
+    }
+
+    async fn take_event(&mut self, event: Event<Ticket>) {
+        match event {
+            Event::ChannelOpened { channel, terms } => {
+                self.has_opened = true;
+                let difficulty = terms.target.difficulty();
+                info!(channel, difficulty, "channel opened");
+            }
+            Event::Job { job, is_held } => {
+                self.take_job(Work { job, is_live: true, is_held }).await;
+            }
+            Event::ChannelClosed { reason } => {
+                warn!(%reason, "channel closed by the upstream");
+                self.report(Report::Lost("it closed the channel".to_owned())).await;
+            }
+            Event::Verdict { ticket, verdict } => {
+                self.leaving.count_verdict();
+                self.counts.verdict_seconds.observe(ticket.waited().as_secs_f64());
+                ticket.answer(verdict);
+            }
+        }
+    }
+}

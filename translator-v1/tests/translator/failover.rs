@@ -1,0 +1,103 @@
+//! Several pools: which one is mined on while one of them is gone, frozen, or lies.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wire::sv2::mining::{OpenExtendedMiningChannel, SubmitSharesExtended};
+use wire::sv2::setup::{SetupConnection, SetupConnectionSuccess};
+
+use crate::device::HARD_NBITS;
+use crate::pool::{job, prev_hash, success};
+use crate::program::{Miner, PoolPort, Running, secret, translator_with};
+
+/// So soon miners are back on valid work.
+const BACK: Duration = Duration::from_secs(2);
+
+/// A translator of two pools, the first of which is better.
+async fn translator(best: &PoolPort, backup: &PoolPort) -> Running {
+    let address = backup.listener.local_addr().unwrap();
+    let key = secret().public();
+    let more = format!("[[backup_upstream]]\naddress = \"{address}\"\nauthority_key = \"{key}\"\n");
+    translator_with(best, 60, &more).await
+}
+
+/// Connects again until there is a job behind `prefix`.
+async fn back_on(translator: &Running, prefix: [u8; 2]) -> Miner {
+    loop {
+        let mut miner = Miner::connect(translator).await;
+        if miner.job_or_end().await && miner.extranonce_1()[..2] == prefix {
+            return miner;
+        }
+    }
+}
+
+#[tokio::test]
+async fn miners_are_back_at_once_when_the_best_pool_is_killed_and_their_shares_reach_the_backup() {
+    let (best, backup) = (PoolPort::new().await, PoolPort::new().await);
+    let translator = translator(&best, &backup).await;
+    let first = best.serve([0xe1, 0xe2]).await;
+    let mut second = backup.serve([0xf1, 0xf2]).await;
+    let mut miner = back_on(&translator, [0xe1, 0xe2]).await;
+    let killed = Instant::now();
+    drop((first, best));
+    miner.is_hung_up_on().await;
+    let mut miner = back_on(&translator, [0xf1, 0xf2]).await;
+    assert!(killed.elapsed() < BACK, "{:?}", killed.elapsed());
+    let found = miner.submit().await;
+    let share: SubmitSharesExtended = second.take().await;
+    assert_eq!(share.nonce, found.nonce);
+}
+
+#[tokio::test]
+async fn a_miner_that_takes_another_extranonce_stays_connected() {
+    let (best, backup) = (PoolPort::new().await, PoolPort::new().await);
+    let translator = translator(&best, &backup).await;
+    let first = best.serve([0xe1, 0xe2]).await;
+    let _second = backup.serve([0xf1, 0xf2]).await;
+    let mut miner = back_on(&translator, [0xe1, 0xe2]).await;
+    miner.send(r#"{"id":3,"method":"mining.extranonce.subscribe","params":[]}"#).await;
+    miner.until_id(3).await;
+    drop(first);
+    miner.method("mining.set_extranonce").await;
+    miner.job().await;
+}
+
+/// It accepts, opens a channel, and never sends a job.
+#[tokio::test]
+async fn a_pool_that_gives_no_work_is_no_pool() {
+    let (best, backup) = (PoolPort::new().await, PoolPort::new().await);
+    let translator = translator(&best, &backup).await;
+    let mut liar = best.accept().await;
+    let _: SetupConnection = liar.take().await;
+    liar.send(&SetupConnectionSuccess { used_version: 2, flags: 0 }).await;
+    let open: OpenExtendedMiningChannel = liar.take().await;
+    liar.send(&success(open.request_id, [0xff; 32], 10)).await;
+    let _second = backup.serve([0xf1, 0xf2]).await;
+    back_on(&translator, [0xf1, 0xf2]).await;
+}
+
+/// Frozen, it keeps its connection and says nothing of the new tip.
+#[tokio::test]
+async fn a_pool_that_stays_on_the_old_tip_is_left() {
+    let (best, backup) = (PoolPort::new().await, PoolPort::new().await);
+    let translator = translator(&best, &backup).await;
+    let _frozen = best.serve([0xe1, 0xe2]).await;
+    let mut second = backup.serve([0xf1, 0xf2]).await;
+    let mut miner = back_on(&translator, [0xe1, 0xe2]).await;
+    second.send(&job(2, None)).await;
+    second.send(&prev_hash(2, 0xa2, HARD_NBITS)).await;
+    miner.is_hung_up_on().await;
+    back_on(&translator, [0xf1, 0xf2]).await;
+}
+
+#[tokio::test]
+async fn the_better_pool_is_mined_on_again_when_it_has_been_back_for_a_while() {
+    let (best, backup) = (PoolPort::new().await, PoolPort::new().await);
+    let translator = translator(&best, &backup).await;
+    let _second = backup.serve([0xf1, 0xf2]).await;
+    let mut miner = back_on(&translator, [0xf1, 0xf2]).await;
+    let _first = best.serve([0xe1, 0xe2]).await;
+    // return_after_seconds = 1
+    miner.is_hung_up_on().await;
+    back_on(&translator, [0xe1, 0xe2]).await;
+}
