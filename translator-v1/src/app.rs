@@ -9,18 +9,22 @@ use service::gate::Gate;
 use service::health::Health;
 use service::listen;
 use service::metrics::Metrics;
-use service::program::{Failure, NoMore, Server, say};
+use service::program::{Failure, Server, say};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::extranonce::Seats;
+use crate::command::{self, Command};
 use crate::config::Config;
 use crate::config::take_over::take_over;
 use crate::downstream::counts::Counts;
 use crate::downstream::serve::Service;
 use crate::downstream::tls::Tls;
 use crate::miners::Miners;
+use crate::register::Register;
+use crate::status::StatusPages;
+use crate::upstream::dial::Place;
 use crate::upstream::supervise::{NAMES, Supervisor};
 
 /// The translator as `main` sees it.
@@ -33,7 +37,7 @@ impl Server for Translator {
     const PREFIX: &'static str = "TRANSLATOR_V1";
     const HAS_AUTHORITY: bool = false;
     type Config = Config;
-    type More = NoMore;
+    type More = Command;
 
     fn take_over(keys: &mut DropIn) -> Result<(), ConfigError> {
         take_over(keys)
@@ -52,8 +56,8 @@ impl Server for Translator {
         bound.run(shutdown).await
     }
 
-    fn more(none: NoMore) -> Result<(), Failure> {
-        match none {}
+    fn more(command: Command) -> Result<(), Failure> {
+        command::execute(command)
     }
 }
 
@@ -91,7 +95,9 @@ impl Bound {
         let upstreams = config.upstreams()?;
         let names = NAMES.get(..upstreams.len()).unwrap_or(&NAMES);
         let health = Health::new(names).with_metrics(metrics.clone());
-        health.clone().start("health.address", &config.health, &shutdown).await?;
+        let register = Register::default();
+        let pages = pages(&register, &health, &upstreams);
+        pages.start("health.address", &config.health, &shutdown).await?;
         let miners = Miners::default();
         let work = watch::Sender::new(None);
         let service = Service {
@@ -99,6 +105,7 @@ impl Bound {
             seats: Seats::default(),
             work: work.subscribe(),
             miners: miners.clone(),
+            register,
             counts: Counts::new(&metrics),
             elsewhere: config.shutdown.elsewhere()?,
             shutdown: shutdown.clone(),
@@ -154,4 +161,20 @@ async fn bind(
     let listener = listen::bind_for(address, connections_max).await.map_err(cannot)?;
     let local = listener.local_addr().map_err(cannot)?;
     Ok((listener, local))
+}
+
+/// The pages for people, beside /health.
+fn pages(register: &Register, health: &Health, upstreams: &[Place]) -> Health {
+    let addresses = upstreams.iter().map(|place| place.address.clone());
+    let shown = StatusPages {
+        register: register.clone(),
+        health: health.clone(),
+        upstreams: NAMES.into_iter().zip(addresses).collect(),
+    };
+    let (status, miners) = (shown.clone(), shown.clone());
+    health
+        .clone()
+        .with_page("/status", "text/html; charset=utf-8", move || shown.page())
+        .with_page("/status.json", "application/json", move || status.status_json())
+        .with_page("/miners.json", "application/json", move || miners.miners_json())
 }

@@ -3,12 +3,16 @@
 //! Rooms: `downstream` speaks V1 with one miner, `upstream` speaks V2 with the pool; neither knows
 //! the other. `bridge` is what both know: how jobs, shares, extranonces and difficulties of one
 //! side become those of the other. `shares` and `miners` are the queues and sums between their
-//! tasks. They are wired together in `app` alone.
+//! tasks; `register` and `status` what people see of the miners; `command` what they ask. They are
+//! wired together in `app` alone.
 
 pub mod app;
 pub mod bridge;
+pub mod command;
 pub mod config;
 pub mod downstream;
 pub mod miners;
+pub mod register;
 pub mod shares;
+pub mod status;
 pub mod upstream;

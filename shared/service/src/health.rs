@@ -5,8 +5,8 @@
 //! and one that answers questions does so under `/api`.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -37,6 +37,21 @@ pub struct Health {
     neighbours: Arc<watch::Sender<BTreeMap<&'static str, Neighbour>>>,
     metrics: Option<Metrics>,
     questions: Option<Questions>,
+    pages: Vec<Page>,
+}
+
+/// A page beside /health.
+#[derive(Clone)]
+struct Page {
+    path: &'static str,
+    content_type: &'static str,
+    text: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path)
+    }
 }
 
 /// One neighbour's state.
@@ -61,7 +76,8 @@ impl Health {
         let missing =
             Neighbour { up: false, detail: "not reached yet".to_owned(), is_needed: true };
         let all = neighbours.iter().map(|name| (*name, missing.clone())).collect();
-        Self { neighbours: Arc::new(watch::Sender::new(all)), metrics: None, questions: None }
+        let neighbours = Arc::new(watch::Sender::new(all));
+        Self { neighbours, metrics: None, questions: None, pages: Vec::new() }
     }
 
     /// Shows `metrics` as well, under `/metrics`.
@@ -72,6 +88,18 @@ impl Health {
     /// Answers `questions` as well, under `/api`.
     pub fn with_questions(self, questions: Questions) -> Self {
         Self { questions: Some(questions), ..self }
+    }
+
+    /// Shows what `text` makes under `path` as well, each time it is asked for.
+    #[must_use]
+    pub fn with_page(
+        mut self,
+        path: &'static str,
+        content_type: &'static str,
+        text: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.pages.push(Page { path, content_type, text: Arc::new(text) });
+        self
     }
 
     /// Notes that `name` is there.
@@ -136,6 +164,7 @@ impl Health {
     /// Answers on `listener` until `shutdown`.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let (metrics, questions) = (self.metrics.clone(), self.questions.clone());
+        let pages = self.pages.clone();
         let mut routes = Router::new()
             .route("/health", get(|State(health): State<Self>| async move { health.answer() }))
             .with_state(self);
@@ -146,6 +175,10 @@ impl Health {
         }
         if let Some(questions) = questions {
             routes = routes.merge(questions.routes());
+        }
+        for Page { path, content_type, text } in pages {
+            let answer = move || async move { ([(CONTENT_TYPE, content_type)], text()) };
+            routes = routes.route(path, get(answer));
         }
         axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
     }

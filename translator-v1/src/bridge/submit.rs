@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    /// Extension 0x0002, 1.1: a worker's name is at most 32 bytes of text, whatever a V1 miner says.
+    /// Extension 0x0002, 1.1: a worker's name is at most 32 bytes of text, whatever a miner says.
     #[test]
     fn a_worker_is_named_by_what_follows_the_account() {
         assert_eq!(worker_field("bc1qx.rig1"), "rig1");

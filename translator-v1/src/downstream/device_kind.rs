@@ -44,6 +44,14 @@ impl DeviceKind {
         let agent = agent.to_ascii_lowercase();
         KINDS.iter().find(|kind| agent.starts_with(kind.prefix))
     }
+
+    /// The names of all kinds that cannot hold a coinbase of so many bytes.
+    pub fn that_cannot_hold(coinbase_bytes: usize) -> impl Iterator<Item = &'static str> {
+        let cannot = move |kind: &&Self| kind.coinbase_bytes_max < coinbase_bytes;
+        let mut names: Vec<_> = KINDS.iter().filter(cannot).map(|kind| kind.name).collect();
+        names.dedup();
+        names.into_iter()
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::{Command, Event, MinerIdentity, MinerSettings};
 use crate::bridge::extranonce::Seats;
 use crate::bridge::submit::UpstreamShare;
 use crate::miners::{MinerPart, Miners};
+use crate::register::{Register, Registered};
 use crate::shares::{Answered, Assigned, Leaving, Submitted, Ticket, answers};
 
 /// Bytes of a session's token.
@@ -35,6 +36,8 @@ pub struct Service {
     pub work: watch::Receiver<Option<Assigned>>,
     /// The sum over all miners.
     pub miners: Miners,
+    /// What people see.
+    pub register: Register,
     /// What is counted.
     pub counts: Counts,
     /// Where miners are sent at the end.
@@ -74,6 +77,7 @@ impl Service {
         let mut session = MinerSession::new(&self.settings, identity, clock::now());
         let (sender, verdicts) = answers();
         let part = self.miners.part();
+        let shown = self.register.enter(peer);
         let leaving = Leaving::at(self.shutdown.clone());
         let mut host = MinerHost {
             service: self,
@@ -85,6 +89,7 @@ impl Service {
             part,
             leaving,
             place,
+            shown,
         };
         let span = info_span!("miner", %peer);
         async {
@@ -119,6 +124,7 @@ struct MinerHost {
     part: MinerPart,
     leaving: Leaving,
     place: Place,
+    shown: Registered,
 }
 
 impl MinerHost {
@@ -162,6 +168,7 @@ impl Host<MinerSession> for MinerHost {
 
     async fn take_event(&mut self, event: Event) {
         self.service.counts.count(&event);
+        self.shown.note(&event);
         match event {
             Event::Submit { ticket, share, worker } => {
                 self.leaving.count_share();

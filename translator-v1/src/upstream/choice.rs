@@ -1,7 +1,8 @@
 //! Which of several upstreams is mined on: the best one that gives work of the newest tip.
 //!
 //! A state machine without I/O. It must not flap: a better upstream is returned to only once it has
-//! given work for a while, and one is late only if another went on from the same tip and it did not.
+//! given work for a while, and one is late only if another went on from the same tip and it did
+//! not.
 
 use std::time::{Duration, Instant};
 

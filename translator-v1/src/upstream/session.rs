@@ -146,6 +146,11 @@ impl<T> UpstreamSession<T> {
         })
     }
 
+    /// True if the upstream wants to know the worker of each share.
+    pub fn names_workers(&self) -> bool {
+        self.names_workers
+    }
+
     fn take_frame(&mut self, now: Instant, frame: &Frame) -> Result<(), PeerError> {
         let Frame { header, payload } = frame;
         if header.extension != 0 {

@@ -21,6 +21,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 use translator_v1::app::Bound;
+use translator_v1::command::probe;
 use translator_v1::config::Config;
 use wire::sv1::notify::Notify;
 use wire::sv1::request::Line;
@@ -150,7 +151,8 @@ pub(crate) async fn translator_with(
     let settings = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"{}\"\n\
          authority_key = \"{}\"\nuser_identity = \"farm\"\n\
-         return_after_seconds = 1\nwork_without_upstream_seconds = {work_without_upstream_seconds}\n\
+         return_after_seconds = 1\n\
+         work_without_upstream_seconds = {work_without_upstream_seconds}\n\
          [vardiff]\nshares_per_minute = 6.0\nmin_difficulty = 1e-12\ninitial_hashrate = 25.0\n\
          {more}",
         pool.listener.local_addr().unwrap(),
@@ -348,6 +350,24 @@ async fn a_miner_that_comes_before_the_pool_waits_for_it() {
     let mut second = Miner::connect(&translator).await;
     second.job().await;
     assert_ne!(second.device.extranonce_1, miner.device.extranonce_1);
+}
+
+#[tokio::test]
+async fn probe_says_what_a_pool_supports_and_why_it_cannot_be_used() {
+    let port = PoolPort::new().await;
+    let address = port.listener.local_addr().unwrap();
+    let pool = format!("{address}/{}", secret().public());
+    let probing = tokio::spawn(async move { probe(&pool, "me".to_owned()).await });
+    let _pool = port.serve([0xe1, 0xe2]).await;
+    let said = timeout(SOON, probing).await.unwrap().unwrap().unwrap().join(", ");
+    for part in ["proved its key", "4 bytes fixed, 8 to roll", "(extension 0x0002): no", "143"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let no_url = probe("here", "me".to_owned()).await.unwrap_err().to_string();
+    assert!(no_url.contains("write HOST:PORT/KEY"), "{no_url}");
+    drop(port);
+    let gone = probe(&address.to_string(), "me".to_owned()).await.unwrap_err().to_string();
+    assert!(gone.contains("cannot connect"), "{gone}");
 }
 
 #[tokio::test]
