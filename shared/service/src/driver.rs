@@ -34,6 +34,9 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// peers that do not look at a message behind which the stream ends.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 
+/// Reads of up to a kibibyte that are worth the last words: who floods is waited for no longer.
+const UNWANTED_READS_MAX: usize = 64;
+
 /// The program's side of one session.
 pub trait Host<S: Session>: Send {
     /// Waits for the next command; `None` closes the session. Must be cancel-safe: it is dropped
@@ -85,10 +88,14 @@ pub async fn drive<S: Session>(
     ended
 }
 
-/// Reads what nobody wants any more, until the peer closes.
+/// Reads what nobody wants any more, until the peer closes, or has sent too much of it.
 async fn until_closed(reader: &mut (impl AsyncRead + Unpin)) {
     let mut unwanted = [0; 1_024];
-    while reader.read(&mut unwanted).await.is_ok_and(|read| read > 0) {}
+    for _ in 0..UNWANTED_READS_MAX {
+        if !reader.read(&mut unwanted).await.is_ok_and(|read| read > 0) {
+            return;
+        }
+    }
 }
 
 async fn run<S: Session>(
