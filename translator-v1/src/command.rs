@@ -28,7 +28,7 @@ const ASK_MAX: Duration = Duration::from_secs(10);
 pub enum Command {
     /// Connect to a pool and say what it supports. It mines nothing.
     Probe(ProbeArguments),
-    /// Show the miners of a running translator, which must have [health] address set.
+    /// Show the miners of a running translator, whose health address must be set.
     ListMiners(ListArguments),
 }
 
