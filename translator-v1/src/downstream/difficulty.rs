@@ -29,6 +29,8 @@ pub(super) struct MinerDifficulty {
     told: Option<f64>,
     /// What the miner suggested last.
     suggested: Option<f64>,
+    /// True once the miner said how fast it is.
+    has_claimed: bool,
     meter: HashrateMeter,
 }
 
@@ -42,6 +44,7 @@ impl MinerDifficulty {
             floor: settings.vardiff.min_difficulty,
             told: None,
             suggested: None,
+            has_claimed: false,
             meter: HashrateMeter::new(settings.initial_hashrate, now),
         }
     }
@@ -80,8 +83,12 @@ impl MinerDifficulty {
         self.floor = self.floor.max(difficulty);
     }
 
-    /// Takes the miner's word on its hashes per second, in place of the operator's guess.
+    /// Takes the miner's word on its hashes per second, in place of the operator's guess. It is
+    /// taken once: with each further worker it would undo vardiff.
     pub(super) fn claim(&mut self, hashrate: f64) {
+        if std::mem::replace(&mut self.has_claimed, true) {
+            return;
+        }
         let now = self.meter.start;
         self.vardiff = Vardiff::new(self.policy, hashrate, now);
         self.wanted = self.vardiff.target().difficulty();
@@ -182,6 +189,15 @@ mod tests {
     use super::*;
     use crate::downstream::resume::Departed;
 
+    fn settings() -> MinerSettings {
+        let vardiff = VardiffPolicy {
+            shares_per_minute: 6.0,
+            search_shares_per_minute: 6.0,
+            min_difficulty: 1e-6,
+        };
+        MinerSettings { vardiff, initial_hashrate: 1e6, departed: Departed::default() }
+    }
+
     #[test]
     fn the_hashrate_is_the_measured_one_once_there_are_shares() {
         let start = Instant::now();
@@ -202,16 +218,18 @@ mod tests {
     }
 
     #[test]
+    fn a_hashrate_is_claimed_once() {
+        let start = Instant::now();
+        let mut difficulty = MinerDifficulty::new(&settings(), start);
+        difficulty.claim(1e12);
+        difficulty.claim(1e15);
+        assert_eq!(difficulty.hashrate(start), 1e12);
+    }
+
+    #[test]
     fn rule_27_a_repeated_suggestion_does_not_undo_vardiff() {
         let start = Instant::now();
-        let vardiff = VardiffPolicy {
-            shares_per_minute: 6.0,
-            search_shares_per_minute: 6.0,
-            min_difficulty: 1e-6,
-        };
-        let settings =
-            MinerSettings { vardiff, initial_hashrate: 1e6, departed: Departed::default() };
-        let mut difficulty = MinerDifficulty::new(&settings, start);
+        let mut difficulty = MinerDifficulty::new(&settings(), start);
         let upstream = Target::from_difficulty(1e6);
         difficulty.suggest(0.5);
         difficulty.tell(difficulty.for_target(upstream), start);

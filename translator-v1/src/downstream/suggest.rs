@@ -13,6 +13,8 @@ use crate::bridge::submit::ShareError;
 
 /// Hashes per second of one TH/s.
 const TERAHASH: f64 = 1e12;
+/// The most TH/s that a miner is believed to have before it has found a share.
+const CLAIMED_TERAHASHES_MAX: f64 = 10_000.0;
 
 /// What is wrong with a target.
 const SHAPE: InvalidParams = InvalidParams("the target must be 64 hexadecimal digits");
@@ -71,7 +73,8 @@ fn wish_in(password: &str) -> Option<Wish> {
     let options = password.split([',', ';', ' ']).filter_map(|option| option.split_once('='));
     let mut wishes = options.filter_map(|(key, value)| match key.trim() {
         "d" | "diff" => positive(value).map(Wish::Difficulty),
-        "th" => positive(value).map(|terahashes| Wish::Hashrate(terahashes * TERAHASH)),
+        "th" => positive(value)
+            .map(|terahashes| Wish::Hashrate(terahashes.min(CLAIMED_TERAHASHES_MAX) * TERAHASH)),
         _ => None,
     });
     wishes.next()
@@ -98,6 +101,8 @@ mod tests {
         assert_eq!(wish_in("d=1024"), Some(Wish::Difficulty(1024.0)));
         assert_eq!(wish_in("x, diff=0.5"), Some(Wish::Difficulty(0.5)));
         assert_eq!(wish_in("x;th=95.5;d=7"), Some(Wish::Hashrate(95.5e12)));
+        assert_eq!(wish_in("th=1e20"), Some(Wish::Hashrate(1e16)));
+        assert_eq!(wish_in("th=1e300"), Some(Wish::Hashrate(1e16)));
         for none in ["", "x", "d=", "d=-1", "d=inf", "d=nan", "id=5", "hd=5", "th=0", "th=x"] {
             assert_eq!(wish_in(none), None, "{none}");
         }

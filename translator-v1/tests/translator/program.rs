@@ -114,6 +114,11 @@ impl PoolLink {
         }
     }
 
+    /// Waits until the translator has told that its miners have `hashrate`.
+    async fn until_told(&mut self, hashrate: f32) {
+        while self.take::<UpdateChannel>().await.nominal_hash_rate != hashrate {}
+    }
+
     /// The next message of this type; what comes before is skipped.
     pub(crate) async fn take<M: Message>(&mut self) -> M {
         loop {
@@ -178,12 +183,17 @@ pub(crate) struct Miner {
 
 impl Miner {
     pub(crate) async fn connect(translator: &Running) -> Self {
+        Self::with_password(translator, "x").await
+    }
+
+    pub(crate) async fn with_password(translator: &Running, password: &str) -> Self {
         let stream = TcpStream::connect(translator.address).await.unwrap();
         let (reader, writer) = stream.into_split();
         let lines = BufReader::new(reader).lines();
         let mut miner = Self { lines, writer, device: Device::new() };
         miner.send(r#"{"id":1,"method":"mining.subscribe","params":["test/1"]}"#).await;
-        miner.send(r#"{"id":2,"method":"mining.authorize","params":["w","x"]}"#).await;
+        let authorize = r#"{"id":2,"method":"mining.authorize","params":["w",""#;
+        miner.send(&format!("{authorize}{password}\"]}}")).await;
         miner
     }
 
@@ -368,6 +378,23 @@ async fn probe_says_what_a_pool_supports_and_why_it_cannot_be_used() {
     drop(port);
     let gone = probe(&address.to_string(), "me".to_owned()).await.unwrap_err().to_string();
     assert!(gone.contains("cannot connect"), "{gone}");
+}
+
+#[tokio::test]
+async fn a_pool_is_told_the_right_sum_whatever_miners_claim() {
+    let port = PoolPort::new().await;
+    let translator = translator(&port, 60).await;
+    let mut pool = port.serve([0xe1, 0xe2]).await;
+    let _honest = Miner::connect(&translator).await;
+    pool.until_told(25.0).await;
+    let first = Miner::with_password(&translator, "th=1e300").await;
+    pool.until_told(1e16).await;
+    let second = Miner::with_password(&translator, "x,th=1e20").await;
+    pool.until_told(2e16).await;
+    drop(first);
+    pool.until_told(1e16).await;
+    drop(second);
+    pool.until_told(25.0).await;
 }
 
 #[tokio::test]
