@@ -31,7 +31,8 @@ impl MinerSession {
             self.timers.stop(Timer::Login);
             self.timers.set(Timer::Vardiff, now + VARDIFF_INTERVAL);
             self.difficulty.start(now);
-            self.tell_hashrate(now);
+            // Whatever it is: only now is the miner counted.
+            self.say_hashrate(now);
             self.send_job(now);
             self.ask_for_agent();
             return;
@@ -135,8 +136,12 @@ impl MinerSession {
         let hashrate = self.difficulty.hashrate(now);
         let change = (hashrate - self.hashrate_told).abs();
         if change > self.hashrate_told * HASHRATE_THRESHOLD {
-            self.hashrate_told = hashrate;
-            self.events.push_back(Event::Hashrate(hashrate));
+            self.say_hashrate(now);
         }
+    }
+
+    fn say_hashrate(&mut self, now: Instant) {
+        self.hashrate_told = self.difficulty.hashrate(now);
+        self.events.push_back(Event::Hashrate(self.hashrate_told));
     }
 }

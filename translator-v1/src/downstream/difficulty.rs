@@ -100,10 +100,12 @@ impl MinerDifficulty {
         self.wanted
     }
 
-    /// Goes on where an earlier session of the miner ended.
+    /// Goes on where an earlier session of the miner ended. One that was silent then has work now.
     pub(super) fn go_on_from(&mut self, wanted: f64, hashrate: f64) {
         self.wanted = wanted;
-        self.meter.nominal = hashrate;
+        if hashrate > 0.0 {
+            self.meter.nominal = hashrate;
+        }
     }
 
     /// Starts the clock of the hashrate meter: the miner has work.

@@ -58,6 +58,19 @@ fn a_session_goes_on_with_its_extranonce_its_jobs_and_its_shares() {
     assert_eq!(second.refusal(&other).0, 22, "answered before the connection was gone");
 }
 
+#[test]
+fn a_miner_that_was_silent_is_counted_when_it_comes_back() {
+    let settings = settings(6.0);
+    let mut first = departed(&settings).0;
+    first.pass(Duration::from_secs(120));
+    let second = back(&settings, end(first), TOKEN);
+    let mut told = second.events.iter().filter_map(|event| match event {
+        Event::Hashrate(hashrate) => Some(*hashrate),
+        _ => None,
+    });
+    assert_eq!(told.next(), Some(settings.initial_hashrate));
+}
+
 /// Flaw 12: a V1 session goes back only to who knows its token, and only when it is over.
 #[test]
 fn a_session_is_nobody_elses() {
