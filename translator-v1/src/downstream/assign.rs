@@ -88,6 +88,8 @@ impl MinerSession {
             return;
         }
         let clean = clean || had_split != self.split;
+        // What was told is forgotten with each subscribe, but not the jobs of a resumed session.
+        let is_first = self.difficulty.told().is_none();
         let difficulty = self.difficulty.for_target(job.terms.target);
         if self.difficulty.told() != Some(difficulty) {
             self.output.extend_from_slice(set_difficulty_line(difficulty).as_bytes());
@@ -96,7 +98,7 @@ impl MinerSession {
         }
         self.look_at_coinbase(job.coinbase_bytes);
         let id = self.jobs.push(Arc::clone(&job), ntime, difficulty, clean);
-        job.rendered.put_line(&id, ntime, clean, &mut self.output);
+        job.rendered.put_line(&id, ntime, clean || is_first, &mut self.output);
         self.timers.set(Timer::Keepalive, now + KEEPALIVE_INTERVAL);
         self.timers.stop(Timer::NextSecond);
     }

@@ -53,6 +53,7 @@ fn a_session_goes_on_with_its_extranonce_its_jobs_and_its_shares() {
     assert_eq!(token_told(&mut second), TOKEN);
     assert_eq!(second.extranonce_1, extranonce_1);
     assert!(second.events.iter().any(|event| matches!(event, Event::Resumed)));
+    assert!(second.job.as_ref().unwrap().clean_jobs, "rule 9, on this connection");
     assert_ne!(second.job.as_ref().unwrap().job_id, job.job_id, "no id is used twice");
     assert_eq!(second.submit(&found)["result"], true, "found while the connection was gone");
     assert_eq!(second.refusal(&other).0, 22, "answered before the connection was gone");
