@@ -77,7 +77,7 @@ impl MinerSession {
 
     /// Takes the miner's name for itself, and what is known of its kind.
     pub(super) fn set_agent(&mut self, agent: &str) {
-        self.agent = agent.chars().take(AGENT_CHARS_MAX).collect::<String>().into();
+        self.agent = printable(agent, AGENT_CHARS_MAX).into();
         self.kind = DeviceKind::of_agent(&self.agent);
         if let Some(kind) = self.kind {
             self.difficulty.raise_floor(kind.difficulty_min);
@@ -93,6 +93,9 @@ impl MinerSession {
         if self.workers.len() == WORKERS_MAX || worker.len() > WORKER_BYTES_MAX {
             return Err(ShareError::new(code::UNAUTHORIZED, "too many workers or too long a name"));
         }
+        if worker.chars().any(char::is_control) {
+            return Err(ShareError::new(code::UNAUTHORIZED, "control characters in the name"));
+        }
         self.take_password(&password);
         let worker: Arc<str> = (&*worker).into();
         self.workers.push(Arc::clone(&worker));
@@ -104,4 +107,9 @@ impl MinerSession {
     pub(super) fn worker(&self, name: &str) -> Option<Arc<str>> {
         self.workers.iter().find(|worker| &***worker == name).cloned()
     }
+}
+
+/// At most `chars_max` characters of a peer's text, without those that would forge lines of a log.
+pub(super) fn printable(text: &str, chars_max: usize) -> String {
+    text.chars().filter(|char| !char.is_control()).take(chars_max).collect()
 }

@@ -12,6 +12,7 @@ use wire::sv1::submit::Submit;
 
 use super::Event;
 use super::jobs::{NoJob, SentJob};
+use super::login::printable;
 use super::replies::Reply;
 use super::session::{MinerSession, other};
 use crate::bridge::submit::{
@@ -125,7 +126,7 @@ impl MinerSession {
         match self.worker(&submit.worker) {
             Some(worker) => Judged { worker, hashed, answer },
             None => {
-                let claimed: String = submit.worker.chars().take(STRANGER_CHARS_MAX).collect();
+                let claimed = printable(&submit.worker, STRANGER_CHARS_MAX);
                 let error = ShareError::new(code::UNAUTHORIZED, "Unauthorized worker");
                 Judged { worker: claimed.into(), hashed, answer: Err(error) }
             }

@@ -104,3 +104,30 @@ fn a_share_counts_for_the_difficulty_of_its_job_and_not_of_its_hash() {
     });
     assert_eq!(counted, Some(MINER_DIFFICULTY));
 }
+
+/// What a log shows as two lines, the second of which is the miner's own.
+const FORGED: &str = r"x\r\n2026-01-01 INFO block found";
+
+#[test]
+fn no_name_of_a_miner_begins_a_line_of_the_log() {
+    let mut device = Device::with_work();
+    device.send(&format!(r#"{{"id":1,"method":"mining.subscribe","params":["{FORGED}"]}}"#));
+    device.send(&format!(r#"{{"id":2,"method":"mining.authorize","params":["{FORGED}","x"]}}"#));
+    device.line();
+    assert_eq!(device.line()["error"][0], 24);
+    device.send(r#"{"id":3,"method":"mining.authorize","params":["w","x"]}"#);
+    let found = device.mine_local();
+    device.send(&found.line(4, "x\r\nforged"));
+    let names: Vec<String> = device.events.iter().filter_map(names_in).flatten().collect();
+    assert!(names.contains(&"x2026-01-01 INFO block found".to_owned()), "{names:?}");
+    assert!(names.contains(&"xforged".to_owned()), "{names:?}");
+    assert!(!names.concat().contains(char::is_control), "{names:?}");
+}
+
+fn names_in(event: &Event) -> Option<Vec<String>> {
+    match event {
+        Event::Authorized { worker, agent } => Some(vec![worker.to_string(), agent.to_string()]),
+        Event::Answered { worker, .. } => Some(vec![worker.to_string()]),
+        _ => None,
+    }
+}
