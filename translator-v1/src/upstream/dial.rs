@@ -76,8 +76,8 @@ pub(super) struct Dialler {
     pub(super) counts: Counts,
     /// When the connection may be closed for good.
     pub(super) leaving: Leaving,
-    /// True once the connection had a channel.
-    pub(super) has_opened: bool,
+    /// True if the connection ended after SetupConnection.Success and before it had a channel.
+    pub(super) was_denied: bool,
     /// True once the connection gave work.
     pub(super) has_work: bool,
     /// False after an upstream that hung up as it was asked for extensions.
@@ -89,7 +89,7 @@ impl Dialler {
     pub(super) async fn run(mut self, miners_gone: CancellationToken) {
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         for connection in 0_u32.. {
-            (self.has_opened, self.has_work) = (false, false);
+            (self.was_denied, self.has_work) = (false, false);
             let ended = self.connect_once(connection).await;
             if miners_gone.is_cancelled() {
                 return;
@@ -97,8 +97,8 @@ impl Dialler {
             if self.has_work {
                 backoff.reset();
             }
-            if !self.has_opened && self.place.settings.names_workers {
-                // Perhaps it is one that does not bear the question.
+            if self.was_denied && self.place.settings.names_workers {
+                // Perhaps it is one that does not bear the question, which comes between the two.
                 self.names_workers = !self.names_workers;
             }
             let delay = backoff.next_delay();
@@ -149,7 +149,9 @@ impl Dialler {
 
     async fn talk(&mut self, mut session: UpstreamSession<Ticket>, stream: TcpStream) -> Ended {
         // Tickets that still wait are dropped with the session, which answers them.
-        drive(&mut session, self, stream).await
+        let ended = drive(&mut session, self, stream).await;
+        self.was_denied = session.waits_for_first_channel();
+        ended
     }
 
     /// The miners that mine on this upstream, or would if it gave work.
@@ -203,7 +205,6 @@ impl Host<UpstreamSession<Ticket>> for Dialler {
     async fn take_event(&mut self, event: Event<Ticket>) {
         match event {
             Event::ChannelOpened { channel, terms } => {
-                self.has_opened = true;
                 let difficulty = terms.target.difficulty();
                 info!(channel, difficulty, "channel opened");
             }

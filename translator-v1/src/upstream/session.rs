@@ -151,6 +151,11 @@ impl<T> UpstreamSession<T> {
         self.names_workers
     }
 
+    /// True from SetupConnection.Success until the first channel is open.
+    pub fn waits_for_first_channel(&self) -> bool {
+        matches!(self.phase, Phase::Opening(_)) && self.next_epoch == self.settings.first_epoch
+    }
+
     fn take_frame(&mut self, now: Instant, frame: &Frame) -> Result<(), PeerError> {
         let Frame { header, payload } = frame;
         if header.extension != 0 {

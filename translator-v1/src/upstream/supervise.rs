@@ -86,7 +86,7 @@ impl Supervisor {
                 reports: reports.clone(),
                 counts: counts.clone(),
                 leaving: Leaving::at(miners_gone.clone()),
-                has_opened: false,
+                was_denied: false,
                 has_work: false,
             };
             diallers.spawn(dialler.run(miners_gone.clone()));

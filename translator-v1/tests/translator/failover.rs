@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use wire::sv2::mining::{OpenExtendedMiningChannel, SubmitSharesExtended};
 use wire::sv2::setup::{SetupConnection, SetupConnectionSuccess};
 
 use crate::device::HARD_NBITS;
 use crate::pool::{job, prev_hash, success};
-use crate::program::{Miner, PoolPort, Running, secret, translator_with};
+use crate::program::{Miner, PoolPort, Running, SOON, secret, translator_with};
 
 /// So soon miners are back on valid work.
 const BACK: Duration = Duration::from_secs(2);
@@ -100,4 +100,24 @@ async fn the_better_pool_is_mined_on_again_when_it_has_been_back_for_a_while() {
     // return_after_seconds = 1
     miner.is_hung_up_on().await;
     back_on(&translator, [0xe1, 0xe2]).await;
+}
+
+/// Goes on until the first message after SetupConnection.Success, and hangs up; true if that asks
+/// for extensions.
+async fn asks_for_extensions(pool: &PoolPort) -> bool {
+    let mut pool = pool.accept().await;
+    let _: SetupConnection = pool.take().await;
+    pool.send(&SetupConnectionSuccess { used_version: 2, flags: 0 }).await;
+    pool.frame().await.header.extension != 0
+}
+
+#[tokio::test]
+async fn only_a_pool_that_hung_up_on_the_question_is_not_asked_for_extensions() {
+    let port = PoolPort::new().await;
+    let _translator = translator_with(&port, 60, "").await;
+    for expected in [true, false, true] {
+        // It is down for a moment: that says nothing of the question.
+        drop(timeout(SOON, port.listener.accept()).await.unwrap().unwrap());
+        assert_eq!(asks_for_extensions(&port).await, expected);
+    }
 }
