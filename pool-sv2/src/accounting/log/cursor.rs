@@ -9,7 +9,7 @@ use super::LogError;
 use super::disk::Disk;
 use super::reader::{ReadError, SegmentReader};
 use super::record::Record;
-use super::recover::{damaged, segments};
+use super::recover::{damaged, holds_no_frame, segments};
 use super::segment::SegmentId;
 use super::writer::DurableEnd;
 use crate::shares::Earner;
@@ -126,8 +126,8 @@ impl<D: Disk> Cursor<D> {
     fn open_segment(&mut self, durable: Option<DurableEnd>) -> Result<bool, LogError> {
         let all = self.list()?;
         let next = SegmentId { epoch: self.next.epoch, first_sequence: self.next.sequence };
-        let before = all.iter().rev().find(|id| **id <= next);
-        let Some(id) = before.or_else(|| all.first()).copied() else {
+        let (before, after) = all.split_at(all.partition_point(|id| *id <= next));
+        let Some(id) = self.first_begun(before.iter().rev().chain(after), durable)? else {
             return Ok(false);
         };
         self.open(id, durable)
@@ -142,8 +142,25 @@ impl<D: Disk> Cursor<D> {
         if durable.is_some_and(|durable| durable.segment <= id) {
             return Ok(false);
         }
-        let after = self.list()?.into_iter().find(|other| *other > id);
+        let all = self.list()?;
+        let after = self.first_begun(all.iter().filter(|other| **other > id), durable)?;
         after.map_or(Ok(false), |id| self.open(id, durable))
+    }
+
+    /// The first of `ids` that holds a frame or will: one that could not be begun may have left a
+    /// file, while the one before it went on.
+    fn first_begun<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a SegmentId>,
+        durable: Option<DurableEnd>,
+    ) -> Result<Option<SegmentId>, LogError> {
+        for id in ids {
+            let is_written = durable.is_some_and(|durable| durable.segment == *id);
+            if is_written || !holds_no_frame(&self.disk, *id)? {
+                return Ok(Some(*id));
+            }
+        }
+        Ok(None)
     }
 
     fn open(&mut self, id: SegmentId, durable: Option<DurableEnd>) -> Result<bool, LogError> {
@@ -161,7 +178,7 @@ impl<D: Disk> Cursor<D> {
     }
 
     fn is_last(&self, id: SegmentId) -> Result<bool, LogError> {
-        Ok(self.list()?.last() == Some(&id))
+        Ok(self.first_begun(self.list()?.iter().rev(), None)? == Some(id))
     }
 
     fn list(&self) -> Result<Vec<SegmentId>, LogError> {

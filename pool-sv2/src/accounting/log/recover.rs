@@ -3,6 +3,9 @@
 //! Only the last segment may have a torn tail, for each start begins a new one and a segment is
 //! left only when all of it is durable. A frame says where its commit begins: a valid frame behind
 //! an invalid one proves that the invalid one was durable, unless both belong to one commit.
+//!
+//! A segment that could not be begun may have left a file without any frame, while the one before
+//! it went on: such a file says only that all records before its number were durable.
 
 use std::io;
 
@@ -11,7 +14,7 @@ use tracing::{info, warn};
 use super::LogError;
 use super::disk::{Disk, DiskFile};
 use super::reader::{ReadError, SegmentReader};
-use super::segment::{HEADER_BYTES, SegmentId};
+use super::segment::{FIRST_FRAME, SegmentId};
 
 /// Bytes that are read through at a start, newest segments first. `ledger verify` reads all.
 const CHECKED_BYTES_MAX: u64 = 512 << 20;
@@ -28,25 +31,43 @@ pub struct Recovered {
 /// Cuts off what was never acknowledged, and refuses a log that has lost what was.
 pub fn recover<D: Disk>(disk: &D) -> Result<Recovered, LogError> {
     let mut segments = segments(disk).map_err(|error| LogError::disk("the log's folder", error))?;
-    while let Some(last) = segments.last().copied() {
-        if !remove_unbegun(disk, last)? {
-            break;
-        }
-        segments.pop();
+    let unbegun = take_unbegun(disk, &mut segments)?;
+    let mut recovered = Recovered { last_epoch: 0, cut_bytes: 0 };
+    if let Some((last, earlier)) = segments.split_last() {
+        let (cut_bytes, bytes) = cut_torn_tail(disk, *last, unbegun.first().copied())?;
+        recovered = Recovered { last_epoch: last.epoch, cut_bytes };
+        check_earlier(disk, earlier, *last, bytes)?;
     }
-    let Some((last, earlier)) = segments.split_last() else {
-        return Ok(Recovered { last_epoch: 0, cut_bytes: 0 });
-    };
-    let (cut_bytes, mut checked_bytes) = cut_torn_tail(disk, *last)?;
-    let mut after = *last;
+    for id in unbegun {
+        let name = id.to_string();
+        let removed = disk.remove(&name).and_then(|()| disk.sync_names());
+        removed.map_err(|error| LogError::disk(&name, error))?;
+        info!(file = name, "segment removed that was never begun");
+    }
+    Ok(recovered)
+}
+
+/// Reads what was left for the segment `last`, the newest first; `bytes` were read already.
+fn check_earlier<D: Disk>(
+    disk: &D,
+    earlier: &[SegmentId],
+    last: SegmentId,
+    bytes: u64,
+) -> Result<(), LogError> {
+    let (mut after, mut checked_bytes) = (last, bytes);
+    let mut frameless: Option<SegmentId> = None;
     for id in earlier.iter().rev() {
         if checked_bytes > CHECKED_BYTES_MAX {
             break;
         }
-        checked_bytes = checked_bytes.saturating_add(check_whole(disk, *id, after)?);
-        after = *id;
+        if holds_no_frame(disk, *id)? {
+            frameless = frameless.filter(|later| later.epoch == id.epoch).or(Some(*id));
+            continue;
+        }
+        checked_bytes = checked_bytes.saturating_add(check_whole(disk, *id, after, frameless)?);
+        (after, frameless) = (*id, None);
     }
-    Ok(Recovered { last_epoch: last.epoch, cut_bytes })
+    Ok(())
 }
 
 /// The segments of a log, oldest first.
@@ -57,38 +78,65 @@ pub fn segments<D: Disk>(disk: &D) -> io::Result<Vec<SegmentId>> {
     Ok(segments)
 }
 
-/// A segment whose header was never durable holds nothing: it goes, and with it its name.
-fn remove_unbegun<D: Disk>(disk: &D, id: SegmentId) -> Result<bool, LogError> {
+/// True if nothing stands behind the header, or not even that is whole.
+pub(super) fn holds_no_frame<D: Disk>(disk: &D, id: SegmentId) -> Result<bool, LogError> {
     let name = id.to_string();
-    let on_disk = |error| LogError::disk(&name, error);
-    let file = disk.open_to_read(&name).map_err(on_disk)?;
-    let bytes = file.len().map_err(on_disk)?;
-    let is_short = bytes <= u64::try_from(HEADER_BYTES).unwrap_or(0);
-    match SegmentReader::from_file(file, id) {
-        Err(ReadError::Invalid { .. }) if is_short => {
-            disk.remove(&name).and_then(|()| disk.sync_names()).map_err(on_disk)?;
-            info!(file = name, bytes, "segment removed that a crash left without a header");
-            Ok(true)
-        }
-        Err(ReadError::Log(error)) => Err(error),
-        _ => Ok(false),
+    match disk.open_to_read(&name).and_then(|file| file.len()) {
+        Ok(bytes) => Ok(bytes <= FIRST_FRAME),
+        // Its writer took it away again.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(LogError::disk(&name, error)),
     }
 }
 
-/// Reads the last segment; gives the bytes cut off and the bytes read.
-fn cut_torn_tail<D: Disk>(disk: &D, id: SegmentId) -> Result<(u64, u64), LogError> {
+/// Takes the newest segments that hold no frame out of `segments`, the newest first; but not one
+/// that begins an epoch and has a header, for by it the epoch is known.
+fn take_unbegun<D: Disk>(
+    disk: &D,
+    segments: &mut Vec<SegmentId>,
+) -> Result<Vec<SegmentId>, LogError> {
+    let mut unbegun = Vec::new();
+    while let Some((last, earlier)) = segments.split_last() {
+        let last = *last;
+        let goes_on = earlier.last().is_some_and(|before| before.epoch == last.epoch);
+        if !holds_no_frame(disk, last)? || !(goes_on || has_no_header(disk, last)?) {
+            break;
+        }
+        unbegun.push(last);
+        segments.pop();
+    }
+    Ok(unbegun)
+}
+
+fn has_no_header<D: Disk>(disk: &D, id: SegmentId) -> Result<bool, LogError> {
+    match SegmentReader::open(disk, id) {
+        Ok(_) => Ok(false),
+        Err(ReadError::Invalid { .. }) => Ok(true),
+        Err(ReadError::Log(error)) => Err(error),
+    }
+}
+
+/// Reads the last segment; gives the bytes cut off and the bytes read. What stands before
+/// `frameless` was durable, and is never cut off.
+fn cut_torn_tail<D: Disk>(
+    disk: &D,
+    id: SegmentId,
+    frameless: Option<SegmentId>,
+) -> Result<(u64, u64), LogError> {
     let name = id.to_string();
     let on_disk = |error| LogError::disk(&name, error);
     let mut reader = SegmentReader::open(disk, id).map_err(|error| damaged(id, error))?;
     let length = reader.len()?;
     let Err(error) = read_through(&mut reader, length) else {
+        check_reaches(id, reader.next_sequence(), frameless)?;
         return Ok((0, length));
     };
     let ReadError::Invalid { offset, .. } = error else {
         return Err(damaged(id, error));
     };
     let behind = reader.find_frame_behind().map_err(|error| damaged(id, error))?;
-    if behind.is_some_and(|frame| frame.header.commit_start > offset) {
+    let was_durable = behind.is_some_and(|frame| frame.header.commit_start > offset);
+    if was_durable || check_reaches(id, reader.next_sequence(), frameless).is_err() {
         return Err(damaged(id, error));
     }
     let mut file = disk.open(&name).map_err(on_disk)?;
@@ -98,13 +146,29 @@ fn cut_torn_tail<D: Disk>(disk: &D, id: SegmentId) -> Result<(u64, u64), LogErro
     Ok((bytes, length))
 }
 
-/// Reads a segment that was left for `next`; gives its bytes.
-fn check_whole<D: Disk>(disk: &D, id: SegmentId, next: SegmentId) -> Result<u64, LogError> {
+/// Reads a segment that was left for `next`, maybe past `frameless`; gives its bytes.
+fn check_whole<D: Disk>(
+    disk: &D,
+    id: SegmentId,
+    next: SegmentId,
+    frameless: Option<SegmentId>,
+) -> Result<u64, LogError> {
     let mut reader = SegmentReader::open(disk, id).map_err(|error| damaged(id, error))?;
     let length = reader.len()?;
     read_through(&mut reader, length).map_err(|error| damaged(id, error))?;
+    check_reaches(id, reader.next_sequence(), frameless)?;
     check_continues(id, reader.next_sequence(), next)?;
     Ok(length)
+}
+
+/// Refuses a `frameless` segment of the same epoch if records before its number are missing.
+pub(super) fn check_reaches(
+    id: SegmentId,
+    next_sequence: u64,
+    frameless: Option<SegmentId>,
+) -> Result<(), LogError> {
+    let beyond = frameless.filter(|begun| begun.first_sequence > next_sequence);
+    beyond.map_or(Ok(()), |begun| check_continues(id, next_sequence, begun))
 }
 
 /// Refuses a `next` segment of the same epoch that begins elsewhere than `id` ends.

@@ -187,3 +187,5 @@ fn a_large_commit_is_several_frames_and_comes_back_whole() {
     assert_eq!(writer.durable_end().sequence, 60_001);
     assert_eq!(verify(&Folder(folder.path().to_owned())).unwrap().shares, 60_000);
 }
+
+mod unbegun;

@@ -7,7 +7,7 @@ use super::LogError;
 use super::disk::Disk;
 use super::reader::{ReadError, SegmentReader};
 use super::record::Record;
-use super::recover::{check_continues, damaged, segments};
+use super::recover::{check_continues, check_reaches, damaged, holds_no_frame, segments};
 use super::segment::SegmentId;
 
 /// What a log holds.
@@ -37,6 +37,15 @@ pub fn verify<D: Disk>(disk: &D) -> Result<Contents, LogError> {
     for id in &all {
         contents.segments += 1;
         let is_last = all.last() == Some(id);
+        // The one before it may have gone on, if this one could not be begun.
+        if holds_no_frame(disk, *id)? {
+            if let Some((before, next_sequence)) = before
+                && let Err(error) = check_reaches(before, next_sequence, Some(*id))
+            {
+                contents.faults.push(error.to_string());
+            }
+            continue;
+        }
         if let Some((before, next_sequence)) = before
             && let Err(error) = check_continues(before, next_sequence, *id)
         {

@@ -252,9 +252,16 @@ impl<D: Disk> LogWriter<D> {
 
 /// Makes a segment whose header and name are durable.
 fn begin<D: Disk>(disk: &D, header: &Header) -> io::Result<D::File> {
-    let mut file = disk.create(&header.id.to_string())?;
-    file.write_at(0, &header.to_bytes())?;
-    file.sync()?;
-    disk.sync_names()?;
-    Ok(file)
+    let name = header.id.to_string();
+    let mut file = disk.create(&name)?;
+    let written = file.write_at(0, &header.to_bytes()).and_then(|()| file.sync());
+    let begun = written.and_then(|()| disk.sync_names());
+    // The records that it was for go elsewhere. A file that stays in spite of this holds no frame,
+    // and whoever reads the log passes over it.
+    if begun.is_err()
+        && let Err(error) = disk.remove(&name).and_then(|()| disk.sync_names())
+    {
+        warn!(file = name, %error, "segment that could not be begun not removed");
+    }
+    begun.map(|()| file)
 }
