@@ -111,7 +111,7 @@ pub enum Event {
         /// Who found it.
         worker: Arc<str>,
     },
-    /// A share that meets the target of a block was sent to the upstream.
+    /// A share that meets the target of a block is sent to the upstream of its job.
     BlockFound {
         /// Who found it.
         worker: Arc<str>,

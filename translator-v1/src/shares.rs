@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridge::notify::Work;
+use crate::bridge::notify::{ChannelEpoch, Work};
 use crate::bridge::submit::{UpstreamShare, Verdict};
 
 /// Shares that wait to be taken by the upstream's connection.
@@ -29,8 +29,24 @@ pub const SHARES_WAITING_MAX: usize = 256;
 pub struct Assigned {
     /// The work.
     pub work: Work,
-    /// The way to the upstream that gave it.
-    pub shares: mpsc::Sender<Submitted>,
+    /// The ways to all upstreams: a block of one that is mined on no more still goes to it.
+    pub ways: Ways,
+}
+
+/// The ways of shares to all upstreams. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ways(Arc<[mpsc::Sender<Submitted>]>);
+
+impl Ways {
+    /// The upstreams' queues in the order of their numbers.
+    pub fn new(queues: impl IntoIterator<Item = mpsc::Sender<Submitted>>) -> Self {
+        Self(queues.into_iter().collect())
+    }
+
+    /// The way to the upstream that opened the channel of `epoch`.
+    pub fn of(&self, epoch: ChannelEpoch) -> Option<&mpsc::Sender<Submitted>> {
+        self.0.get(epoch.upstream())
+    }
 }
 
 /// A share on its way up.

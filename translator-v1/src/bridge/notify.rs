@@ -18,6 +18,24 @@ use super::extranonce::ExtranonceSplit;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelEpoch(pub u64);
 
+impl ChannelEpoch {
+    /// Bits below the number of the connection, for its channels.
+    const CHANNEL_BITS: u32 = 16;
+    /// Bits below the number of the upstream.
+    const UPSTREAM_SHIFT: u32 = 48;
+
+    /// The first channel of a connection to an upstream, both of them numbered from 0.
+    pub fn first_of(upstream: usize, connection: u32) -> Self {
+        let upstream = u64::try_from(upstream).unwrap_or_default() << Self::UPSTREAM_SHIFT;
+        Self(upstream | u64::from(connection) << Self::CHANNEL_BITS)
+    }
+
+    /// The number of the upstream.
+    pub fn upstream(self) -> usize {
+        usize::try_from(self.0 >> Self::UPSTREAM_SHIFT).unwrap_or(usize::MAX)
+    }
+}
+
 /// The tip that jobs build on, from SetNewPrevHash (spec 5.3.17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tip {

@@ -20,7 +20,7 @@ use crate::bridge::extranonce::Seats;
 use crate::bridge::submit::UpstreamShare;
 use crate::miners::{MinerPart, Miners};
 use crate::register::{Register, Registered};
-use crate::shares::{Answered, Assigned, Leaving, Submitted, Ticket, answers};
+use crate::shares::{Answered, Assigned, Leaving, Submitted, Ticket, Ways, answers};
 
 /// Bytes of a session's token.
 const TOKEN_BYTES: usize = 16;
@@ -83,7 +83,7 @@ impl Service {
             service: self,
             is_new: true,
             has_left: false,
-            upward: None,
+            ways: None,
             sender,
             verdicts,
             part,
@@ -117,8 +117,8 @@ struct MinerHost {
     is_new: bool,
     /// True once the session was told that it is over.
     has_left: bool,
-    /// The way to the upstream whose work the session has.
-    upward: Option<mpsc::Sender<Submitted>>,
+    /// The ways to the upstreams; none before there is work.
+    ways: Option<Ways>,
     sender: mpsc::Sender<Answered>,
     verdicts: mpsc::Receiver<Answered>,
     part: MinerPart,
@@ -130,15 +130,15 @@ struct MinerHost {
 impl MinerHost {
     fn work(&mut self) -> Command {
         let assigned = self.service.work.borrow_and_update().clone();
-        let (work, upward) = assigned.map(|it| (it.work, it.shares)).unzip();
+        let (work, ways) = assigned.map(|it| (it.work, it.ways)).unzip();
         // Shares on their way when the work ends have still been found.
-        self.upward = upward.or_else(|| self.upward.take());
+        self.ways = ways.or_else(|| self.ways.take());
         Command::Work(work)
     }
 
     async fn submit(&self, share: UpstreamShare, worker: Arc<str>, ticket: Ticket) {
         // Where nobody takes it any more, the ticket answers as it is dropped.
-        if let Some(upward) = &self.upward {
+        if let Some(upward) = self.ways.as_ref().and_then(|ways| ways.of(share.epoch)) {
             drop(upward.send(Submitted { share, worker, ticket }).await);
         }
     }

@@ -33,8 +33,6 @@ struct Hashed {
     counts_upstream: bool,
     /// True if it meets the miner's own target.
     counts_here: bool,
-    /// False if the upstream channel of its job is gone: nobody could make anything of it.
-    is_live: bool,
     /// Whether nTime and version are what the job allows.
     form: Result<(), ShareError>,
 }
@@ -77,7 +75,8 @@ impl MinerSession {
         hashed: &Hashed,
         answer: Result<(), ShareError>,
     ) -> Result<(), ShareError> {
-        let goes_up = hashed.is_live && hashed.share.is_block;
+        // Also to an upstream that is not mined on any more: it may still be there.
+        let goes_up = hashed.share.is_block;
         if !goes_up && answer.is_err() {
             return answer;
         }
@@ -146,8 +145,7 @@ impl MinerSession {
         // The next job may still be a second away.
         let is_of_channel = work.is_some_and(|work| work.job.terms.epoch == sent.job.terms.epoch);
         let is_upstream_there = work.is_some_and(|work| work.is_live);
-        let is_live = is_of_channel && is_upstream_there;
-        let hashed = hash_share(sent, self.identity.seat.number(), submit, is_live);
+        let hashed = hash_share(sent, self.identity.seat.number(), submit);
         let answer = match &hashed {
             _ if found.is_err() => refused("Stale job"),
             _ if !is_upstream_there => Err(ShareError::upstream_lost()),
@@ -177,7 +175,7 @@ fn as_result(answer: Result<(), ShareError>) -> Result<String, ShareError> {
 }
 
 /// Hashes a share of `sent`; `None` if its extranonce does not fit.
-fn hash_share(sent: &SentJob, seat: u16, submit: &Submit<'_>, is_live: bool) -> Option<Hashed> {
+fn hash_share(sent: &SentJob, seat: u16, submit: &Submit<'_>) -> Option<Hashed> {
     let job = &sent.job;
     let split = &job.terms.split;
     let rolled = split.rolled(seat, &submit.extranonce_2)?;
@@ -207,7 +205,6 @@ fn hash_share(sent: &SentJob, seat: u16, submit: &Submit<'_>, is_live: bool) -> 
         difficulty: sent.difficulty,
         counts_upstream: job.terms.target.is_met_by(&hash),
         counts_here: sent.target.is_met_by(&hash),
-        is_live,
         form,
     })
 }

@@ -27,9 +27,6 @@ const DIAL_MAX: Duration = Duration::from_secs(10);
 /// The longest wait between two attempts: a good upstream is to be mined on within two seconds.
 const RETRY_MAX: Duration = Duration::from_millis(1_500);
 const RETRY_MIN: Duration = Duration::from_millis(100);
-/// Bits of a channel epoch below the number of the connection, and of both below the upstream's.
-const CHANNEL_BITS: u32 = 16;
-const CONNECTION_BITS: u32 = 32;
 
 /// An upstream and what it takes to talk to it.
 #[derive(Debug, Clone)]
@@ -135,10 +132,9 @@ impl Dialler {
     }
 
     fn session(&mut self, connection: u32) -> Result<UpstreamSession<Ticket>, Ended> {
-        let upstream = u64::try_from(self.index).unwrap_or_default() << CONNECTION_BITS;
         let settings = UpstreamSettings {
             authority: self.place.key.read()?,
-            first_epoch: ChannelEpoch((upstream | u64::from(connection)) << CHANNEL_BITS),
+            first_epoch: ChannelEpoch::first_of(self.index, connection),
             names_workers: self.names_workers,
             ..self.place.settings.clone()
         };

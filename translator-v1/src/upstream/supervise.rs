@@ -18,7 +18,7 @@ use super::MinersTotal;
 use super::choice::Choice;
 use super::dial::{Counts, Dialler, Place, Report};
 use crate::bridge::notify::Work;
-use crate::shares::{Assigned, Leaving, Submitted, queue};
+use crate::shares::{Assigned, Leaving, Ways, queue};
 
 /// More upstreams are of no use to anybody.
 pub const UPSTREAMS_MAX: usize = 8;
@@ -71,11 +71,13 @@ impl Supervisor {
         };
         let gauge = self.metrics.gauges("upstream_state", STATE_HELP, "upstream");
         let (mut diallers, mut upstreams) = (JoinSet::new(), Vec::new());
+        let mut queues = Vec::new();
         for (index, (place, name)) in self.upstreams.into_iter().zip(NAMES).enumerate() {
             let (sender, shares) = queue();
             let address = place.address.clone();
             let state = Err("not reached yet".to_owned());
-            upstreams.push(Upstream { name, address, shares: sender, work: None, state });
+            queues.push(sender);
+            upstreams.push(Upstream { name, address, work: None, state });
             let dialler = Dialler {
                 index,
                 names_workers: place.settings.names_workers,
@@ -95,6 +97,7 @@ impl Supervisor {
         let mut hub = Hub {
             choice: Choice::new(upstreams.len(), self.return_after),
             upstreams,
+            ways: Ways::new(queues),
             active,
             work: self.work,
             work_without_upstream: self.work_without_upstream,
@@ -122,8 +125,6 @@ const STATE_HELP: &str = "0 is gone, 1 is ready, 2 is mined on";
 struct Upstream {
     name: &'static str,
     address: String,
-    /// The way of shares to it.
-    shares: mpsc::Sender<Submitted>,
     /// What it gives; none if it gives nothing.
     work: Option<Work>,
     /// Whether it gives work, or why not.
@@ -132,6 +133,7 @@ struct Upstream {
 
 struct Hub {
     upstreams: Vec<Upstream>,
+    ways: Ways,
     choice: Choice,
     active: watch::Sender<Option<usize>>,
     work: watch::Sender<Option<Assigned>>,
@@ -177,9 +179,9 @@ impl Hub {
             }
         }
         match chosen.and_then(|index| self.upstreams.get(index)) {
-            Some(Upstream { work: Some(work), shares, .. }) => {
+            Some(Upstream { work: Some(work), .. }) => {
                 self.work_ends = None;
-                let assigned = Assigned { work: work.clone(), shares: shares.clone() };
+                let assigned = Assigned { work: work.clone(), ways: self.ways.clone() };
                 self.work.send_if_modified(|present| {
                     let is_new = present.as_ref().is_none_or(|it| !it.work.is_same(work));
                     if is_new {

@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout};
 use wire::sv2::mining::{OpenExtendedMiningChannel, SubmitSharesExtended};
 use wire::sv2::setup::{SetupConnection, SetupConnectionSuccess};
 
-use crate::device::HARD_NBITS;
+use crate::device::{HARD_NBITS, REGTEST_NBITS};
 use crate::pool::{job, prev_hash, success};
 use crate::program::{Miner, PoolPort, Running, SOON, secret, translator_with};
 
@@ -88,6 +88,30 @@ async fn a_pool_that_stays_on_the_old_tip_is_left() {
     second.send(&prev_hash(2, 0xa2, HARD_NBITS)).await;
     miner.is_hung_up_on().await;
     back_on(&translator, [0xf1, 0xf2]).await;
+}
+
+/// The pool that is left is still connected.
+#[tokio::test]
+async fn a_block_that_is_found_after_the_switch_goes_to_the_pool_of_its_job() {
+    let (best, backup) = (PoolPort::new().await, PoolPort::new().await);
+    let translator = translator(&best, &backup).await;
+    let mut first = best.serve([0xe1, 0xe2]).await;
+    let mut second = backup.serve([0xf1, 0xf2]).await;
+    let mut miner = back_on(&translator, [0xe1, 0xe2]).await;
+    miner.send(r#"{"id":3,"method":"mining.extranonce.subscribe","params":[]}"#).await;
+    first.send(&job(2, None)).await;
+    first.send(&prev_hash(2, 0xa2, REGTEST_NBITS)).await;
+    let found = miner.mine_block().await;
+    for (id, tip) in [(2, 0xa2), (3, 0xa3)] {
+        second.send(&job(id, None)).await;
+        second.send(&prev_hash(id, tip, HARD_NBITS)).await;
+    }
+    miner.method("mining.set_extranonce").await;
+    miner.job().await;
+    miner.send(&found.line(9, "w")).await;
+    assert_eq!(miner.answer().await["error"][1], "Stale job");
+    let share: SubmitSharesExtended = first.take().await;
+    assert_eq!((share.job_id, share.nonce), (2, found.nonce));
 }
 
 #[tokio::test]

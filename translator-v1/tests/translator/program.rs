@@ -37,7 +37,7 @@ use wire::sv2::mining::{
 use wire::sv2::noise::ServerIdentity;
 use wire::sv2::setup::{SetupConnection, SetupConnectionSuccess};
 
-use crate::device::{Device, Found, HARD_NBITS, UPSTREAM_DIFFICULTY};
+use crate::device::{Device, Found, HARD_NBITS, REGTEST_NBITS, UPSTREAM_DIFFICULTY};
 use crate::pool::{CHANNEL, LIMITS, job, prev_hash, success};
 
 /// Much longer than anything takes.
@@ -235,6 +235,15 @@ impl Miner {
         let found = self.device.mine_upstream();
         self.send(&found.line(9, "w")).await;
         found
+    }
+
+    /// Waits for a job that regtest's target makes easy, and mines a block of it.
+    pub(crate) async fn mine_block(&mut self) -> Found {
+        while self.device.job.as_ref().is_none_or(|job| job.nbits != REGTEST_NBITS) {
+            self.job().await;
+        }
+        let block = Target::from_nbits(REGTEST_NBITS).unwrap();
+        self.device.mine(0, |hash| block.is_met_by(hash))
     }
 
     /// True once a job is there, false if the translator hangs up before.

@@ -250,11 +250,13 @@ fn a_block_that_races_a_new_tip_goes_upstream_once_and_its_share_is_stale() {
 }
 
 #[test]
-fn a_stale_block_of_a_channel_that_is_gone_goes_nowhere() {
+fn a_stale_block_of_a_channel_that_is_mined_on_no_more_goes_to_its_upstream_once() {
     let (mut device, found) = device_with_block();
     device.give(Sample { epoch: 2, prev_hash: 0xb2, nbits: REGTEST_NBITS, ..Sample::default() });
     assert_eq!(device.refusal(&found), (21, "Stale job".into()));
-    assert_eq!(block_events(&mut device), (0, 0));
+    assert_eq!(block_events(&mut device), (1, 1));
+    assert_eq!(device.refusal(&found), (21, "Stale job".into()));
+    assert_eq!(block_events(&mut device), (0, 0), "it went up already");
 }
 
 #[test]

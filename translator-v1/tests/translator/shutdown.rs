@@ -121,8 +121,9 @@ async fn shares_that_are_queued_at_the_end_reach_the_pool_and_get_their_verdicts
     let running = tokio::spawn(supervisor.run(miners_gone.clone()));
     let mut pool = port.serve([0xe1, 0xe2]).await;
     timeout(SOON, work.changed()).await.unwrap().unwrap();
-    let Assigned { work, shares } = work.borrow().clone().unwrap();
+    let Assigned { work, ways } = work.borrow().clone().unwrap();
     let epoch = work.job.terms.epoch;
+    let shares = ways.of(epoch).unwrap();
     let (sender, mut verdicts) = mpsc::channel::<Answered>(1000);
     // The supervisor sees none of this before the test waits.
     for nonce in 0..QUEUED {
@@ -138,7 +139,7 @@ async fn shares_that_are_queued_at_the_end_reach_the_pool_and_get_their_verdicts
         let ticket = Ticket::new(nonce.into(), sender.clone());
         shares.try_send(Submitted { share, worker: "w".into(), ticket }).unwrap();
     }
-    drop((shares, sender));
+    drop((ways, sender));
     miners_gone.cancel();
     let mut last = 0;
     for nonce in 0..QUEUED {
