@@ -86,12 +86,18 @@ impl<D: Disk> Cursor<D> {
                 Err(error) => return Err(damaged(id, error)),
             };
             let next = Place { epoch: id.epoch, sequence: frame.next_sequence() };
-            for record in frame.records() {
-                let (sequence, record) = record.map_err(|_| LogError::Damaged {
+            let records: Result<Vec<_>, _> = frame.records().collect();
+            let Ok(records) = records else {
+                // The reader is past it: whoever tries again is to meet it again, and to be given
+                // nothing behind it, for the earners' numbers would be others'.
+                self.segment = None;
+                return Err(LogError::Damaged {
                     name: id.to_string(),
                     offset: frame.offset,
                     reason: "a record cannot be read although its checksum is right",
-                })?;
+                });
+            };
+            for (sequence, record) in records {
                 let place = Place { epoch: id.epoch, sequence };
                 let located = self.locate(place, record);
                 if place >= self.next && !matches!(located.record, Record::Earner { .. }) {
@@ -287,5 +293,41 @@ mod tests {
             error = cursor.read_frame(None, &mut drop).err();
         }
         assert!(matches!(error, Some(LogError::Damaged { .. })), "{error:?}");
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_met_again_and_nothing_behind_it_is_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = LogSettings { node: 1, segment_bytes: 1 << 20 };
+        let disk = Folder(folder.path().to_owned());
+        let (mut writer, _) = LogWriter::open(disk.clone(), settings, NOW_MS, 7).unwrap();
+        for work in 0..3 {
+            let earner = Arc::new(Earner::named(&format!("user{}", work % 2), ""));
+            writer.push_share(NOW_MS, &ShareRecord { earner, work: Hashes(work), hash: [1; 32] });
+            writer.commit().unwrap();
+        }
+        let id = writer.durable_end().segment;
+        let mut reader = SegmentReader::open(&disk, id).unwrap();
+        reader.next_frame(u64::MAX).unwrap().unwrap();
+        let frame = reader.next_frame(u64::MAX).unwrap().unwrap();
+        let (file, offset) =
+            (folder.path().join(id.to_string()), usize::try_from(frame.offset).unwrap());
+        let whole = std::fs::read(&file).unwrap();
+        // It holds more than it says, under a checksum that is right.
+        let (mut header, payload) = (frame.header, frame.payload);
+        header.records -= 1;
+        header.checksum = header.checksum_of(reader.header().salt, &payload);
+        let mut bytes = whole.clone();
+        let changed = [&header.to_bytes()[..], &payload].concat();
+        bytes[offset..offset + changed.len()].copy_from_slice(&changed);
+        std::fs::write(&file, bytes).unwrap();
+        let mut cursor = Cursor::new(disk, Place::default());
+        assert!(cursor.read_frame(None, &mut drop).unwrap());
+        for _ in 0..3 {
+            let error = cursor.read_frame(None, &mut |located| panic!("{located:?}"));
+            assert!(matches!(error, Err(LogError::Damaged { .. })), "{error:?}");
+        }
+        std::fs::write(&file, whole).unwrap();
+        assert_eq!(read(&mut cursor, None), [1, 2]);
     }
 }
