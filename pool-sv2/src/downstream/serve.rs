@@ -207,6 +207,8 @@ impl Host<Downstream> for MinerHost<'_> {
     async fn take_event(&mut self, event: Event) {
         match event {
             Event::Block(solution) => self.service.solutions.send(solution, clock::now()),
+            // The same share may come again, as often as its miner likes.
+            Event::Found { block, .. } if !self.service.solutions.is_to_record(&block.hash) => {}
             Event::Found { finder, block, memo } => {
                 let records = memo.records(&block.hash).into_iter();
                 let payouts = records.filter_map(|it| PayoutRecord::new(PAYOUT_VERSION, it));

@@ -101,7 +101,11 @@ async fn a_block_and_its_payout_are_handed_over_together() {
     let block =
         BlockFound { hash: [3; 32], height: None, prev_hash: [1; 32], nbits: 1, coinbase_value: 5 };
     let (finder, memo) = (Arc::new(Earner::named("a", "")), Memo::new(Arc::new(TwoRecords)));
-    host.take_event(Event::Found { finder, block: Box::new(block), memo }).await;
+    let found = || {
+        let (finder, block, memo) = (Arc::clone(&finder), Box::new(block.clone()), memo.clone());
+        Event::Found { finder, block, memo }
+    };
+    host.take_event(found()).await;
     host.hand_over().await;
     let entries = queue.take().unwrap().gathered.entries;
     let [Entry::BlockFound { .. }, Entry::Payout(first), Entry::Payout(second)] = &entries[..]
@@ -110,6 +114,10 @@ async fn a_block_and_its_payout_are_handed_over_together() {
     };
     assert_eq!((first.bytes(), second.bytes()), (&[3; 32][..], &[7][..]));
     assert!(queue.take().is_none());
+    // The share that found it may come again; it is one block all the same.
+    host.take_event(found()).await;
+    host.hand_over().await;
+    assert!(queue.take().is_none(), "a block must not be recorded twice");
 }
 
 /// A ledger that takes nothing more, because its disk hangs.
