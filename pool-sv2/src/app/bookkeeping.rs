@@ -17,6 +17,8 @@ use crate::shares::ShareQueue;
 
 /// The ledger's name in /health; the providers have theirs in `providers`.
 pub(super) const LEDGER: &str = "ledger";
+/// The books'.
+const BOOKS: &str = "books";
 /// The store's.
 const STORE: &str = "store";
 /// A store that lacks more records is behind.
@@ -47,8 +49,12 @@ impl Bookkeeping {
             feeder.run(&durable, &mut |state| standing.report(state));
         });
         let durable = ledger.durable();
-        let keeper = tokio::task::spawn_blocking(move || keeper.run(&durable));
-        let health = health.clone();
+        let (health, shown) = (health.clone(), health.clone());
+        let report = move |kept: Result<(), String>| match kept {
+            Ok(()) => shown.found(BOOKS, "kept"),
+            Err(error) => shown.lost(BOOKS, error),
+        };
+        let keeper = tokio::task::spawn_blocking(move || keeper.run(&durable, &report));
         let report = move |written: Result<(), String>| match written {
             Ok(()) => health.found(LEDGER, "written"),
             Err(error) => health.lost(LEDGER, error),

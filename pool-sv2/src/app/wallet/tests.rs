@@ -89,7 +89,7 @@ impl Life {
         let (shares, queue) = shares::queue();
         let threads = vec![
             std::thread::spawn(move || ledger.run(queue, &drop)),
-            std::thread::spawn(move || keeper.run(&durable)),
+            std::thread::spawn(move || keeper.run(&durable, &drop)),
         ];
         Self { shelf, shares, threads }
     }
