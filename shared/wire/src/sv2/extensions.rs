@@ -71,12 +71,11 @@ enum ByteOrder {
 /// The field `field` of `extension` among the bytes after a message's last own field; none if it is
 /// not there. All of the fields are written in the same byte order, whichever it is.
 pub fn find_tlv(appended: &[u8], extension: u16, field: u8) -> Result<Option<&[u8]>, DecodeError> {
-    let found = |order| find_in_order(appended, extension, field, order);
-    match (found(ByteOrder::Little), found(ByteOrder::Big)) {
-        (Ok(Some(value)), _) | (_, Ok(Some(value))) => Ok(Some(value)),
-        (Ok(None), _) | (_, Ok(None)) => Ok(None),
-        (Err(error), Err(_)) => Err(error),
+    let little = find_in_order(appended, extension, field, ByteOrder::Little);
+    if let Ok(Some(_)) = little {
+        return little;
     }
+    find_in_order(appended, extension, field, ByteOrder::Big).or(little)
 }
 
 fn find_in_order(
