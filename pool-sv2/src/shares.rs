@@ -5,17 +5,19 @@
 
 mod earner;
 mod entry;
+mod watermark;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mining::target::Hashes;
 use service::clock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 pub use self::earner::{Earner, PAYS_ALL, PAYS_FINDER, PAYS_POOL};
 pub use self::entry::{BlockFound, BlockStage, BlockState, Entry, PayoutRecord, Reason};
+pub use self::watermark::Watermark;
+use self::watermark::{Parts, Teller};
 
 /// Batches that may wait for the ledger. A connection that finds it full keeps its shares until
 /// there is room, and goes on with everything else.
@@ -62,11 +64,9 @@ pub struct Batch {
 /// Makes the two ends.
 pub fn queue() -> (ShareSender, ShareQueue) {
     let (sender, batches) = mpsc::channel(QUEUE_MAX);
-    let durable = watch::Sender::new(0);
-    let watermark = Watermark(durable.subscribe());
-    let next_ticket = Arc::new(AtomicU64::new(0));
-    let sender = ShareSender { batches: sender, next_ticket, watermark };
-    (sender, ShareQueue { batches, durable, early: BTreeSet::new() })
+    let (next_ticket, parts) = (Arc::new(AtomicU64::new(0)), Parts::new());
+    let sender = ShareSender { batches: sender, next_ticket, parts: parts.clone() };
+    (sender, ShareQueue { batches, teller: Teller::new(parts) })
 }
 
 /// A connection's end.
@@ -74,12 +74,8 @@ pub fn queue() -> (ShareSender, ShareQueue) {
 pub struct ShareSender {
     batches: mpsc::Sender<Batch>,
     next_ticket: Arc<AtomicU64>,
-    watermark: Watermark,
+    parts: Parts,
 }
-
-/// What a connection looks at to know which of its shares are durable.
-#[derive(Debug, Clone)]
-pub struct Watermark(watch::Receiver<u64>);
 
 impl ShareSender {
     /// Hands over all of `gathered` once there is room, and gives its ticket; `None` if the ledger
@@ -94,21 +90,7 @@ impl ShareSender {
 
     /// The ledger's word on what was sent.
     pub fn watermark(&self) -> Watermark {
-        self.watermark.clone()
-    }
-}
-
-impl Watermark {
-    /// Every ticket below this is durable.
-    pub fn durable(&mut self) -> u64 {
-        *self.0.borrow_and_update()
-    }
-
-    /// Waits until the watermark has moved; never ends if the ledger is gone.
-    pub async fn moved(&mut self) {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.parts.watermark()
     }
 }
 
@@ -116,9 +98,7 @@ impl Watermark {
 #[derive(Debug)]
 pub struct ShareQueue {
     batches: mpsc::Receiver<Batch>,
-    durable: watch::Sender<u64>,
-    /// Durable tickets above the watermark: a batch may overtake another on its way here.
-    early: BTreeSet<u64>,
+    teller: Teller,
 }
 
 impl ShareQueue {
@@ -132,30 +112,22 @@ impl ShareQueue {
         self.batches.try_recv().ok()
     }
 
-    /// The batches with these tickets are durable.
+    /// The batches with these tickets are durable: tells the first connections. The others wait
+    /// for [`Self::tell_more`].
     pub fn publish(&mut self, tickets: &[u64]) {
-        self.early.extend(tickets);
-        let mut mark = *self.durable.borrow();
-        while self.early.remove(&mark) {
-            mark += 1;
-        }
-        self.durable.send_replace(mark);
+        self.teller.move_past(tickets);
+        self.teller.tell();
+    }
+
+    /// Tells the next few connections what was published last; false if all of them know.
+    pub fn tell_more(&mut self) -> bool {
+        self.teller.tell()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_watermark_waits_for_a_batch_that_was_overtaken() {
-        let (sender, mut queue) = queue();
-        let mut watermark = sender.watermark();
-        queue.publish(&[1, 2]);
-        assert_eq!(watermark.durable(), 0);
-        queue.publish(&[0]);
-        assert_eq!(watermark.durable(), 3);
-    }
 
     #[tokio::test]
     async fn each_batch_gets_a_ticket_of_its_own() {

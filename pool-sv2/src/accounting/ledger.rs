@@ -25,6 +25,8 @@ const COMMIT_RECORDS_MAX: usize = 1 << 16;
 /// While shares gather, the queue is emptied this often. It is asked, and does not call, so that
 /// handing over a batch wakes nobody.
 const GATHER_STEP: Duration = Duration::from_millis(10);
+/// Between some connections that are told of a commit and the next ones.
+const TELL_STEP: Duration = Duration::from_millis(1);
 /// Bounds of the histogram of commits.
 const COMMIT_SECONDS: [f64; 8] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0];
 /// Locked by the pool that writes the ledger.
@@ -99,7 +101,7 @@ impl Ledger {
     /// `report` hears when the log cannot be written, and when it can again.
     pub fn run(mut self, mut queue: ShareQueue, report: &dyn Fn(Result<(), String>)) {
         report(Ok(()));
-        while let Some(first) = queue.wait() {
+        while let Some(first) = next(&mut queue) {
             let mut tickets = Vec::new();
             self.take(first, &mut tickets);
             self.gather(&mut queue, &mut tickets);
@@ -121,7 +123,8 @@ impl Ledger {
             if left.is_zero() || self.log.pending_records() >= COMMIT_RECORDS_MAX {
                 return;
             }
-            std::thread::sleep(left.min(GATHER_STEP));
+            let step = if queue.tell_more() { TELL_STEP } else { GATHER_STEP };
+            std::thread::sleep(left.min(step));
         }
     }
 
@@ -154,6 +157,19 @@ impl Ledger {
         self.counts.commit_seconds.observe(began.elapsed().as_secs_f64());
         self.counts.records.inc_by(records.try_into().unwrap_or(0));
         self.durable.send_replace(self.log.durable_end());
+    }
+}
+
+/// Waits for a batch, and tells meanwhile who was not told yet.
+fn next(queue: &mut ShareQueue) -> Option<Batch> {
+    loop {
+        if let Some(batch) = queue.take() {
+            return Some(batch);
+        }
+        if !queue.tell_more() {
+            return queue.wait();
+        }
+        std::thread::sleep(TELL_STEP);
     }
 }
 
