@@ -2,9 +2,9 @@
 //!
 //! `session` is the state machine, `open` gets it a channel, `jobs` takes work, `submit` sends
 //! shares; `future_jobs` keeps jobs that wait for their tip, `waiting` the shares that wait for a
-//! verdict. `choice` says which of several upstreams is mined on; `dial` and `supervise` alone know
-//! tokio. It knows nothing of V1: whoever submits a share attaches a ticket of its own kind
-//! and gets it back with the verdict.
+//! verdict. `choice` says which of several upstreams is mined on, by the `tips` that they show;
+//! `dial` and `supervise` alone know tokio. It knows nothing of V1: whoever submits a share
+//! attaches a ticket of its own kind and gets it back with the verdict.
 
 pub mod choice;
 pub mod dial;
@@ -14,6 +14,7 @@ mod open;
 pub mod session;
 mod submit;
 pub mod supervise;
+mod tips;
 mod waiting;
 
 use std::sync::Arc;

@@ -1,36 +1,60 @@
 //! Which of several upstreams is mined on: the best one that gives work of the newest tip.
 //!
 //! A state machine without I/O. It must not flap: a better upstream is returned to only once it has
-//! given work for a while, and one is late only if another went on from the same tip and it did
-//! not.
+//! given work of the newest tip for a while, and for longer with each time that it was lost. One is
+//! late only if another was seen to go on from the tip on which it stands, and then until it has
+//! caught up, however often it is connected anew meanwhile.
 
 use std::time::{Duration, Instant};
+
+use super::tips::{Tip, Tips};
 
 /// An upstream that still stands on the tip from which another went on so long ago gives work that
 /// is worth nothing.
 const LATE_AFTER: Duration = Duration::from_secs(2);
+/// How often the wait before an upstream is returned to is doubled.
+const DOUBLINGS_MAX: u32 = 5;
+/// An upstream that has given work for so long is trusted as one that was never lost.
+const RELIABLE_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The choice among the upstreams, the first of which is the best.
 #[derive(Debug)]
 pub struct Choice {
     upstreams: Vec<Upstream>,
+    tips: Tips,
     active: Option<usize>,
     return_after: Duration,
+    /// When it was decided last.
+    decided_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Upstream {
-    /// Since when it gives work; none while it does not.
+    /// Since when it gives work of the newest tip; none while it gives none at all.
     works_since: Option<Instant>,
-    tip: Option<TipSeen>,
+    /// The tip of its work.
+    tip: Option<Tip>,
+    /// The chain on which others have left it behind; none once it has caught up.
+    left_behind: Option<u32>,
+    /// How often it was lost or late since it was last reliable.
+    losses: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct TipSeen {
-    hash: [u8; 32],
-    since: Instant,
-    /// The tip before it; none if that was not seen on the same connection.
-    before: Option<[u8; 32]>,
+impl Upstream {
+    /// It was lost, or others have left it behind.
+    fn count_loss(&mut self, now: Instant) {
+        let Some(since) = self.works_since else { return };
+        if since + RELIABLE_AFTER <= now {
+            self.losses = 0;
+        }
+        self.losses = self.losses.saturating_add(1);
+    }
+
+    /// How long it has to give work before it is returned to: the first loss is forgiven.
+    fn patience(&self, return_after: Duration) -> Duration {
+        let doublings = self.losses.saturating_sub(1).min(DOUBLINGS_MAX);
+        return_after.saturating_mul(1 << doublings)
+    }
 }
 
 impl Choice {
@@ -38,7 +62,7 @@ impl Choice {
     /// work for `return_after`.
     pub fn new(count: usize, return_after: Duration) -> Self {
         let upstreams = vec![Upstream::default(); count];
-        Self { upstreams, active: None, return_after }
+        Self { upstreams, tips: Tips::default(), active: None, return_after, decided_at: None }
     }
 
     /// `upstream` gave work on the tip `hash`.
@@ -46,21 +70,32 @@ impl Choice {
         let Some(state) = self.upstreams.get_mut(upstream) else { return };
         state.works_since.get_or_insert(now);
         if state.tip.is_none_or(|tip| tip.hash != hash) {
-            let before = state.tip.map(|tip| tip.hash);
-            state.tip = Some(TipSeen { hash, since: now, before });
+            state.tip = Some(self.tips.note(hash, state.tip, now));
+        }
+        if self.is_left_behind(upstream)
+            && !self.is_late(upstream, now)
+            && let Some(state) = self.upstreams.get_mut(upstream)
+        {
+            (state.left_behind, state.works_since) = (None, Some(now));
         }
     }
 
     /// `upstream` is gone, or gives no work any more.
-    pub fn lost(&mut self, upstream: usize) {
+    pub fn lost(&mut self, upstream: usize, now: Instant) {
         if let Some(state) = self.upstreams.get_mut(upstream) {
-            *state = Upstream::default();
+            // One that was left behind has been counted.
+            if state.left_behind.is_none() {
+                state.count_loss(now);
+            }
+            (state.works_since, state.tip) = (None, None);
         }
     }
 
     /// The upstream to mine on now; none if nobody gives work.
     pub fn decide(&mut self, now: Instant) -> Option<usize> {
-        let usable = |index: &usize| self.works(*index) && !self.is_late(*index, now);
+        self.decided_at = Some(now);
+        self.note_late(now);
+        let usable = |index: &usize| self.works(*index) && !self.is_left_behind(*index);
         let count = self.upstreams.len();
         let best = (0..count).find(usable);
         let present = self.active.filter(usable);
@@ -79,94 +114,59 @@ impl Choice {
         self.active
     }
 
-    /// When to decide again though nothing was heard.
-    pub fn next_look(&self, now: Instant) -> Option<Instant> {
-        let states = self.upstreams.iter();
-        let looks = states.flat_map(|state| {
-            let settled = state.works_since.map(|since| since + self.return_after);
-            let late = state.tip.map(|tip| tip.since + LATE_AFTER);
-            [settled, late].into_iter().flatten()
+    /// When to decide again though nothing was heard. It may have passed since the last decision.
+    pub fn next_look(&self) -> Option<Instant> {
+        let decided_at = self.decided_at?;
+        let settled = self.upstreams.iter().filter_map(|state| {
+            state.works_since.map(|since| since + state.patience(self.return_after))
         });
-        looks.filter(|at| *at > now).min()
+        let late = self.tips.times().map(|seen| seen + LATE_AFTER);
+        settled.chain(late).filter(|at| *at > decided_at).min()
+    }
+
+    /// Marks those that others have left behind.
+    fn note_late(&mut self, now: Instant) {
+        for index in 0..self.upstreams.len() {
+            let is_late = self.is_late(index, now);
+            if let Some(state) = self.upstreams.get_mut(index).filter(|_| is_late)
+                && state.left_behind.is_none()
+            {
+                state.count_loss(now);
+                state.left_behind = state.tip.map(|tip| tip.chain);
+            }
+        }
     }
 
     fn works(&self, index: usize) -> bool {
         self.upstreams.get(index).is_some_and(|state| state.works_since.is_some())
     }
 
-    fn is_settled(&self, index: usize, now: Instant) -> bool {
-        let since = self.upstreams.get(index).and_then(|state| state.works_since);
-        since.is_some_and(|since| since + self.return_after <= now)
+    fn is_left_behind(&self, index: usize) -> bool {
+        self.upstreams.get(index).is_some_and(|state| state.left_behind.is_some())
     }
 
-    /// True if another upstream went on from the tip on which this one still stands.
+    fn is_settled(&self, index: usize, now: Instant) -> bool {
+        let Some(state) = self.upstreams.get(index) else { return false };
+        let patience = state.patience(self.return_after);
+        state.works_since.is_some_and(|since| since + patience <= now)
+    }
+
+    /// True if another upstream went on from the tip on which this one stands. One that was left
+    /// behind, and then shows a tip of which nothing is known, has not caught up.
     fn is_late(&self, index: usize, now: Instant) -> bool {
-        let tip = self.upstreams.get(index).and_then(|state| state.tip);
-        let Some(tip) = tip else { return false };
-        let others = self.upstreams.iter().filter_map(|state| state.tip);
-        let mut ahead = others.filter(|other| other.before == Some(tip.hash));
-        ahead.any(|other| other.since + LATE_AFTER <= now && other.since >= tip.since)
+        let Some(state) = self.upstreams.get(index) else { return false };
+        let Some(tip) = state.tip else { return false };
+        let others = || self.upstreams.iter().filter_map(|other| other.tip);
+        if let Some(chain) = state.left_behind.filter(|chain| *chain != tip.chain) {
+            return others().any(|other| other.chain == chain);
+        }
+        if !others().any(|other| self.tips.is_passed(tip, other)) {
+            return false;
+        }
+        let passed_since = self.tips.passed_since(tip);
+        passed_since.is_some_and(|since| since + LATE_AFTER <= now)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn choice() -> (Choice, Instant) {
-        (Choice::new(2, 30 * SECOND), Instant::now())
-    }
-
-    #[test]
-    fn the_next_one_is_mined_on_at_once_when_the_best_is_lost() {
-        let (mut choice, now) = choice();
-        assert_eq!(choice.decide(now), None);
-        choice.heard(1, [1; 32], now);
-        assert_eq!(choice.decide(now), Some(1), "the best that there is");
-        choice.heard(0, [1; 32], now);
-        assert_eq!(choice.decide(now + 29 * SECOND), Some(1));
-        assert_eq!(choice.next_look(now + 29 * SECOND), Some(now + 30 * SECOND));
-        assert_eq!(choice.decide(now + 30 * SECOND), Some(0), "and back to the better one");
-        choice.lost(0);
-        assert_eq!(choice.decide(now + 30 * SECOND), Some(1));
-        choice.lost(1);
-        assert_eq!(choice.decide(now + 30 * SECOND), None);
-    }
-
-    #[test]
-    fn one_that_stays_behind_on_the_old_tip_is_left_after_two_seconds() {
-        let (mut choice, now) = choice();
-        for upstream in [0, 1] {
-            choice.heard(upstream, [1; 32], now);
-        }
-        assert_eq!(choice.decide(now), Some(0));
-        choice.heard(1, [2; 32], now + 60 * SECOND);
-        assert_eq!(choice.decide(now + 61 * SECOND), Some(0), "it may be on its way");
-        assert_eq!(choice.next_look(now + 61 * SECOND), Some(now + 62 * SECOND));
-        assert_eq!(choice.decide(now + 62 * SECOND), Some(1));
-        choice.heard(0, [2; 32], now + 70 * SECOND);
-        assert_eq!(choice.decide(now + 70 * SECOND), Some(0), "it has been there all the time");
-    }
-
-    #[test]
-    fn upstreams_that_never_agreed_on_a_tip_say_nothing_of_each_other() {
-        let (mut choice, now) = choice();
-        choice.heard(0, [1; 32], now);
-        choice.heard(1, [7; 32], now);
-        choice.heard(1, [8; 32], now + 5 * SECOND);
-        assert_eq!(choice.decide(now + 50 * SECOND), Some(0));
-    }
-
-    #[test]
-    fn the_only_one_is_mined_on_however_late_it_is() {
-        let (mut choice, now) = choice();
-        choice.heard(0, [1; 32], now);
-        choice.heard(1, [1; 32], now);
-        choice.heard(1, [2; 32], now);
-        choice.decide(now);
-        choice.lost(1);
-        assert_eq!(choice.decide(now + 10 * SECOND), Some(0));
-    }
-}
+mod tests;

@@ -146,7 +146,7 @@ struct Hub {
 
 impl Hub {
     fn next_look(&self) -> Option<Instant> {
-        let look = self.choice.next_look(clock::now()).map(Instant::from_std);
+        let look = self.choice.next_look().map(Instant::from_std);
         [look, self.work_ends].into_iter().flatten().min()
     }
 
@@ -159,7 +159,7 @@ impl Hub {
                 upstream.state = Ok(());
             }
             Report::Lost(reason) => {
-                self.choice.lost(index);
+                self.choice.lost(index, clock::now());
                 upstream.work = None;
                 upstream.state = Err(reason);
             }
