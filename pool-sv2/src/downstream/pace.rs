@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info};
+use wire::pace::Allowance;
 use wire::session::PeerError;
 use wire::sv2::message::Message;
 use wire::sv2::mining::{
@@ -70,36 +71,14 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            others: Allowance { due: now },
-            requests: Allowance { due: now },
+            others: Allowance::new(now),
+            requests: Allowance::new(now),
             paused_until: None,
             was_slowed: false,
             heard_at: now,
             unfinished_since: None,
             for_ever: now + FOR_EVER,
         }
-    }
-}
-
-/// So many a second, and so many at once.
-#[derive(Debug)]
-struct Allowance {
-    /// When everything that came would have come at the allowed rate.
-    due: Instant,
-}
-
-impl Allowance {
-    /// Counts `count` things of `cost` each; gives the time at which the next one may come, if what
-    /// may come at once is used up.
-    fn take(
-        &mut self,
-        now: Instant,
-        count: u32,
-        cost: Duration,
-        burst: Duration,
-    ) -> Option<Instant> {
-        self.due = self.due.max(now) + cost.saturating_mul(count);
-        self.due.checked_sub(burst).filter(|at| *at > now)
     }
 }
 
@@ -160,26 +139,5 @@ impl Downstream {
             return Err(Limit::Idle.error());
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_comes_at_the_allowed_rate_never_waits_and_a_flood_waits_for_what_it_owes() {
-        let start = Instant::now();
-        let (cost, burst) = (Duration::from_millis(10), Duration::from_secs(2));
-        let mut allowance = Allowance { due: start };
-        for second in 0..100 {
-            let now = start + Duration::from_secs(second);
-            assert_eq!(allowance.take(now, 100, cost, burst), None, "after {second} s");
-        }
-        let now = start + Duration::from_secs(200);
-        assert_eq!(allowance.take(now, 200, cost, burst), None);
-        let until = allowance.take(now, 300, cost, burst);
-        assert_eq!(until, Some(now + Duration::from_secs(3)));
-        assert_eq!(allowance.take(now + Duration::from_secs(3), 0, cost, burst), None);
     }
 }

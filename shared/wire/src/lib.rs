@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test needs some first instant"))]
 
+pub mod pace;
 pub mod session;
 pub mod sv1;
 pub mod sv2;
