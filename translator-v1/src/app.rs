@@ -6,6 +6,7 @@ use std::sync::Arc;
 use service::config::ConfigError;
 use service::drop_in::DropIn;
 use service::gate::Gate;
+use service::handshake::Handshakes;
 use service::health::Health;
 use service::listen;
 use service::metrics::Metrics;
@@ -20,7 +21,7 @@ use crate::config::Config;
 use crate::config::take_over::take_over;
 use crate::downstream::counts::Counts;
 use crate::downstream::serve::Service;
-use crate::downstream::tls::Tls;
+use crate::downstream::tls::{HANDSHAKE_MAX, Tls};
 use crate::miners::Miners;
 use crate::register::Register;
 use crate::status::StatusPages;
@@ -70,6 +71,8 @@ pub struct Bound {
     pub address: SocketAddr,
     /// Where they connect with TLS.
     pub tls_address: Option<SocketAddr>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 impl Bound {
@@ -85,13 +88,13 @@ impl Bound {
             tls = Some((listener, settings.read()?));
             tls_address = Some(address);
         }
-        Ok(Self { config, listener, tls, address, tls_address })
+        let metrics = Metrics::new("translator");
+        Ok(Self { config, listener, tls, address, tls_address, metrics })
     }
 
     /// Serves until `shutdown`; then the miners go first, and the upstream when it has all shares.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Failure> {
-        let Self { config, listener, tls, .. } = self;
-        let metrics = Metrics::new("translator");
+        let Self { config, listener, tls, metrics, .. } = self;
         let upstreams = config.upstreams()?;
         let names = NAMES.get(..upstreams.len()).unwrap_or(&NAMES);
         let health = Health::new(names).with_metrics(metrics.clone());
@@ -107,6 +110,7 @@ impl Bound {
             miners: miners.clone(),
             register,
             counts: Counts::new(&metrics),
+            handshakes: Handshakes::new(Handshakes::usual_at_once(), HANDSHAKE_MAX, &metrics),
             elsewhere: config.shutdown.elsewhere()?,
             shutdown: shutdown.clone(),
         };

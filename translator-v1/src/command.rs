@@ -118,7 +118,8 @@ pub async fn probe(pool: &str, user: String) -> Result<Vec<String>, Failure> {
 
 fn of_terms(terms: &ChannelTerms) -> [String; 2] {
     let split = &terms.split;
-    let (first, second) = (split.extranonce_1(0).len(), split.extranonce_2_bytes());
+    let shape = split.shape();
+    let (first, second) = (shape.extranonce_1(0).len(), shape.extranonce_2_bytes);
     [
         format!("extranonce of a V1 miner: {first} bytes fixed, {second} to roll"),
         format!("difficulty for a proxy without miners: {}", terms.target.difficulty()),

@@ -92,6 +92,7 @@ impl Config {
                 min_difficulty: self.vardiff.min_difficulty,
             },
             initial_hashrate: self.vardiff.initial_hashrate,
+            lines_per_second_max: self.limits.lines_per_second_max,
             departed: Departed::default(),
         }
     }

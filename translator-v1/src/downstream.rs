@@ -2,8 +2,8 @@
 //!
 //! `session` is the state machine and says which request is answered where; `login` takes
 //! configure, subscribe and authorize; `suggest` takes wishes; `assign` gives difficulty and jobs;
-//! `submit` judges shares. `jobs`, `difficulty`, `replies`, `resume` and `device_kind` keep what
-//! these need. `serve` and `tls` alone know tokio. It knows
+//! `submit` judges shares. `jobs`, `difficulty`, `replies`, `pace`, `resume` and `device_kind` keep
+//! what these need. `serve` and `tls` alone know tokio. It knows
 //! nothing of SV2: shares that deserve it go out as events, and verdicts come back as commands.
 
 mod assign;
@@ -12,6 +12,7 @@ pub mod device_kind;
 mod difficulty;
 mod jobs;
 mod login;
+mod pace;
 mod replies;
 pub mod resume;
 pub mod serve;
@@ -38,6 +39,8 @@ pub struct MinerSettings {
     pub vardiff: VardiffPolicy,
     /// Hashes per second that a new miner is taken to have.
     pub initial_hashrate: f64,
+    /// Lines a second that are read of one miner.
+    pub lines_per_second_max: u32,
     /// Sessions that are over, for miners that come back.
     pub departed: Departed,
 }
@@ -88,6 +91,8 @@ pub enum Event {
     },
     /// The miner has the session back that it had before.
     Resumed,
+    /// The miner sends more than is read of it; said once.
+    SlowedDown,
     /// The miner's kind is known to be unable to hold the coinbase of a job that it is sent.
     CoinbaseTooLong {
         /// What is known of it.

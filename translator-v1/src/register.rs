@@ -111,6 +111,7 @@ impl Registered {
                 *shown.rejected.entry(error.reason().to_owned()).or_default() += 1;
             }
             Event::Resumed
+            | Event::SlowedDown
             | Event::Submit { .. }
             | Event::SubmitBlock { .. }
             | Event::BlockFound { .. } => {}

@@ -1,4 +1,4 @@
-//! Answering Noise handshakes: a few at a time, away from the threads that serve shares.
+//! Answering handshakes of any kind: a few at a time, away from the threads that serve shares.
 //!
 //! A handshake costs a hundred times what a share does. Were each answered by the thread that its
 //! bytes happen to wake, a storm of them (all miners come back at once, or somebody means harm)
@@ -70,15 +70,25 @@ impl Handshakes {
             let what = "text instead of a handshake: this port speaks Stratum V2 alone";
             return Err(PeerError::Misbehaved(what).into());
         }
-        let began = Instant::now();
-        let _turn = self.turns.acquire().await.map_err(std::io::Error::other)?;
-        let answered = tokio::task::spawn_blocking(move || {
+        let answered = self.reckon(move || {
             let mut link = link();
             link.receive(&act_1).map(|()| link)
         });
-        let link = answered.await.map_err(std::io::Error::other)??;
+        Ok(answered.await??)
+    }
+
+    /// Does the reckoning of any kind of handshake when its turn has come. It must not wait for the
+    /// peer: others wait for the turn.
+    pub async fn reckon<T: Send + 'static>(
+        &self,
+        reckoning: impl FnOnce() -> T + Send + 'static,
+    ) -> std::io::Result<T> {
+        let began = Instant::now();
+        let _turn = self.turns.acquire().await.map_err(std::io::Error::other)?;
+        let done = tokio::task::spawn_blocking(reckoning);
+        let done = done.await.map_err(std::io::Error::other)?;
         self.seconds.observe(began.elapsed().as_secs_f64());
-        Ok(link)
+        Ok(done)
     }
 }
 

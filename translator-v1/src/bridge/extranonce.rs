@@ -1,8 +1,9 @@
 //! Splits the extranonce of one SV2 channel among many V1 miners.
 //!
 //! The whole extranonce is `prefix | seat | extranonce2`: the upstream's fixed part, the two or
-//! more bytes that tell miners apart, and what the miner rolls. A miner sees the first two as its
-//! extranonce1.
+//! more bytes that tell miners apart, and what the miner rolls. A miner sees the first part as the
+//! end of its job's coinbase1, and only its seat as extranonce1. So it stays what it is when the
+//! channel or the pool changes, and nobody has to be told of another (rule 29).
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,10 @@ const SEAT_BYTES: usize = size_of::<u16>();
 const EXTRANONCE_2_BYTES_WANTED: usize = 8;
 /// What every miner can roll (rule 17).
 const EXTRANONCE_2_BYTES_ENOUGH: usize = 4;
+
+/// No extranonce1 is longer; what a channel leaves more is always zero. Two bytes are enough:
+/// miners take any length, for p2pool's had none at all.
+const EXTRANONCE_1_BYTES_MAX: usize = 4;
 
 /// Rollable bytes to ask the upstream for, best first.
 pub const ROLLABLE_BYTES_WANTED: [u16; 3] = [10, 8, 6];
@@ -30,11 +35,29 @@ pub struct NoRoom {
     pub rollable: u16,
 }
 
+/// What a miner has to know of its extranonce, and is told once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExtranonceShape {
+    /// Bytes of extranonce1: two to four.
+    extranonce_1_bytes: usize,
+    /// Bytes of extranonce2: 4 or 8, for no other sizes work with every miner.
+    pub extranonce_2_bytes: usize,
+}
+
+impl ExtranonceShape {
+    /// The extranonce1 of the miner in `seat`: its number, big-endian.
+    pub fn extranonce_1(&self, seat: u16) -> Vec<u8> {
+        let mut bytes = vec![0; self.extranonce_1_bytes.saturating_sub(SEAT_BYTES)];
+        bytes.extend(seat.to_be_bytes());
+        bytes
+    }
+}
+
 /// How one channel's extranonce is split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExtranonceSplit {
     prefix: Bytes32,
-    /// Bytes between the prefix and extranonce2; at least `SEAT_BYTES`.
+    /// Bytes between the prefix and extranonce2, the seat the last of them; at least `SEAT_BYTES`.
     local_bytes: usize,
     /// 4 or 8: no other sizes work with every miner.
     extranonce_2_bytes: usize,
@@ -61,21 +84,26 @@ impl ExtranonceSplit {
         Self { prefix, ..self }
     }
 
-    /// Bytes of extranonce2.
-    pub fn extranonce_2_bytes(&self) -> usize {
-        self.extranonce_2_bytes
+    /// What miners see of it.
+    pub fn shape(&self) -> ExtranonceShape {
+        ExtranonceShape {
+            extranonce_1_bytes: self.local_bytes.min(EXTRANONCE_1_BYTES_MAX),
+            extranonce_2_bytes: self.extranonce_2_bytes,
+        }
+    }
+
+    /// What stands in each coinbase before extranonce1: the prefix, and zeros if the channel leaves
+    /// more than is of use.
+    pub fn start(&self) -> Vec<u8> {
+        let zeros = self.local_bytes.saturating_sub(EXTRANONCE_1_BYTES_MAX);
+        let mut bytes = self.prefix.as_slice().to_vec();
+        bytes.resize(bytes.len() + zeros, 0);
+        bytes
     }
 
     /// Bytes of the whole extranonce in the coinbase.
     pub fn whole_bytes(&self) -> usize {
         self.prefix.as_slice().len() + self.local_bytes + self.extranonce_2_bytes
-    }
-
-    /// The extranonce1 of the miner in `seat`.
-    pub fn extranonce_1(&self, seat: u16) -> Vec<u8> {
-        let mut bytes = self.prefix.as_slice().to_vec();
-        bytes.extend(self.local(seat));
-        bytes
     }
 
     /// What the channel rolled, for the upstream: the seat and the miner's extranonce2. `None` if
@@ -165,7 +193,8 @@ mod tests {
 
     #[test]
     fn rule_17_extranonce2_is_8_where_the_channel_allows_and_else_4() {
-        let sizes = |rollable| split(&[1, 2], rollable).map(|split| split.extranonce_2_bytes());
+        let sizes =
+            |rollable| split(&[1, 2], rollable).map(|split| split.shape().extranonce_2_bytes);
         assert_eq!(sizes(32), Ok(8));
         assert_eq!(sizes(16), Ok(8));
         assert_eq!(sizes(10), Ok(8));
@@ -181,8 +210,9 @@ mod tests {
     fn both_sides_see_the_same_extranonce_in_the_coinbase() {
         for rollable in [6, 7, 8, 9, 10, 11, 16, 32] {
             let split = split(&[0xaa, 0xbb], rollable).unwrap();
-            let extranonce_2 = vec![7; split.extranonce_2_bytes()];
-            let seen_by_miner = [split.extranonce_1(0x0102), extranonce_2.clone()].concat();
+            let extranonce_2 = vec![7; split.shape().extranonce_2_bytes];
+            let extranonce_1 = split.shape().extranonce_1(0x0102);
+            let seen_by_miner = [split.start(), extranonce_1, extranonce_2.clone()].concat();
             let rolled = split.rolled(0x0102, &extranonce_2).unwrap();
             let seen_by_pool = [split.prefix(), rolled.as_slice()].concat();
             assert_eq!(seen_by_miner, seen_by_pool);
@@ -199,10 +229,17 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_of_ours_gives_miners_4_and_8_bytes() {
-        let split = split(&[0, 1], 10).unwrap();
-        assert_eq!(split.extranonce_1(5), [0, 1, 0, 5]);
-        assert_eq!(split.extranonce_2_bytes(), 8);
+    fn a_miner_has_the_same_extranonce1_behind_any_prefix_and_at_most_4_bytes() {
+        for (prefix, rollable, expected) in [
+            (&[0, 1][..], 10, &[0, 5][..]),
+            (&[9, 9, 9], 10, &[0, 5]),
+            (&[7], 12, &[0, 0, 0, 5]),
+            (&[7], 16, &[0, 0, 0, 5]),
+            (&[7], 8, &[0, 0, 0, 5]),
+        ] {
+            let split = split(prefix, rollable).unwrap();
+            assert_eq!(split.shape().extranonce_1(5), expected, "{prefix:?} {rollable}");
+        }
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub struct Job {
     pub rendered: RenderedNotify,
 }
 
-/// The hasher after the coinbase prefix, so that each share hashes only what follows.
+/// The hasher after all that stands before extranonce1, so that each share hashes what follows.
 #[derive(Clone)]
 struct CoinbaseStart(Midstate);
 
@@ -119,7 +119,8 @@ impl Job {
     pub fn new(message: NewExtendedMiningJob, tip: Tip, terms: ChannelTerms) -> Self {
         let version = message.version & !ROLLING_MASK;
         let merkle_path = message.merkle_path.into_vec();
-        let prefix = message.coinbase_tx_prefix.into_bytes();
+        let coinbase_prefix = message.coinbase_tx_prefix.into_bytes();
+        let coinbase_1 = [&coinbase_prefix, &*terms.split.start()].concat();
         let coinbase_suffix = message.coinbase_tx_suffix.into_bytes();
         Self {
             id: message.job_id,
@@ -127,11 +128,13 @@ impl Job {
             tip,
             version,
             min_ntime: message.min_ntime.unwrap_or(tip.min_ntime),
-            coinbase_bytes: prefix.len() + terms.split.whole_bytes() + coinbase_suffix.len(),
-            coinbase_start: CoinbaseStart(Midstate::after(&prefix)),
+            coinbase_bytes: coinbase_prefix.len()
+                + terms.split.whole_bytes()
+                + coinbase_suffix.len(),
+            coinbase_start: CoinbaseStart(Midstate::after(&coinbase_1)),
             rendered: RenderedNotify::new(
                 &tip.prev_hash,
-                (&prefix, &coinbase_suffix),
+                (&coinbase_1, &coinbase_suffix),
                 &merkle_path,
                 (version, tip.nbits),
             ),
@@ -194,46 +197,49 @@ impl Work {
     }
 }
 
+/// A job for tests: coinbase parts of 70 and 30 bytes around the extranonce, prefix 0405.
+#[cfg(test)]
+pub(crate) fn sample_job(version: u32) -> Job {
+    use wire::sv2::codec::{Blob, Bytes32, List};
+
+    let message = NewExtendedMiningJob {
+        channel_id: 1,
+        job_id: 7,
+        min_ntime: None,
+        version,
+        version_rolling_allowed: true,
+        merkle_path: List::new(vec![[9; 32]]).unwrap(),
+        coinbase_tx_prefix: Blob::new(vec![1; 70]).unwrap(),
+        coinbase_tx_suffix: Blob::new(vec![2; 30]).unwrap(),
+    };
+    let tip = Tip {
+        prev_hash: [3; 32],
+        nbits: 0x207f_ffff,
+        block_target: Target::from_nbits(0x207f_ffff).unwrap(),
+        min_ntime: 1000,
+        since: Instant::now(),
+    };
+    let terms = ChannelTerms {
+        epoch: ChannelEpoch(1),
+        split: ExtranonceSplit::new(Bytes32::new(&[4, 5]).unwrap(), 10).unwrap(),
+        target: Target::MAX,
+    };
+    Job::new(message, tip, terms)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use bytes::BytesMut;
     use mining::hash::double_sha256;
-    use wire::sv2::codec::{Blob, Bytes32, List};
 
     use super::*;
-
-    fn job(version: u32) -> Job {
-        let message = NewExtendedMiningJob {
-            channel_id: 1,
-            job_id: 7,
-            min_ntime: None,
-            version,
-            version_rolling_allowed: true,
-            merkle_path: List::new(vec![[9; 32]]).unwrap(),
-            coinbase_tx_prefix: Blob::new(vec![1; 70]).unwrap(),
-            coinbase_tx_suffix: Blob::new(vec![2; 30]).unwrap(),
-        };
-        let tip = Tip {
-            prev_hash: [3; 32],
-            nbits: 0x207f_ffff,
-            block_target: Target::from_nbits(0x207f_ffff).unwrap(),
-            min_ntime: 1000,
-            since: Instant::now(),
-        };
-        let terms = ChannelTerms {
-            epoch: ChannelEpoch(1),
-            split: ExtranonceSplit::new(Bytes32::new(&[4, 5]).unwrap(), 10).unwrap(),
-            target: Target::MAX,
-        };
-        Job::new(message, tip, terms)
-    }
 
     #[test]
     fn rule_25_no_bit_of_the_mask_is_set_in_a_job() {
         // Bitcoin Core on regtest sets bit 28.
-        let job = job(0x3000_0000 | ROLLING_MASK);
+        let job = sample_job(0x3000_0000 | ROLLING_MASK);
         assert_eq!(job.version, 0x2000_0000);
         let mut line = BytesMut::new();
         job.rendered.put_line("1", 1000, true, &mut line);
@@ -243,10 +249,10 @@ mod tests {
 
     #[test]
     fn the_header_is_that_of_the_whole_coinbase() {
-        let job = job(0x2000_0000);
-        let (first, second) = (job.terms.split.extranonce_1(6), [8; 8]);
+        let job = sample_job(0x2000_0000);
+        let (first, second) = (job.terms.split.shape().extranonce_1(6), [8; 8]);
         let header = job.header((&first, &second), (0x2000_2000, 1001, 5));
-        let coinbase = [&[1; 70][..], &first, &second, &[2; 30]].concat();
+        let coinbase = [&[1; 70][..], &[4, 5], &first, &second, &[2; 30]].concat();
         let root = double_sha256(&[double_sha256(&coinbase), [9; 32]].concat());
         assert_eq!(header.merkle_root, root);
         assert_eq!(job.coinbase_bytes, coinbase.len());
@@ -254,7 +260,7 @@ mod tests {
 
     #[test]
     fn ntime_runs_with_the_clock() {
-        let job = job(0);
+        let job = sample_job(0);
         assert_eq!(job.ntime_at(job.tip.since), 1000);
         assert_eq!(job.ntime_at(job.tip.since + Duration::from_millis(45_900)), 1045);
     }

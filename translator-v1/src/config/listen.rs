@@ -66,6 +66,8 @@ pub struct LimitsConfig {
     pub trusted_networks: Vec<Network>,
     /// Connections that have not authorized yet; further ones wait in the kernel's queue.
     pub connections_unsettled_max: Option<u32>,
+    /// Lines a second that are read of one miner; what comes faster waits.
+    pub lines_per_second_max: u32,
     /// Faults of one address in a minute; with one more it is banned.
     pub faults_per_minute_max: u32,
     /// How long a ban lasts.
@@ -79,6 +81,7 @@ impl Default for LimitsConfig {
             connections_per_network_max: None,
             trusted_networks: ["127.0.0.0/8", "::1/128"].iter().flat_map(|it| it.parse()).collect(),
             connections_unsettled_max: None,
+            lines_per_second_max: 500,
             faults_per_minute_max: 100,
             ban_seconds: 60,
         }
@@ -94,6 +97,7 @@ impl LimitsConfig {
         ] {
             within(field, value.unwrap_or(CONNECTIONS_MAX), 1, CONNECTIONS_MAX)?;
         }
+        within("limits.lines_per_second_max", self.lines_per_second_max, 10, u32::MAX)?;
         within("limits.faults_per_minute_max", self.faults_per_minute_max, 1, u32::MAX)?;
         within("limits.ban_seconds", self.ban_seconds, 1, BAN_SECONDS_MAX)
     }

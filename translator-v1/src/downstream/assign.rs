@@ -17,6 +17,9 @@ use super::session::{MinerSession, Timer};
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(45);
 /// How often silence is looked at.
 const VARDIFF_INTERVAL: Duration = Duration::from_secs(10);
+/// A miner that is to be hung up on is listened to for so long: a block that is on its way counts
+/// where its job came from.
+const GRACE: Duration = Duration::from_millis(500);
 /// A change of a miner's hashrate below this part of it is not worth an event.
 const HASHRATE_THRESHOLD: f64 = 0.05;
 
@@ -45,7 +48,7 @@ impl MinerSession {
         if self.is_logged_in() {
             self.send_job(now);
         } else {
-            self.follow_extranonce();
+            self.follow_extranonce(now);
         }
     }
 
@@ -68,26 +71,27 @@ impl MinerSession {
     /// Sends the present job, and before it a new difficulty or extranonce if there is one.
     pub(super) fn send_job(&mut self, now: Instant) {
         let Some(work) = self.work.as_ref().filter(|work| !work.is_held) else { return };
+        if self.is_leaving {
+            return;
+        }
         let job = Arc::clone(&work.job);
         let ntime = job.ntime_at(now);
         let last = self.jobs.last();
         let clean = last.is_none_or(|last| {
             !last.job.tip.is_same(&job.tip) || last.job.terms.epoch != job.terms.epoch
         });
-        let is_repetition = last.is_some_and(|last| {
-            ntime <= last.ntime && Some(job.terms.split) == self.split && last.is_same_work(&job)
-        });
+        let is_repetition = last.is_some_and(|last| ntime <= last.ntime && last.is_same_work(&job));
         if is_repetition {
             if !self.timers.is_set(Timer::NextSecond) {
                 self.timers.set(Timer::NextSecond, now + Duration::from_secs(1));
             }
             return;
         }
-        let had_split = self.split;
-        if !self.follow_extranonce() {
+        let had_shape = self.shape;
+        if !self.follow_extranonce(now) {
             return;
         }
-        let clean = clean || had_split != self.split;
+        let clean = clean || had_shape != self.shape;
         // What was told is forgotten with each subscribe, but not the jobs of a resumed session.
         let is_first = self.difficulty.told().is_none();
         let difficulty = self.difficulty.for_target(job.terms.target);
@@ -103,24 +107,29 @@ impl MinerSession {
         self.timers.stop(Timer::NextSecond);
     }
 
-    /// Gives a subscribed miner the extranonce of the present work, or ends the session where it
-    /// would not understand (rule 29): false then.
-    fn follow_extranonce(&mut self) -> bool {
-        let (Some(work), Some(split)) = (&self.work, &mut self.split) else {
+    /// Gives a subscribed miner the extranonce of the present work if it has another shape, or ends
+    /// the session where it would not understand (rule 29): false then.
+    fn follow_extranonce(&mut self, now: Instant) -> bool {
+        let (Some(work), Some(shape)) = (&self.work, &mut self.shape) else {
             return true;
         };
-        let new = work.job.terms.split;
-        if *split == new {
+        let new = work.job.terms.split.shape();
+        if *shape == new {
             return true;
         }
         // Before authorize no unsolicited line but difficulty and jobs is understood (rule 10).
-        if !self.takes_extranonce || self.workers.is_empty() {
+        if self.workers.is_empty() {
             self.is_finished = true;
             return false;
         }
-        *split = new;
+        if !self.takes_extranonce {
+            self.is_leaving = true;
+            self.timers.set(Timer::Goodbye, now + GRACE);
+            return false;
+        }
+        *shape = new;
         let extranonce_1 = new.extranonce_1(self.identity.seat.number());
-        let line = set_extranonce_line(&extranonce_1, new.extranonce_2_bytes());
+        let line = set_extranonce_line(&extranonce_1, new.extranonce_2_bytes);
         self.output.extend_from_slice(line.as_bytes());
         true
     }

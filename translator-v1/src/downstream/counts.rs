@@ -9,6 +9,7 @@ use super::Event;
 pub struct Counts {
     logins: Counter,
     resumed: Counter,
+    slowed: Counter,
     accepted: Labelled<Counter>,
     rejected: Labelled<Counter>,
     blocks: Counter,
@@ -21,6 +22,7 @@ impl Counts {
         Self {
             logins: metrics.counter("logins", "Workers that authorized"),
             resumed: metrics.counter("sessions_resumed", "Sessions that miners took up again"),
+            slowed: metrics.counter("miners_slowed", "Miners that sent more than is read of one"),
             accepted: metrics.counters("shares_accepted", "Shares answered with true", "by"),
             rejected: metrics.counters("shares_rejected", "Shares that were refused", "reason"),
             blocks: metrics.counter("blocks", "Shares that met the target of a block"),
@@ -40,6 +42,9 @@ impl Counts {
             }
             Event::Resumed => {
                 self.resumed.inc();
+            }
+            Event::SlowedDown => {
+                self.slowed.inc();
             }
             Event::BlockFound { .. } => {
                 self.blocks.inc();

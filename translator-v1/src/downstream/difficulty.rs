@@ -27,11 +27,28 @@ pub(super) struct MinerDifficulty {
     floor: f64,
     /// What the miner was told last.
     told: Option<f64>,
-    /// What the miner suggested last.
+    wishes: Wishes,
+    meter: HashrateMeter,
+}
+
+/// What a miner has asked for: only another wish is a wish.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wishes {
+    /// By `mining.suggest_difficulty` and its kin, the last one.
     suggested: Option<f64>,
+    in_password: Option<f64>,
     /// True once the miner said how fast it is.
     has_claimed: bool,
-    meter: HashrateMeter,
+}
+
+/// What outlives a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Carried {
+    /// The difficulty that the miner should have.
+    wanted: f64,
+    wishes: Wishes,
+    /// Hashes per second.
+    hashrate: f64,
 }
 
 impl MinerDifficulty {
@@ -43,8 +60,7 @@ impl MinerDifficulty {
             policy: settings.vardiff,
             floor: settings.vardiff.min_difficulty,
             told: None,
-            suggested: None,
-            has_claimed: false,
+            wishes: Wishes::default(),
             meter: HashrateMeter::new(settings.initial_hashrate, now),
         }
     }
@@ -72,8 +88,14 @@ impl MinerDifficulty {
 
     /// Takes a suggestion; a repeated one is none (rule 27).
     pub(super) fn suggest(&mut self, difficulty: f64) {
-        if self.suggested != Some(difficulty) {
-            self.suggested = Some(difficulty);
+        if self.wishes.suggested.replace(difficulty) != Some(difficulty) {
+            self.wanted = difficulty;
+        }
+    }
+
+    /// Takes the difficulty that a password names. It is repeated with each login.
+    pub(super) fn suggest_by_password(&mut self, difficulty: f64) {
+        if self.wishes.in_password.replace(difficulty) != Some(difficulty) {
             self.wanted = difficulty;
         }
     }
@@ -86,7 +108,7 @@ impl MinerDifficulty {
     /// Takes the miner's word on its hashes per second, in place of the operator's guess. It is
     /// taken once: with each further worker it would undo vardiff.
     pub(super) fn claim(&mut self, hashrate: f64) {
-        if std::mem::replace(&mut self.has_claimed, true) {
+        if std::mem::replace(&mut self.wishes.has_claimed, true) {
             return;
         }
         let now = self.meter.start;
@@ -95,16 +117,18 @@ impl MinerDifficulty {
         self.meter.nominal = hashrate;
     }
 
-    /// What should be told, before it is rounded and held to the upstream's target.
-    pub(super) fn wanted(&self) -> f64 {
-        self.wanted
+    /// What a later session of the miner goes on with.
+    pub(super) fn carried(&mut self, now: Instant) -> Carried {
+        Carried { wanted: self.wanted, wishes: self.wishes, hashrate: self.hashrate(now) }
     }
 
     /// Goes on where an earlier session of the miner ended. One that was silent then has work now.
-    pub(super) fn go_on_from(&mut self, wanted: f64, hashrate: f64) {
-        self.wanted = wanted;
-        if hashrate > 0.0 {
-            self.meter.nominal = hashrate;
+    /// What it had asked for, it asks for again with each login: that changes nothing.
+    pub(super) fn go_on_from(&mut self, carried: Carried) {
+        self.wanted = carried.wanted;
+        self.wishes = carried.wishes;
+        if carried.hashrate > 0.0 {
+            self.meter.nominal = carried.hashrate;
         }
     }
 
@@ -197,7 +221,12 @@ mod tests {
             search_shares_per_minute: 6.0,
             min_difficulty: 1e-6,
         };
-        MinerSettings { vardiff, initial_hashrate: 1e6, departed: Departed::default() }
+        MinerSettings {
+            vardiff,
+            initial_hashrate: 1e6,
+            lines_per_second_max: 100,
+            departed: Departed::default(),
+        }
     }
 
     #[test]

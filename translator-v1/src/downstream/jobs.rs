@@ -13,9 +13,18 @@ use crate::bridge::notify::Job;
 const JOBS_MAX: usize = 32;
 /// Stale jobs that are kept: their shares are refused, but one of them may be a block.
 const STALE_JOBS_MAX: usize = 4;
-/// Shares on one tip that are remembered. When one more is found the oldest is forgotten; the
-/// upstream looks for duplicates too.
+/// Shares on one tip that are remembered while a miner is connected. When one more is found the
+/// oldest is forgotten; the upstream looks for duplicates too.
 const SHARES_MAX: usize = 4096;
+
+/// Shares that are remembered of a miner that is not: it sends what it found last again.
+const SHARES_PARKED_MAX: usize = 256;
+/// No more is kept of one that is not connected, in bytes; the jobs themselves are all miners'.
+const PARKED_BYTES_MAX: usize = 8 * 1024;
+const _: () = assert!(
+    (JOBS_MAX + STALE_JOBS_MAX) * size_of::<SentJob>() + SHARES_PARKED_MAX * size_of::<u64>()
+        <= PARKED_BYTES_MAX,
+);
 
 /// A job as one miner got it.
 #[derive(Debug, Clone)]
@@ -107,6 +116,21 @@ impl SentJobs {
         }
     }
 
+    /// Forgets what a miner that is gone will not need: at most `PARKED_BYTES_MAX` are left.
+    pub(super) fn condense(&mut self) {
+        let surplus = self.seen_in_order.len().saturating_sub(SHARES_PARKED_MAX);
+        self.seen_in_order.drain(..surplus);
+        self.seen = HashSet::new();
+        self.seen_in_order.shrink_to_fit();
+        self.jobs.shrink_to_fit();
+        self.stale.shrink_to_fit();
+    }
+
+    /// Makes `condense` undone, but for what was forgotten.
+    pub(super) fn unfold(&mut self) {
+        self.seen = self.seen_in_order.iter().copied().collect();
+    }
+
     /// Remembers a share by its hash; false if it is known already.
     pub(super) fn remember(&mut self, hash: &[u8; 32]) -> bool {
         // The first bytes are the low ones: proof of work leaves them random.
@@ -121,5 +145,44 @@ impl SentJobs {
             self.seen.remove(&oldest);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes on the heap, the jobs themselves left out.
+    fn bytes(jobs: &SentJobs) -> usize {
+        let sent = (jobs.jobs.capacity() + jobs.stale.capacity()) * size_of::<SentJob>();
+        let shares = jobs.seen_in_order.capacity() * size_of::<u64>();
+        // A table has at most two and a half places for each entry.
+        sent + shares + jobs.seen.capacity() * 5 / 2 * size_of::<u64>()
+    }
+
+    #[test]
+    fn what_is_kept_of_a_miner_that_is_gone_has_a_bound_and_holds_its_last_shares() {
+        let mut jobs = SentJobs::default();
+        let job = Arc::new(crate::bridge::notify::sample_job(0));
+        for number in 0..100 {
+            jobs.push(Arc::clone(&job), number, 1.0, false);
+        }
+        let hash = |number: u64| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&number.to_le_bytes());
+            hash
+        };
+        let all = 10 * u64::try_from(SHARES_MAX).unwrap();
+        for number in 0..all {
+            assert!(jobs.remember(&hash(number)));
+        }
+        assert!(bytes(&jobs) > PARKED_BYTES_MAX);
+        jobs.condense();
+        assert!(bytes(&jobs) <= PARKED_BYTES_MAX, "{}", bytes(&jobs));
+        jobs.unfold();
+        let kept = u64::try_from(SHARES_PARKED_MAX).unwrap();
+        assert!((all - kept..all).all(|number| !jobs.remember(&hash(number))));
+        assert!(jobs.remember(&hash(all - kept - 1)));
+        assert_eq!(jobs.last().map(|sent| sent.ntime), Some(99));
     }
 }

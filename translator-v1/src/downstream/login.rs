@@ -52,16 +52,17 @@ impl MinerSession {
         let Some(work) = &self.work else {
             return Err(other("no work yet"));
         };
-        let present = work.job.terms.split;
-        if let Some(token) = subscribe.session.filter(|_| self.split.is_none())
-            && let Some(parked) = self.departed.take(&token, &present, now)
+        let present = work.job.terms.split.shape();
+        if let Some(token) = subscribe.session.filter(|_| self.shape.is_none())
+            && let Some(parked) = self.departed.take(&token, present, now)
         {
             self.identity = parked.identity;
             self.jobs = parked.jobs;
-            self.difficulty.go_on_from(parked.wanted, parked.hashrate);
+            self.difficulty.go_on_from(parked.difficulty);
+            self.has_earned = true;
             self.events.push_back(Event::Resumed);
         }
-        let split = *self.split.get_or_insert(present);
+        let shape = *self.shape.get_or_insert(present);
         if let Some(agent) = subscribe.agent {
             self.set_agent(&agent);
         }
@@ -69,8 +70,8 @@ impl MinerSession {
         self.difficulty.forget_told();
         let subscribed = Subscribed {
             session: self.identity.session.clone(),
-            extranonce_1: split.extranonce_1(self.identity.seat.number()),
-            extranonce_2_bytes: split.extranonce_2_bytes(),
+            extranonce_1: shape.extranonce_1(self.identity.seat.number()),
+            extranonce_2_bytes: shape.extranonce_2_bytes,
         };
         Ok(subscribed.result())
     }

@@ -10,6 +10,11 @@ use wire::sv1::request::Id;
 use super::SHARES_WAITING_MAX;
 use crate::bridge::submit::ShareError;
 
+/// Shares that may wait for their turn to be answered, those among them that were refused because
+/// too many wait; with so many the miner is not read. A block that it finds waits in its socket
+/// then, which takes an upstream that answers nothing and a far too low difficulty.
+const REPLIES_MAX: usize = 2 * SHARES_WAITING_MAX;
+
 /// The answer to one share.
 pub(super) type Answer = Result<(), ShareError>;
 
@@ -36,9 +41,14 @@ pub(super) struct Replies {
 }
 
 impl Replies {
-    /// True if no further share may wait.
+    /// True if no further share may wait for the upstream.
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= SHARES_WAITING_MAX
+    }
+
+    /// True if no further share is to be read.
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting.len() >= REPLIES_MAX
     }
 
     /// Takes a share; gives its ticket.

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::MinerIdentity;
+use super::difficulty::Carried;
 use super::jobs::SentJobs;
-use crate::bridge::extranonce::ExtranonceSplit;
+use crate::bridge::extranonce::ExtranonceShape;
 
-/// Sessions that are kept; with one more the oldest is forgotten. All of a large farm lose their
-/// connections at once.
+/// Sessions that are kept, of miners whose shares were taken; with one more the oldest is
+/// forgotten. All of a large farm lose their connections at once. With `PARKED_BYTES_MAX` for what
+/// each was given and found they take 64 MiB at most, and the jobs that they hold.
 const PARKED_MAX: usize = 8_192;
 /// How long each is kept: cgminer sends its old shares for two minutes.
 const PARKED_TIME_MAX: Duration = Duration::from_secs(180);
@@ -23,14 +25,12 @@ const PARKED_TIME_MAX: Duration = Duration::from_secs(180);
 pub(super) struct Parked {
     /// Its place in the search space, taken as long as it is kept, and its token.
     pub(super) identity: MinerIdentity,
-    /// The extranonce that it had.
-    pub(super) split: ExtranonceSplit,
+    /// What it was told of its extranonce.
+    pub(super) shape: ExtranonceShape,
     /// What it was given, and found.
     pub(super) jobs: SentJobs,
     /// The difficulty that it should have.
-    pub(super) wanted: f64,
-    /// Its hashes per second.
-    pub(super) hashrate: f64,
+    pub(super) difficulty: Carried,
     /// Since when it is over.
     pub(super) at: Instant,
 }
@@ -50,17 +50,16 @@ impl Departed {
         all.push_back(session);
     }
 
-    /// Takes the session with that token, if it had the extranonce that is in force now.
-    pub(super) fn take(
-        &self,
-        token: &str,
-        split: &ExtranonceSplit,
-        now: Instant,
-    ) -> Option<Parked> {
+    /// Takes the session with that token, if it can have the same extranonce now. Its jobs may be
+    /// of another channel, or another upstream: a block of one still finds its way there.
+    pub(super) fn take(&self, token: &str, shape: ExtranonceShape, now: Instant) -> Option<Parked> {
         let mut all = self.lock();
         forget_old(&mut all, now);
         let index = all.iter().position(|kept| kept.identity.session == token)?;
-        all.remove(index).filter(|kept| kept.split == *split)
+        let mut kept = all.remove(index).filter(|kept| kept.shape == shape)?;
+        drop(all);
+        kept.jobs.unfold();
+        Some(kept)
     }
 
     /// Forgets all: their places are wanted by others.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use service::clock;
 use service::driver::{Host, drive};
 use service::gate::Place;
+use service::handshake::Handshakes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -40,6 +41,8 @@ pub struct Service {
     pub register: Register,
     /// What is counted.
     pub counts: Counts,
+    /// Gives TLS handshakes their turns.
+    pub handshakes: Handshakes,
     /// Where miners are sent at the end.
     pub elsewhere: Option<(String, u16)>,
     /// Ends the connections, when the shares in flight have their verdicts or soon after.
@@ -49,7 +52,7 @@ pub struct Service {
 impl Service {
     /// Serves one miner with TLS until its connection ends.
     pub async fn serve_tls(self, tls: Tls, stream: TcpStream, peer: SocketAddr, place: Place) {
-        match tls.accept(stream).await {
+        match tls.accept(stream, &self.handshakes).await {
             Ok(stream) => self.serve(stream, peer, place).await,
             // A miner without TLS, or one that does not trust the certificate: no fault.
             Err(reason) => debug!(%peer, %reason, "connection closed: no TLS"),
@@ -184,6 +187,10 @@ impl Host<MinerSession> for MinerHost {
             }
             Event::Named { agent } => info!(%agent, "miner says what it is"),
             Event::Resumed => debug!("session resumed"),
+            Event::SlowedDown => info!(
+                "miner slowed down: it sends more than limits.lines_per_second_max; its difficulty \
+                 may be far too low"
+            ),
             Event::CoinbaseTooLong { kind, bytes } => {
                 let (kind, bytes_max) = (kind.name, kind.coinbase_bytes_max);
                 warn!(

@@ -18,10 +18,11 @@ use wire::sv1::response::{Response, error_line, result_line};
 use super::device_kind::DeviceKind;
 use super::difficulty::MinerDifficulty;
 use super::jobs::SentJobs;
+use super::pace::Pace;
 use super::replies::Replies;
 use super::resume::{Departed, Parked};
 use super::{Command, Event, MinerIdentity, MinerSettings};
-use crate::bridge::extranonce::ExtranonceSplit;
+use crate::bridge::extranonce::ExtranonceShape;
 use crate::bridge::notify::Work;
 use crate::bridge::submit::{ShareError, code};
 
@@ -46,14 +47,19 @@ pub struct MinerSession {
     pub(super) kind: Option<&'static DeviceKind>,
     /// The longest coinbase that the miner was found unable to hold.
     pub(super) too_long_told: usize,
-    /// How the miner's extranonce is made up; none until it has subscribed.
-    pub(super) split: Option<ExtranonceSplit>,
+    /// What the miner was told of its extranonce; none until it has subscribed.
+    pub(super) shape: Option<ExtranonceShape>,
     /// True if the miner takes `mining.set_extranonce`.
     pub(super) takes_extranonce: bool,
     pub(super) workers: Vec<Arc<str>>,
     pub(super) jobs: SentJobs,
     pub(super) difficulty: MinerDifficulty,
     pub(super) replies: Replies,
+    pub(super) pace: Pace,
+    /// True once a share of it was answered with true.
+    pub(super) has_earned: bool,
+    /// True if it gets no more jobs: it would not understand the extranonce of the next.
+    pub(super) is_leaving: bool,
     pub(super) hashrate_told: f64,
     pub(super) timers: Timers<Timer>,
     pub(super) events: VecDeque<Event>,
@@ -73,6 +79,8 @@ pub(super) enum Timer {
     NextSecond,
     /// Vardiff looks at silence.
     Vardiff,
+    /// What was found before the miner could hear of its end has come.
+    Goodbye,
 }
 
 impl MinerSession {
@@ -88,11 +96,14 @@ impl MinerSession {
             agent: "".into(),
             kind: None,
             too_long_told: 0,
-            split: None,
+            shape: None,
             takes_extranonce: false,
             workers: Vec::new(),
             jobs: SentJobs::default(),
             replies: Replies::default(),
+            pace: Pace::new(settings.lines_per_second_max, now),
+            has_earned: false,
+            is_leaving: false,
             hashrate_told: 0.0,
             timers,
             events: VecDeque::new(),
@@ -103,15 +114,15 @@ impl MinerSession {
         }
     }
 
-    /// The session is over: its place is kept for a while, if the miner knows how to ask for it.
+    /// The session is over: its place is kept for a while, if it was of use to anybody.
     pub fn park(mut self, now: Instant) {
-        let Some(split) = self.split.filter(|_| self.jobs.last().is_some()) else { return };
+        let Some(shape) = self.shape.filter(|_| self.has_earned) else { return };
         let departed = self.departed.clone();
+        self.jobs.condense();
         departed.park(Parked {
-            wanted: self.difficulty.wanted(),
-            hashrate: self.difficulty.hashrate(now),
+            difficulty: self.difficulty.carried(now),
             identity: self.identity,
-            split,
+            shape,
             jobs: self.jobs,
             at: now,
         });
@@ -119,15 +130,18 @@ impl MinerSession {
 
     /// True once the miner gets jobs.
     pub(super) fn is_logged_in(&self) -> bool {
-        self.split.is_some() && !self.workers.is_empty()
+        self.shape.is_some() && !self.workers.is_empty()
     }
 
     fn read_lines(&mut self, now: Instant) -> Result<(), PeerError> {
-        while self.work.is_some() && !self.is_finished {
+        let mut lines = 0_u32;
+        while self.work.is_some() && !self.is_finished && !self.replies.is_over() {
             let Some(line) = self.input.next_line()? else { break };
+            lines = lines.saturating_add(1);
             // Old firmware writes names in other encodings.
             self.take_line(now, &String::from_utf8_lossy(&line))?;
         }
+        self.pace(now, lines);
         match self.input.len() > INPUT_BYTES_MAX {
             true => Err(PeerError::OverLimit("bytes of requests before there is work")),
             false => Ok(()),
@@ -191,7 +205,7 @@ impl MinerSession {
         let Some(work) = work else {
             self.work = None;
             // Who has not subscribed may wait; who mines is sent to its next pool.
-            if self.split.is_some() {
+            if self.shape.is_some() {
                 self.show_message("no valid work for too long: try your next pool");
                 self.is_finished = true;
             }
@@ -265,7 +279,12 @@ impl Session for MinerSession {
     fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), PeerError> {
         match command {
             Command::Work(work) => self.take_work(now, work)?,
-            Command::Verdict { ticket, verdict } => self.take_verdict(ticket, &verdict),
+            Command::Verdict { ticket, verdict } => {
+                self.take_verdict(ticket, &verdict);
+                if !self.input.is_empty() {
+                    self.read_lines(now)?;
+                }
+            }
             Command::Leave { elsewhere } => self.leave(elsewhere.as_ref()),
         }
         self.check_output()
@@ -277,6 +296,7 @@ impl Session for MinerSession {
                 Timer::Login => return Err(PeerError::TimedOut("subscribe and authorize")),
                 Timer::Keepalive | Timer::NextSecond => self.send_job(now),
                 Timer::Vardiff => self.check_difficulty(now),
+                Timer::Goodbye => self.is_finished = true,
             }
         }
         self.check_output()
@@ -296,6 +316,10 @@ impl Session for MinerSession {
 
     fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    fn poll_pause(&self) -> Option<Instant> {
+        self.paused_until()
     }
 
     fn is_finished(&self) -> bool {

@@ -49,16 +49,14 @@ impl MinerSession {
     /// Takes a share. It is answered now or when its verdict comes.
     pub(super) fn submit(&mut self, now: Instant, id: Id, params: &Params<'_>) {
         let Judged { worker, hashed, answer } = self.judge(params);
-        let is_full = self.replies.is_full();
-        let answer = if is_full { Verdict::TooManyWaiting.answer() } else { answer };
+        let answer = match self.replies.is_full() {
+            true => Verdict::TooManyWaiting.answer(),
+            false => answer,
+        };
         let answer = match &hashed {
             Some(hashed) => self.pass_block_on(&worker, hashed, answer),
             None => answer,
         };
-        if is_full {
-            self.reply(&id, &as_result(answer));
-            return;
-        }
         let difficulty = hashed.as_ref().map_or(0.0, |hashed| hashed.difficulty);
         let ticket = self.replies.push(id, Arc::clone(&worker), difficulty);
         match (hashed, answer) {
@@ -114,7 +112,7 @@ impl MinerSession {
 
     fn judge(&self, params: &Params<'_>) -> Judged {
         let unreadable = |error| Judged { worker: "".into(), hashed: None, answer: Err(error) };
-        if self.split.is_none() {
+        if self.shape.is_none() {
             return unreadable(ShareError::new(code::NOT_SUBSCRIBED, "Not subscribed"));
         }
         let submit = match Submit::read(params) {
@@ -162,6 +160,7 @@ impl MinerSession {
     fn decide(&mut self, ticket: u64, answer: Result<(), ShareError>) {
         self.replies.decide(ticket, answer);
         while let Some((reply, answer)) = self.replies.pop() {
+            self.has_earned |= answer.is_ok();
             self.reply(&reply.id, &as_result(answer.clone()));
             let Reply { worker, difficulty, is_upstreams, .. } = reply;
             self.events.push_back(Event::Answered { worker, difficulty, is_upstreams, answer });
@@ -188,7 +187,7 @@ fn hash_share(sent: &SentJob, seat: u16, submit: &Submit<'_>) -> Option<Hashed> 
         () if !(job.min_ntime..=latest).contains(&submit.ntime) => Err(other("ntime out of range")),
         () => Ok(()),
     };
-    let extranonce = (&*split.extranonce_1(seat), &*submit.extranonce_2);
+    let extranonce = (&*split.shape().extranonce_1(seat), &*submit.extranonce_2);
     let hash = job.header(extranonce, (version, submit.ntime, submit.nonce)).hash();
     let share = UpstreamShare {
         epoch: job.terms.epoch,

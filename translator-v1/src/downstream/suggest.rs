@@ -42,7 +42,7 @@ impl MinerSession {
     /// Takes the options that a password may hold.
     pub(super) fn take_password(&mut self, password: &str) {
         match wish_in(password) {
-            Some(Wish::Difficulty(difficulty)) => self.difficulty.suggest(difficulty),
+            Some(Wish::Difficulty(difficulty)) => self.difficulty.suggest_by_password(difficulty),
             Some(Wish::Hashrate(hashrate)) => self.difficulty.claim(hashrate),
             None => {}
         }

@@ -148,6 +148,7 @@ pub(crate) fn settings(shares_per_minute: f64) -> MinerSettings {
             min_difficulty: 1e-12,
         },
         initial_hashrate: MINER_DIFFICULTY * 4_294_967_296.0 * shares_per_minute / 60.0,
+        lines_per_second_max: 100,
         departed: Departed::default(),
     }
 }

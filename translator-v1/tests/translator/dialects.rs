@@ -298,7 +298,7 @@ fn btcagent_logs_in_and_its_binary_shares_are_refused() {
     device.send(r#"{"id":"auth","method":"mining.authorize","params":["subaccount",""]}"#);
     device.send(&format!(r#"{{"id":"caps_again",{capabilities}"#));
     let subscribed = &device.lines[2]["result"];
-    assert_eq!((subscribed[1].as_str().unwrap().len(), subscribed[2].as_u64()), (8, Some(8)));
+    assert_eq!((subscribed[1].as_str().unwrap().len(), subscribed[2].as_u64()), (4, Some(8)));
     assert_eq!(device.lines[3]["result"], true);
     assert!(device.ended.is_none());
     device.send_bytes(&[0x7f, 0x02, 0x0f, 0x00, 0x0a]);

@@ -25,7 +25,7 @@ async fn translator(best: &PoolPort, backup: &PoolPort) -> Running {
 async fn back_on(translator: &Running, prefix: [u8; 2]) -> Miner {
     loop {
         let mut miner = Miner::connect(translator).await;
-        if miner.job_or_end().await && miner.extranonce_1()[..2] == prefix {
+        if miner.job_or_end().await && miner.is_on(prefix) {
             return miner;
         }
     }
@@ -40,8 +40,7 @@ async fn miners_are_back_at_once_when_the_best_pool_is_killed_and_their_shares_r
     let mut miner = back_on(&translator, [0xe1, 0xe2]).await;
     let killed = Instant::now();
     drop((first, best));
-    miner.is_hung_up_on().await;
-    let mut miner = back_on(&translator, [0xf1, 0xf2]).await;
+    miner.job_of([0xf1, 0xf2]).await;
     assert!(killed.elapsed() < BACK, "{:?}", killed.elapsed());
     let found = miner.submit().await;
     let share: SubmitSharesExtended = second.take().await;
@@ -49,11 +48,11 @@ async fn miners_are_back_at_once_when_the_best_pool_is_killed_and_their_shares_r
 }
 
 #[tokio::test]
-async fn a_miner_that_takes_another_extranonce_stays_connected() {
+async fn a_miner_that_takes_another_extranonce_stays_connected_where_a_pool_leaves_less_room() {
     let (best, backup) = (PoolPort::new().await, PoolPort::new().await);
     let translator = translator(&best, &backup).await;
     let first = best.serve([0xe1, 0xe2]).await;
-    let _second = backup.serve([0xf1, 0xf2]).await;
+    let _second = backup.serve_with([0xf1, 0xf2], 8).await;
     let mut miner = back_on(&translator, [0xe1, 0xe2]).await;
     miner.send(r#"{"id":3,"method":"mining.extranonce.subscribe","params":[]}"#).await;
     miner.until_id(3).await;
@@ -86,8 +85,7 @@ async fn a_pool_that_stays_on_the_old_tip_is_left() {
     let mut miner = back_on(&translator, [0xe1, 0xe2]).await;
     second.send(&job(2, None)).await;
     second.send(&prev_hash(2, 0xa2, HARD_NBITS)).await;
-    miner.is_hung_up_on().await;
-    back_on(&translator, [0xf1, 0xf2]).await;
+    miner.job_of([0xf1, 0xf2]).await;
 }
 
 /// The pool that is left is still connected.
@@ -98,7 +96,6 @@ async fn a_block_that_is_found_after_the_switch_goes_to_the_pool_of_its_job() {
     let mut first = best.serve([0xe1, 0xe2]).await;
     let mut second = backup.serve([0xf1, 0xf2]).await;
     let mut miner = back_on(&translator, [0xe1, 0xe2]).await;
-    miner.send(r#"{"id":3,"method":"mining.extranonce.subscribe","params":[]}"#).await;
     first.send(&job(2, None)).await;
     first.send(&prev_hash(2, 0xa2, REGTEST_NBITS)).await;
     let found = miner.mine_block().await;
@@ -106,8 +103,7 @@ async fn a_block_that_is_found_after_the_switch_goes_to_the_pool_of_its_job() {
         second.send(&job(id, None)).await;
         second.send(&prev_hash(id, tip, HARD_NBITS)).await;
     }
-    miner.method("mining.set_extranonce").await;
-    miner.job().await;
+    miner.job_of([0xf1, 0xf2]).await;
     miner.send(&found.line(9, "w")).await;
     assert_eq!(miner.answer().await["error"][1], "Stale job");
     let share: SubmitSharesExtended = first.take().await;
@@ -122,8 +118,7 @@ async fn the_better_pool_is_mined_on_again_when_it_has_been_back_for_a_while() {
     let mut miner = back_on(&translator, [0xf1, 0xf2]).await;
     let _first = best.serve([0xe1, 0xe2]).await;
     // return_after_seconds = 1
-    miner.is_hung_up_on().await;
-    back_on(&translator, [0xe1, 0xe2]).await;
+    miner.job_of([0xe1, 0xe2]).await;
 }
 
 /// Goes on until the first message after SetupConnection.Success, and hangs up; true if that asks

@@ -59,6 +59,11 @@ impl PoolPort {
 
     /// Waits for the translator and opens a channel with `prefix` and a first job for it.
     pub(crate) async fn serve(&self, prefix: [u8; 2]) -> PoolLink {
+        self.serve_with(prefix, 10).await
+    }
+
+    /// The same, with so many bytes to roll.
+    pub(crate) async fn serve_with(&self, prefix: [u8; 2], rollable: u16) -> PoolLink {
         let mut pool = self.accept().await;
         let _: SetupConnection = pool.take().await;
         pool.send(&SetupConnectionSuccess { used_version: 2, flags: 0 }).await;
@@ -67,7 +72,7 @@ impl PoolPort {
         let extranonce_prefix = Bytes32::new(&prefix).unwrap();
         pool.send(&OpenExtendedMiningChannelSuccess {
             extranonce_prefix,
-            ..success(open.request_id, target, 10)
+            ..success(open.request_id, target, rollable)
         })
         .await;
         pool.send(&job(1, None)).await;
@@ -135,6 +140,7 @@ pub(crate) struct Running {
     address: std::net::SocketAddr,
     tls_address: Option<std::net::SocketAddr>,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) metrics: service::metrics::Metrics,
 }
 
 impl Drop for Running {
@@ -168,9 +174,10 @@ pub(crate) async fn translator_with(
     config.check().unwrap();
     let bound = Bound::new(config).await.unwrap();
     let (address, tls_address) = (bound.address, bound.tls_address);
+    let metrics = bound.metrics.clone();
     let shutdown = CancellationToken::new();
     tokio::spawn(bound.run(shutdown.clone()));
-    Running { address, tls_address, shutdown }
+    Running { address, tls_address, shutdown, metrics }
 }
 
 /// A miner that has subscribed and authorized.
@@ -212,7 +219,8 @@ impl Miner {
         let value: Value = serde_json::from_str(&line).unwrap();
         if let Some(extranonce_1) = value["result"][1].as_str() {
             self.device.extranonce_1 = crate::device::from_hex(extranonce_1);
-            self.device.extranonce_2_bytes = 8;
+            let bytes = value["result"][2].as_u64().unwrap();
+            self.device.extranonce_2_bytes = bytes.try_into().unwrap();
         }
         Some(value)
     }
@@ -228,6 +236,18 @@ impl Miner {
 
     pub(crate) async fn job(&mut self) {
         self.until(|line| line["method"] == "mining.notify").await;
+    }
+
+    /// Waits for a job of the channel with `prefix`.
+    pub(crate) async fn job_of(&mut self, prefix: [u8; 2]) {
+        while !self.is_on(prefix) {
+            self.job().await;
+        }
+    }
+
+    pub(crate) fn is_on(&self, prefix: [u8; 2]) -> bool {
+        let job = self.device.job.as_ref();
+        job.is_some_and(|job| job.coinbase_1.ends_with(&prefix))
     }
 
     /// Mines a share that the pool has to judge and submits it with id 9.
@@ -262,10 +282,6 @@ impl Miner {
 
     pub(crate) async fn method(&mut self, name: &str) {
         self.until(|line| line["method"] == name).await;
-    }
-
-    pub(crate) fn extranonce_1(&self) -> &[u8] {
-        &self.device.extranonce_1
     }
 
     pub(crate) async fn answer(&mut self) -> Value {
@@ -345,18 +361,32 @@ async fn miners_stay_when_the_pool_comes_back_with_the_same_prefix() {
 }
 
 #[tokio::test]
-async fn miners_are_sent_away_when_the_pool_comes_back_with_another_prefix() {
+async fn miners_stay_when_the_pool_comes_back_with_another_prefix() {
     let port = PoolPort::new().await;
     let translator = translator(&port, 60).await;
     let pool = port.serve([0xe1, 0xe2]).await;
     let mut miner = Miner::connect(&translator).await;
     miner.job().await;
     drop(pool);
-    let _pool = port.serve([0xf1, 0xf2]).await;
+    let mut pool = port.serve([0xf1, 0xf2]).await;
+    miner.job_of([0xf1, 0xf2]).await;
+    let found = miner.submit().await;
+    let share: SubmitSharesExtended = pool.take().await;
+    assert_eq!(share.nonce, found.nonce);
+}
+
+#[tokio::test]
+async fn miners_are_sent_away_when_the_pool_comes_back_with_less_room() {
+    let port = PoolPort::new().await;
+    let translator = translator(&port, 60).await;
+    let pool = port.serve([0xe1, 0xe2]).await;
+    let mut miner = Miner::connect(&translator).await;
+    miner.job().await;
+    drop(pool);
+    let _pool = port.serve_with([0xf1, 0xf2], 8).await;
     miner.is_hung_up_on().await;
     let mut again = Miner::connect(&translator).await;
-    again.job().await;
-    assert_eq!(again.device.extranonce_1[..2], [0xf1, 0xf2]);
+    again.job_of([0xf1, 0xf2]).await;
 }
 
 #[tokio::test]
@@ -379,7 +409,7 @@ async fn probe_says_what_a_pool_supports_and_why_it_cannot_be_used() {
     let probing = tokio::spawn(async move { probe(&pool, "me".to_owned()).await });
     let _pool = port.serve([0xe1, 0xe2]).await;
     let said = timeout(SOON, probing).await.unwrap().unwrap().unwrap().join(", ");
-    for part in ["proved its key", "4 bytes fixed, 8 to roll", "(extension 0x0002): no", "143"] {
+    for part in ["proved its key", "2 bytes fixed, 8 to roll", "(extension 0x0002): no", "143"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let no_url = probe("here", "me".to_owned()).await.unwrap_err().to_string();
@@ -418,7 +448,7 @@ async fn a_tls_hello_is_hung_up_on_at_once() {
 }
 
 #[tokio::test]
-async fn a_miner_with_tls_mines_on_the_port_for_it() {
+async fn a_miner_with_tls_mines_on_the_port_for_it_after_a_handshake_that_took_its_turn() {
     let port = PoolPort::new().await;
     let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/translator/tls");
     let tls = format!(
@@ -443,6 +473,8 @@ async fn a_miner_with_tls_mines_on_the_port_for_it() {
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = timeout(SOON, lines.next_line()).await.unwrap().unwrap() {
         if line.contains("mining.notify\",\"params") {
+            let metrics = translator.metrics.text();
+            assert!(metrics.contains("translator_handshake_seconds_count 1"), "{metrics}");
             return;
         }
     }
@@ -500,6 +532,7 @@ fn the_config_that_is_shipped_is_usable_and_says_what_the_defaults_are() {
         "connections_per_network_max",
         "connections_unsettled_max",
         "trusted_networks",
+        "lines_per_second_max",
         "faults_per_minute_max",
         "ban_seconds",
         "[shutdown]",

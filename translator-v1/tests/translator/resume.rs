@@ -10,22 +10,30 @@ use crate::device::{Device, MINER_DIFFICULTY, Sample, settings};
 
 const TOKEN: &str = "00112233445566778899aabbccddeeff";
 
-/// A miner that has mined in a session with `TOKEN`, and a share that it has not sent yet.
+/// A miner that has earned something in a session with `TOKEN`, and a share that it has not sent.
 fn departed(settings: &MinerSettings) -> (Device, crate::device::Found) {
     let mut device = Device::of_settings(settings, TOKEN, Instant::now());
     device.give(Sample::default());
     device.login();
     let own = Target::from_difficulty(MINER_DIFFICULTY);
-    let found = device.mine(0, |hash| own.is_met_by(hash) && hash[27] != 0);
+    let local = |hash: &[u8; 32]| own.is_met_by(hash) && hash[27] != 0;
+    let earned = device.mine(0, local);
+    assert_eq!(device.submit(&earned)["result"], true);
+    let found = device.mine(earned.nonce + 1, local);
     (device, found)
 }
 
 /// The same miner on a new connection, with another seat than before.
 fn back(settings: &MinerSettings, now: Instant, token: &str) -> Device {
+    back_with(settings, now, token, "x")
+}
+
+fn back_with(settings: &MinerSettings, now: Instant, token: &str, password: &str) -> Device {
     let mut device = Device::of_settings(settings, "fresh", now);
     device.give(Sample { content: 3, ..Sample::default() });
     device.send(&format!(r#"{{"id":1,"method":"mining.subscribe","params":["x","{token}"]}}"#));
-    device.send(r#"{"id":2,"method":"mining.authorize","params":["w","x"]}"#);
+    let authorize = r#"{"id":2,"method":"mining.authorize","params":["w",""#;
+    device.send(&format!("{authorize}{password}\"]}}"));
     device
 }
 
@@ -69,7 +77,7 @@ fn a_miner_that_was_silent_is_counted_when_it_comes_back() {
         Event::Hashrate(hashrate) => Some(*hashrate),
         _ => None,
     });
-    assert_eq!(told.next(), Some(settings.initial_hashrate));
+    assert!(told.next().is_some_and(|hashrate| hashrate > 0.0));
 }
 
 /// Flaw 12: a V1 session goes back only to who knows its token, and only when it is over.
@@ -95,8 +103,68 @@ fn a_session_is_forgotten_after_three_minutes_and_with_its_channel() {
     assert_eq!(token_told(&mut back(&settings, now, TOKEN)), "fresh");
     let now = end(departed(&settings).0);
     let mut device = Device::of_settings(&settings, "fresh", now);
-    device.give(Sample { prefix: [9, 9], epoch: 2, ..Sample::default() });
+    device.give(Sample { rollable: 8, epoch: 2, ..Sample::default() });
     device.send(&format!(r#"{{"id":1,"method":"mining.subscribe","params":["x","{TOKEN}"]}}"#));
     assert_eq!(token_told(&mut device), "fresh");
     assert!(!device.session.is_finished());
+}
+
+#[test]
+fn nothing_is_kept_of_a_miner_that_has_earned_nothing() {
+    let settings = settings(6.0);
+    let mut first = Device::of_settings(&settings, TOKEN, Instant::now());
+    first.give(Sample::default());
+    first.login();
+    let now = end(first);
+    assert_eq!(token_told(&mut back(&settings, now, TOKEN)), "fresh");
+}
+
+#[test]
+fn what_was_found_for_another_pool_meanwhile_is_stale_and_a_block_of_it_goes_there() {
+    let settings = settings(6.0);
+    let mut first = Device::of_settings(&settings, TOKEN, Instant::now());
+    let easy = Sample { nbits: crate::device::REGTEST_NBITS, ..Sample::default() };
+    first.give(easy);
+    first.login();
+    let own = Target::from_difficulty(MINER_DIFFICULTY);
+    let earned = first.mine(0, |hash| own.is_met_by(hash) && hash[27] != 0);
+    assert_eq!(first.submit(&earned)["result"], true);
+    let block = Target::from_nbits(crate::device::REGTEST_NBITS).unwrap();
+    let found = first.mine(earned.nonce + 1, |hash| block.is_met_by(hash));
+    let mut second = Device::of_settings(&settings, "fresh", end(first));
+    second.give(Sample { prefix: [9, 9], epoch: 2, ..easy });
+    second.send(&format!(r#"{{"id":1,"method":"mining.subscribe","params":["x","{TOKEN}"]}}"#));
+    second.send(r#"{"id":2,"method":"mining.authorize","params":["w","x"]}"#);
+    assert_eq!(second.refusal(&found).0, 21);
+    let sent = second.events.iter().find_map(|event| match event {
+        Event::SubmitBlock { share, .. } => Some(share.epoch.0),
+        _ => None,
+    });
+    assert_eq!(sent, Some(1), "the pool of its job");
+}
+
+#[test]
+fn a_password_that_was_heard_before_does_not_undo_the_difficulty_that_was_found() {
+    let settings = settings(6.0);
+    let asked = MINER_DIFFICULTY / 4.0;
+    let first = |password: &str| {
+        let mut device = Device::of_settings(&settings, TOKEN, Instant::now());
+        device.give(Sample::default());
+        device.send(r#"{"id":1,"method":"mining.subscribe","params":["x"]}"#);
+        let authorize = r#"{"id":2,"method":"mining.authorize","params":["w",""#;
+        device.send(&format!("{authorize}{password}\"]}}"));
+        assert_eq!(device.difficulty, Some(asked));
+        let own = Target::from_difficulty(asked);
+        let found = device.mine(0, |hash| own.is_met_by(hash) && hash[27] != 0);
+        assert_eq!(device.submit(&found)["result"], true);
+        device.pass(Duration::from_secs(600));
+        assert!(device.difficulty.unwrap() < asked, "it is slower than it said");
+        (device.difficulty, end(device))
+    };
+    let password = format!("d={asked}");
+    let (difficulty, now) = first(&password);
+    assert_eq!(back_with(&settings, now, TOKEN, &password).difficulty, difficulty);
+    let (_, now) = first(&password);
+    let other = format!("d={}", asked * 2.0);
+    assert_eq!(back_with(&settings, now, TOKEN, &other).difficulty, Some(asked * 2.0));
 }

@@ -182,7 +182,7 @@ fn rule_11_the_subscribe_reply_names_mining_notify_and_the_session() {
     device.send(r#"{"id":1,"method":"mining.subscribe","params":["test/1"]}"#);
     let expected = concat!(
         r#"{"id":1,"result":[[["mining.set_difficulty","5e55"],["mining.notify","5e55"]],"#,
-        r#""e1e20102",8],"error":null}"#,
+        r#""0102",8],"error":null}"#,
         "\n",
     );
     assert_eq!(device.last_write, expected);
@@ -509,7 +509,7 @@ fn rule_28_get_transactions_is_refused_cheaply() {
 
 #[test]
 fn rule_29_another_extranonce_goes_only_to_those_that_asked_with_a_clean_job() {
-    let other = Sample { id: 9, epoch: 2, prefix: [0xf1, 0xf2], ..Sample::default() };
+    let other = Sample { id: 9, epoch: 2, rollable: 8, ..Sample::default() };
     for asks in [
         r#"{"id":"xnsub","method":"mining.extranonce.subscribe","params":[]}"#,
         r#"{"id":5,"method":"mining.configure","params":[["subscribe-extranonce"],{}]}"#,
@@ -520,14 +520,32 @@ fn rule_29_another_extranonce_goes_only_to_those_that_asked_with_a_clean_job() {
         device.give(other);
         assert_eq!(device.last_write.lines().count(), 2, "one write");
         assert_eq!(device.said(), ["mining.set_extranonce", "mining.notify"]);
-        assert_eq!(device.extranonce_1, [0xf1, 0xf2, 1, 2]);
+        assert_eq!((&*device.extranonce_1, device.extranonce_2_bytes), (&[0, 0, 1, 2][..], 4));
         assert!(device.job.as_ref().unwrap().clean_jobs);
         assert!(!device.session.is_finished());
     }
     let mut device = Device::logged_in(Sample::default());
     device.give(other);
     assert!(device.lines.is_empty());
+    device.pass(SECOND);
+    assert!(device.lines.is_empty());
     assert!(device.session.is_finished(), "it comes back with the new one");
+}
+
+/// Nobody has to be told: the upstream's part of the extranonce stands in coinbase1.
+#[test]
+fn rule_29_another_channel_or_pool_with_as_much_room_is_mined_on_by_all_at_once() {
+    let mut device = Device::logged_in(Sample::default());
+    let extranonce_1 = device.extranonce_1.clone();
+    device.give(Sample { id: 9, epoch: 2, prefix: [0xf1, 0xf2], ..Sample::default() });
+    assert_eq!(device.said(), ["mining.notify"]);
+    let job = device.job.clone().unwrap();
+    assert!(job.clean_jobs && job.coinbase_1.ends_with(&[0xf1, 0xf2]));
+    assert_eq!(device.extranonce_1, extranonce_1);
+    let found = device.mine_upstream();
+    device.send(&found.line(9, "w"));
+    let share = device.passed_on().unwrap().1;
+    assert_eq!(share.extranonce.as_slice(), [&extranonce_1[..], &found.extranonce_2].concat());
 }
 
 #[test]

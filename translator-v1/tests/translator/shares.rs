@@ -5,6 +5,7 @@ use std::time::Duration;
 use mining::target::Target;
 use translator_v1::bridge::submit::Verdict;
 use translator_v1::downstream::{Command, Event, SHARES_WAITING_MAX};
+use wire::session::Session;
 
 use crate::device::{Device, MINER_DIFFICULTY, NTIME, REGTEST_NBITS, Sample};
 
@@ -178,20 +179,64 @@ fn a_share_with_id_null_is_counted_and_not_answered() {
     assert_eq!(device.refusal(&found).0, 22);
 }
 
-#[test]
-fn only_so_many_shares_wait_for_the_upstream() {
-    let mut device = Device::logged_in(Sample::default());
+/// Sends `count` shares for the upstream from `nonce` on; gives the next nonce and what went up.
+fn send_upstream(device: &mut Device, mut nonce: u32, count: usize) -> (u32, Vec<u64>) {
     let upstream = Target::from_difficulty(crate::device::UPSTREAM_DIFFICULTY);
-    let (mut nonce, mut passed_on) = (0, 0);
-    for _ in 0..SHARES_WAITING_MAX + 3 {
+    let mut tickets = Vec::new();
+    for _ in 0..count {
         let found = device.mine(nonce, |hash| upstream.is_met_by(hash));
         nonce = found.nonce + 1;
         device.send(&found.line(9, "w"));
-        passed_on += usize::from(device.passed_on().is_some());
+        tickets.extend(device.passed_on().map(|(ticket, _)| ticket));
     }
-    assert_eq!(passed_on, SHARES_WAITING_MAX);
-    let refused = device.lines.iter().filter(|line| line["error"][0] == 20).count();
-    assert_eq!(refused, 3);
+    (nonce, tickets)
+}
+
+#[test]
+fn only_so_many_shares_wait_for_the_upstream_and_no_refusal_overtakes_an_answer() {
+    let mut device = Device::logged_in(Sample::default());
+    let (_, tickets) = send_upstream(&mut device, 0, SHARES_WAITING_MAX + 3);
+    assert_eq!(tickets.len(), SHARES_WAITING_MAX);
+    assert!(device.lines.is_empty(), "the first one was not answered yet");
+    for ticket in tickets {
+        device.command(Command::Verdict { ticket, verdict: Verdict::Accepted });
+    }
+    let answers: Vec<_> = device.lines.drain(..).map(|line| line["error"][0] == 20).collect();
+    assert_eq!(answers.len(), SHARES_WAITING_MAX + 3);
+    let refused = answers.iter().position(|is_refused| *is_refused);
+    assert_eq!(refused, Some(SHARES_WAITING_MAX), "in the order of the requests");
+}
+
+#[test]
+fn who_has_too_many_shares_without_an_answer_is_not_read_until_there_is_one() {
+    let mut device = Device::logged_in(Sample::default());
+    let (nonce, tickets) = send_upstream(&mut device, 0, 2 * SHARES_WAITING_MAX);
+    assert!(device.session.poll_pause().unwrap() > device.now + 3_600 * SECOND);
+    let (_, later) = send_upstream(&mut device, nonce, 1);
+    assert!(later.is_empty());
+    for ticket in tickets {
+        device.command(Command::Verdict { ticket, verdict: Verdict::Accepted });
+    }
+    assert_eq!(device.lines.len(), 2 * SHARES_WAITING_MAX + 1, "and the one that had to wait");
+    assert!(device.session.poll_pause().is_none_or(|until| until < device.now + 60 * SECOND));
+}
+
+#[test]
+fn a_flood_of_lines_is_read_later_and_said_once() {
+    let mut device = Device::logged_in(Sample::default());
+    let ping = "{\"id\":5,\"method\":\"mining.ping\",\"params\":[]}\n";
+    device.pass(10 * SECOND);
+    device.send_bytes(ping.repeat(100).as_bytes());
+    assert_eq!(device.session.poll_pause(), None, "a second's worth");
+    for pause in [1, 2] {
+        device.send_bytes(ping.repeat(if pause == 1 { 200 } else { 100 }).as_bytes());
+        assert_eq!(device.session.poll_pause(), Some(device.now + pause * SECOND));
+    }
+    device.pass(10 * SECOND);
+    device.send_bytes(ping.repeat(100).as_bytes());
+    assert_eq!(device.session.poll_pause(), None);
+    let said = device.events.iter().filter(|event| matches!(event, Event::SlowedDown)).count();
+    assert_eq!(said, 1);
 }
 
 #[test]
@@ -286,18 +331,27 @@ fn a_block_with_an_ntime_or_version_out_of_bounds_goes_upstream_and_its_share_is
 #[test]
 fn a_block_goes_upstream_while_too_many_shares_wait() {
     let mut device = Device::logged_in(Sample { nbits: REGTEST_NBITS, ..Sample::default() });
-    let upstream = Target::from_difficulty(crate::device::UPSTREAM_DIFFICULTY);
-    let mut nonce = 0;
-    for _ in 0..SHARES_WAITING_MAX {
-        let found = device.mine(nonce, |hash| upstream.is_met_by(hash));
-        nonce = found.nonce + 1;
-        device.send(&found.line(9, "w"));
-    }
+    let (nonce, _) = send_upstream(&mut device, 0, SHARES_WAITING_MAX);
     assert!(device.lines.iter().all(|line| line["id"] != 9));
     block_events(&mut device);
+    let upstream = Target::from_difficulty(crate::device::UPSTREAM_DIFFICULTY);
     let found = device.mine(nonce, |hash| upstream.is_met_by(hash));
-    assert_eq!(device.refusal(&found).0, 20);
+    device.send(&found.line(9, "w"));
     assert_eq!(block_events(&mut device), (1, 1));
+}
+
+#[test]
+fn a_block_on_its_way_from_a_miner_that_is_hung_up_on_goes_to_the_upstream_of_its_job() {
+    let (mut device, found) = device_with_block();
+    block_events(&mut device);
+    // Another pool leaves less room, and the miner takes no set_extranonce.
+    let other = Sample { epoch: 2, rollable: 8, nbits: REGTEST_NBITS, ..Sample::default() };
+    device.give(other);
+    assert!(!device.session.is_finished(), "it cannot have heard of it yet");
+    assert_eq!(device.refusal(&found), (21, "Stale job".into()));
+    assert_eq!(block_events(&mut device), (1, 1));
+    device.pass(SECOND);
+    assert!(device.session.is_finished());
 }
 
 #[test]
