@@ -51,6 +51,8 @@ fn adit_settings(
         [listen]
         address = listen
         connections_max = connections
+        [limits]
+        lines_per_second_max = 1_000_000
         [upstream]
         address = upstream
         authority_key = key
