@@ -3,7 +3,7 @@
 //! `log` is the truth on disk and `ledger` the thread that writes it; `store` is a database of what
 //! is in it, which `feed` brings up to it, on a thread of its own. `command` is what a person asks
 //! of them, `audit` whether they agree, `api` what other programs ask. `books` are what is owed and
-//! claimed by the log, kept by `bookkeeper` on a thread of its own. None of them ever stands
+//! claimed by the log, kept by `bookkeeper` on a thread of its own, and laid out on the `shelf`. None of them ever stands
 //! between a block and the network.
 
 pub mod api;
@@ -17,4 +17,5 @@ pub mod ledger;
 pub mod log;
 mod payouts;
 pub mod recompute;
+pub mod shelf;
 pub mod store;

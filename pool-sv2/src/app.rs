@@ -30,6 +30,7 @@ use crate::accounting::bookkeeper::{Bookkeeper, Shelf};
 use crate::accounting::command::{self, Command};
 use crate::accounting::ledger::Ledger;
 use crate::accounting::log::disk::Folder;
+use crate::accounting::log::writer::DurableEnd;
 use crate::blocks::Solutions;
 use crate::config::Config;
 use crate::config::node::NodeConfig;
@@ -94,7 +95,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let metrics = Metrics::new("pool_sv2");
     let ledger = Ledger::open(&config.ledger, &metrics)?;
     let (keeper, shelf) = open_books(&config, &payout, &ledger)?;
-    let work = watch::Sender::new(None);
+    let (work, durable) = (watch::Sender::new(None), ledger.durable());
     let health = Health::new(&neighbours(&config)).with_metrics(metrics.clone());
     let health = questions::answered(health, &config, work.subscribe())?;
     health.clone().start("health.address", &config.health, &shutdown).await?;
@@ -120,7 +121,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     };
     let (submitted, hashes) = mpsc::channel(SUBMITTED_MAX);
     let watch = block_watch(&config, &shelf, &sender, hashes, health)?;
-    let payer = payer(&config, shelf, &sender)?;
+    let payer = payer(&config, shelf, &sender, durable)?;
     let (certificates, handshakes) =
         (config.authority.certificates(authority), config.limits.handshakes(&metrics));
     let drain = Arc::new(Drain::new(config.drain.window()));
@@ -199,6 +200,7 @@ fn payer(
     config: &Config,
     shelf: Shelf,
     shares: &ShareSender,
+    durable: watch::Receiver<DurableEnd>,
 ) -> Result<Option<Payer>, ConfigError> {
     let named = config.node.as_ref().zip(config.payout.wallet.as_ref());
     let payer = named.map(|(node, wallet)| {
@@ -208,6 +210,7 @@ fn payer(
             network: config.payout.network.to_network(),
             shelf,
             shares: shares.clone(),
+            durable,
         })
     });
     payer.transpose()

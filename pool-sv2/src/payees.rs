@@ -12,7 +12,7 @@ use tracing::error;
 
 use crate::payout::Payout;
 use crate::payout::identity::Payee;
-use crate::payout::settlement::Claims;
+use crate::payout::promises::Sharing;
 use crate::work::Work;
 
 /// Payees whose work is kept for others of their channels: more than there may be connections. It
@@ -27,8 +27,8 @@ pub(crate) struct Payees {
     /// None where no block pays a miner.
     payout: Option<Arc<Payout>>,
     /// What all who share blocks had worked when the template came; none where nobody shares.
-    claims: Option<Arc<Claims>>,
-    /// Shared with the same template's work before and after it.
+    sharing: Option<Sharing>,
+    /// Shared with the same template's work before and after it, if the claims are the same.
     jobs: Arc<ByPayee<Job>>,
     works: ByPayee<Work>,
 }
@@ -37,11 +37,27 @@ impl Payees {
     /// `earlier` is the work of the same template, sent before.
     pub(crate) fn new(
         payout: Arc<Payout>,
-        claims: Option<Arc<Claims>>,
+        sharing: Option<Sharing>,
         earlier: Option<&Self>,
     ) -> Self {
-        let jobs = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.jobs));
-        Self { payout: Some(payout), claims, jobs, works: Mutex::default() }
+        let jobs = earlier.map_or_else(Arc::default, |it| it.jobs_for(sharing.as_ref()));
+        Self { payout: Some(payout), sharing, jobs, works: Mutex::default() }
+    }
+
+    /// The jobs that are still right by the claims of `sharing`.
+    fn jobs_for(&self, sharing: Option<&Sharing>) -> Arc<ByPayee<Job>> {
+        let [before, now] = [self.sharing.as_ref(), sharing].map(|it| it.map(|it| &it.claims));
+        let is_same = match (before, now) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        if is_same {
+            return Arc::clone(&self.jobs);
+        }
+        let jobs = lock(&self.jobs);
+        let others = jobs.iter().filter(|(payee, _)| !matches!(payee, Payee::Shared(_)));
+        let others = others.map(|(payee, job)| (payee.clone(), Arc::clone(job)));
+        Arc::new(Mutex::new(others.collect()))
     }
 
     /// The work of one payee, at the time of `base`.
@@ -67,8 +83,8 @@ impl Payees {
         }
         let (tip, template) = (Arc::clone(&base.job.tip), Arc::clone(&base.job.template));
         let value = template.value_remaining;
-        let (outputs, memo) = match (payee, &self.claims) {
-            (Payee::Shared(room), Some(claims)) => payout.shared(*room, value, claims),
+        let (outputs, memo) = match (payee, &self.sharing) {
+            (Payee::Shared(room), Some(sharing)) => payout.shared(*room, value, sharing),
             _ => (payout.outputs(payee, value), Memo::default()),
         };
         let made = Job::new(tip, template, payout.tag(), &outputs);

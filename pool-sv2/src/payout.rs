@@ -5,8 +5,10 @@
 
 pub mod accounts;
 mod apportion;
+pub mod claims;
 pub mod distribution;
 pub mod identity;
+pub mod promises;
 pub mod proof;
 pub mod settlement;
 mod shared;

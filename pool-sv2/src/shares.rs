@@ -10,6 +10,7 @@ mod watermark;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use mining::memo::Memo;
 use mining::target::Hashes;
 use service::clock;
 use tokio::sync::mpsc;
@@ -41,6 +42,9 @@ pub struct Gathered {
     pub shares: Vec<ShareRecord>,
     /// In the order of their happening.
     pub entries: Vec<Entry>,
+    /// What blocks among them promise. They live until the ledger takes it all, so that no moment
+    /// passes in which a promise neither lives nor stands before whatever is handed over next.
+    pub memos: Vec<Memo>,
 }
 
 impl Gathered {

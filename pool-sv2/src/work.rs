@@ -14,7 +14,7 @@ use wire::sv2::mining::{NewExtendedMiningJob, SetNewPrevHash};
 use crate::payees::Payees;
 use crate::payout::Payout;
 use crate::payout::identity::Payee;
-use crate::payout::settlement::Claims;
+use crate::payout::promises::Sharing;
 
 /// What is to be mined now.
 pub struct Work {
@@ -72,17 +72,17 @@ impl Work {
         })
     }
 
-    /// Lets it make jobs whose blocks pay miners, as `payout` and `claims` say. What was made
-    /// before for the same job, in `earlier` work, is used again.
+    /// Lets it make jobs whose blocks pay miners, as `payout` and `sharing` say. What was made
+    /// before for the same job, in `earlier` work, is used again if it is still right.
     #[must_use]
     pub fn for_miners(
         self,
         payout: Arc<Payout>,
-        claims: Option<Arc<Claims>>,
+        sharing: Option<Sharing>,
         earlier: Option<&Self>,
     ) -> Self {
         let same = earlier.filter(|earlier| Arc::ptr_eq(&earlier.job, &self.job));
-        let payees = Payees::new(payout, claims, same.map(|same| &same.payees));
+        let payees = Payees::new(payout, sharing, same.map(|same| &same.payees));
         Self { payees, ..self }
     }
 

@@ -15,12 +15,11 @@ use tracing::warn;
 use super::log::cursor::{Located, Place};
 use super::log::record::Record;
 use crate::payout::accounts::{Accounts, AccountsError, Balance, BlockHash, Standing};
-use crate::payout::distribution::Claim;
+use crate::payout::claims::{Claim, Claims, Position};
 use crate::payout::identity::read_address;
 use crate::payout::proof::WorkTree;
 use crate::payout::settlement::{
-    AccountPayout, BlockPayout, Claims, PAYOUT_VERSION, PayoutEntry, Position, WalletLine,
-    WalletPayout,
+    AccountPayout, BlockPayout, PAYOUT_VERSION, PayoutEntry, WalletLine, WalletPayout,
 };
 use crate::payout::window::Window;
 use crate::shares::{BlockStage, BlockState, PAYS_ALL, PayoutRecord};
@@ -77,6 +76,8 @@ pub struct Books {
     unconfirmed: Vec<WalletPayout>,
     /// Parts of a payout whose last one has not come yet.
     parts: Vec<AccountPayout>,
+    /// Counts records of anything but work.
+    changes: u64,
 }
 
 impl Books {
@@ -91,6 +92,7 @@ impl Books {
             blocks: Vec::new(),
             unconfirmed: Vec::new(),
             parts: Vec::new(),
+            changes: 0,
         }
     }
 
@@ -113,6 +115,9 @@ impl Books {
             Record::Payout { payout, .. } => self.take_payout(payout)?,
             Record::Earner { .. } | Record::Rejects { .. } | Record::Unknown { .. } => {}
         }
+        if !matches!(located.record, Record::Share(_) | Record::Rejects { .. }) {
+            self.changes += 1;
+        }
         let Place { epoch, sequence } = located.place;
         self.position = Position { epoch, sequence: sequence.saturating_add(1) };
         Ok(())
@@ -121,6 +126,11 @@ impl Books {
     /// The place behind the last record that was taken.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// Changes whenever blocks, payouts or balances may have changed; not by work alone.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// What everybody may claim if the newest `window` of work counts.
@@ -137,7 +147,7 @@ impl Books {
         }
         let claims = claims.into_iter().filter_map(|(name, work)| self.claim(&name, work));
         let root = tree.and_then(|tree| tree.root());
-        Claims { position: self.position, window, root, claims: claims.collect() }
+        Claims::new(self.position, window, root, claims.collect())
     }
 
     /// The tree over the same work.
@@ -156,15 +166,14 @@ impl Books {
         &self.unconfirmed
     }
 
-    /// Who is owed at least `threshold` satoshis that the pool can spend, and how much: the largest
-    /// first.
-    pub fn payable(&self, threshold: u64) -> Vec<WalletLine> {
+    /// Who is owed satoshis that the pool can spend, and how many: the largest first.
+    pub fn payable(&self) -> Vec<WalletLine> {
         let open = self.accounts.open();
         let lines = open.filter_map(|(name, balance)| {
             self.known.get(&**name)?.script.as_ref()?;
             let amount = u64::try_from(balance.owed.min(balance.spendable)).ok()?;
             let account = name.to_string();
-            (amount >= threshold.max(1)).then_some(WalletLine { account, amount })
+            (amount > 0).then_some(WalletLine { account, amount })
         });
         let mut lines: Vec<_> = lines.collect();
         lines.sort_by(|a, b| b.amount.cmp(&a.amount).then_with(|| a.account.cmp(&b.account)));
@@ -179,7 +188,8 @@ impl Books {
     fn claim(&self, name: &Arc<str>, work: Hashes) -> Option<Claim> {
         let script = self.known.get(&**name)?.script.clone()?;
         let balance = self.accounts.balance(name).owed;
-        Some(Claim { account: name.to_string(), script, work, balance })
+        // A copy of the name: by who holds it, the books know whom they still need.
+        Some(Claim { account: Box::from(&**name), script, work, balance })
     }
 
     fn account(&mut self, name: &str) -> &Account {

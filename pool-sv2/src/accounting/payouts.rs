@@ -15,8 +15,9 @@ use super::log::disk::Folder;
 use super::recompute::{Recomputed, books_at, prove, recompute};
 use crate::app::Pool;
 use crate::payout::accounts::Balance;
+use crate::payout::claims::{Position, Withheld};
 use crate::payout::proof::{Node, Proof};
-use crate::payout::settlement::{AccountPayout, BlockPayout, Position, WalletPayout};
+use crate::payout::settlement::{AccountPayout, BlockPayout, WalletPayout};
 
 /// Longest file that is read as a proof: it is a few kilobytes.
 const PROOF_BYTES_MAX: u64 = 1 << 20;
@@ -126,6 +127,18 @@ fn print(payout: &BlockPayout) {
     ));
     if let Some(Node { hash, work }) = &payout.root {
         say(format_args!("root {hash} over {work} hashes"));
+    }
+    match &payout.withheld {
+        Withheld::Nobodys => {}
+        Withheld::Everybodys => {
+            say("it paid no debts: the books did not know what was paid lately");
+        }
+        Withheld::Of(accounts) => {
+            say(format_args!(
+                "it paid no debts of {} accounts that the wallet paid",
+                accounts.len()
+            ));
+        }
     }
     for AccountPayout { account, work, entitled, paid } in &payout.lines {
         say(format_args!("{account}: {work} hashes, entitled to {entitled} sat, paid {paid} sat"));

@@ -4,6 +4,8 @@
 //! folded anew up to the place that the block's record names, and what they give is held against
 //! what the record says was paid.
 
+use std::sync::Arc;
+
 use bitcoin::{BlockHash, Network};
 
 use super::bookkeeper::KeepError;
@@ -11,9 +13,10 @@ use super::books::Books;
 use super::log::cursor::{Cursor, Located, Place};
 use super::log::disk::Folder;
 use super::log::record::Record;
+use crate::payout::claims::Position;
 use crate::payout::distribution::distribute;
 use crate::payout::proof::Proof;
-use crate::payout::settlement::{BlockPayout, PAYOUT_VERSION, PayoutEntry, Position, lines};
+use crate::payout::settlement::{BlockPayout, PAYOUT_VERSION, PayoutEntry, lines};
 
 /// Why a payout cannot be reckoned again.
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +56,9 @@ pub fn recompute(
 ) -> Result<Recomputed, RecomputeError> {
     let recorded = recorded(log, block)?;
     let books = books_at(log, network, recorded.position)?;
-    let claims = books.claims(recorded.window);
-    let root = claims.root;
-    let shared = distribute(recorded.value, &recorded.terms, claims.claims);
+    let claims = Arc::new(books.claims(recorded.window));
+    let root = claims.root();
+    let shared = distribute(recorded.value, &recorded.terms, &claims, &recorded.withheld);
     let reckoned = shared.map(|distribution| BlockPayout {
         root,
         position: books.position(),

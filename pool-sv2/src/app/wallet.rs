@@ -4,7 +4,7 @@
 //! whole, before it is sent. From then on its balances count as paid, and all that can still be
 //! done is to send the same transaction again. What happens before that leaves nothing behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bitcoin::consensus::encode::deserialize_hex;
@@ -13,11 +13,13 @@ use rpc::{NOT_FOUND, Rpc, RpcError};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::accounting::bookkeeper::Shelf;
+use crate::accounting::log::writer::DurableEnd;
 use crate::payout::identity::read_address;
 use crate::payout::settlement::{PAYOUT_VERSION, PayoutEntry, WalletLine, WalletPayout};
 use crate::payout::wallet::WalletConfig;
@@ -50,6 +52,10 @@ enum PayError {
     TooDear { rate: u64 },
     #[error("{0} is in conflict with another transaction: see whom that one pays")]
     InConflict(bitcoin::Txid),
+    #[error("the books do not go on, so that nobody knows what is owed")]
+    NotKept,
+    #[error("balances have changed while the transaction was made")]
+    Changed,
     #[error("the payout is too large for the log")]
     TooLarge,
     #[error("the ledger is closed")]
@@ -64,6 +70,8 @@ pub(super) struct Payer {
     pub(super) network: Network,
     pub(super) shelf: Shelf,
     pub(super) shares: ShareSender,
+    /// How far the log is durable.
+    pub(super) durable: watch::Receiver<DurableEnd>,
 }
 
 #[derive(Deserialize)]
@@ -115,10 +123,19 @@ impl Payer {
         for payout in self.shelf.unconfirmed() {
             self.bring(&payout).await?;
         }
-        if self.shelf.unconfirmed().len() >= UNCONFIRMED_MAX {
+        let due = self.shelf.payable(self.config.threshold_sat);
+        if self.shelf.unconfirmed().len() >= UNCONFIRMED_MAX || due.is_empty() {
             return Ok(());
         }
+        // From here to the end no job is made that pays one of them too.
+        let aside = self.shelf.promises().set_aside(due.into_iter().map(|line| line.account));
+        self.catch_up().await?;
         let mut due = self.shelf.payable(self.config.threshold_sat);
+        let all = due.len();
+        due.retain(|line| aside.holds(&line.account));
+        if due.len() < all {
+            debug!(accounts = all - due.len(), "balances left out that the next block pays");
+        }
         due.truncate(LINES_MAX);
         if due.is_empty() {
             return Ok(());
@@ -130,13 +147,38 @@ impl Payer {
         }
         let payout = self.make(due).await?;
         let (transaction, accounts, fee) = (payout.transaction, payout.lines.len(), payout.fee);
+        self.check_still_due(&payout.lines).await?;
         self.write(&PayoutEntry::Wallet(payout.clone())).await?;
         info!(%transaction, accounts, amount, fee, "payout written");
-        // Before the next round the books must know of it.
-        while !self.shelf.unconfirmed().iter().any(|it| it.transaction == transaction) {
+        // Before jobs pay these accounts again, and before the next round, the books must know.
+        self.wait_for_books(|unconfirmed| {
+            unconfirmed.iter().any(|it| it.transaction == transaction)
+        })
+        .await;
+        drop(aside);
+        self.send(&payout).await
+    }
+
+    /// Fails unless all of it is owed still: to make a transaction takes its time.
+    async fn check_still_due(&self, lines: &[WalletLine]) -> Result<(), PayError> {
+        self.catch_up().await?;
+        let due = self.shelf.payable(self.config.threshold_sat);
+        let due: BTreeMap<_, _> = due.iter().map(|line| (&line.account, line.amount)).collect();
+        let is_due = |line: &WalletLine| due.get(&line.account) >= Some(&line.amount);
+        if lines.iter().all(is_due) { Ok(()) } else { Err(PayError::Changed) }
+    }
+
+    /// Returns when all that was handed to the ledger by now is in the books.
+    async fn catch_up(&self) -> Result<(), PayError> {
+        self.hand_over(Gathered::default()).await?;
+        let end = *self.durable.borrow();
+        if self.shelf.has_folded(end).await { Ok(()) } else { Err(PayError::NotKept) }
+    }
+
+    async fn wait_for_books(&self, is_there: impl Fn(&[WalletPayout]) -> bool) {
+        while !is_there(&self.shelf.unconfirmed()) {
             sleep(STEP).await;
         }
-        self.send(&payout).await
     }
 
     /// Has it in the chain, or sends it again.
@@ -147,9 +189,10 @@ impl Payer {
             Ok(Known { confirmations: CONFIRMATIONS.. }) => {
                 self.write(&PayoutEntry::WalletConfirmed { transaction }).await?;
                 info!(%transaction, "payout confirmed");
-                while self.shelf.unconfirmed().iter().any(|it| it.transaction == transaction) {
-                    sleep(STEP).await;
-                }
+                self.wait_for_books(|unconfirmed| {
+                    unconfirmed.iter().all(|it| it.transaction != transaction)
+                })
+                .await;
                 Ok(())
             }
             Ok(Known { confirmations: 1.. }) => Ok(()),
@@ -236,7 +279,11 @@ impl Payer {
         let bytes = serde_json::to_vec(entry).map_err(|_| PayError::TooLarge)?;
         let record = PayoutRecord::new(PAYOUT_VERSION, bytes).ok_or(PayError::TooLarge)?;
         let entries = vec![Entry::Payout(record)];
-        let mut gathered = Gathered { entries, ..Gathered::default() };
+        self.hand_over(Gathered { entries, ..Gathered::default() }).await
+    }
+
+    /// Returns when all of it is durable.
+    async fn hand_over(&self, mut gathered: Gathered) -> Result<(), PayError> {
         let mut watermark = self.shares.watermark();
         let ticket = self.shares.send(&mut gathered).await.ok_or(PayError::Closed)?;
         while watermark.durable() <= ticket {

@@ -55,6 +55,7 @@ impl WorkMaker {
         shutdown: CancellationToken,
     ) {
         let mut keepalive = Instant::now() + KEEPALIVE;
+        let mut news = self.shelf.as_ref().map(Shelf::news);
         loop {
             let served_until = self.served_until;
             let next_look = self.choice.next_look().map(Instant::from_std);
@@ -62,15 +63,20 @@ impl WorkMaker {
             let is_heard = tokio::select! {
                 () = shutdown.cancelled() => return,
                 update = updates.recv() => match update {
-                    Some(update) => self.take(update),
+                    Some(update) => self.take(update).await,
                     None => return,
                 },
                 () = sleep_until(keepalive) => {
-                    self.repeat();
+                    self.repeat().await;
+                    true
+                }
+                // What is out pays debts that may be paid, or none that could be.
+                () = heard(&mut news) => {
+                    self.repeat().await;
                     true
                 }
                 () = clock::until(served_until) => self.give_up(),
-                () = clock::until(next_look) => self.look(),
+                () = clock::until(next_look) => self.look().await,
             };
             if is_heard {
                 keepalive = Instant::now() + KEEPALIVE;
@@ -88,17 +94,17 @@ impl WorkMaker {
     }
 
     /// A provider has been behind the chain for too long, perhaps. True if there is other work.
-    fn look(&mut self) -> bool {
+    async fn look(&mut self) -> bool {
         let Some((tip, template)) = self.choice.look(clock::now()) else {
             return false;
         };
         warn!("the template provider in use stands still while another goes on: it is passed over");
         self.providers.changed(self.choice.chosen());
-        self.publish(tip, template)
+        self.publish(tip, template).await
     }
 
     /// True if it became work.
-    fn take(&mut self, update: Update) -> bool {
+    async fn take(&mut self, update: Update) -> bool {
         let Update { provider, news } = update;
         let mineable = match news {
             News::Found => None,
@@ -118,10 +124,13 @@ impl WorkMaker {
                 chosen
             }
         };
-        mineable.is_some_and(|(tip, template)| self.publish(tip, template))
+        match mineable {
+            Some((tip, template)) => self.publish(tip, template).await,
+            None => false,
+        }
     }
 
-    fn publish(&mut self, tip: Arc<ChainTip>, template: Arc<Template>) -> bool {
+    async fn publish(&mut self, tip: Arc<ChainTip>, template: Arc<Template>) -> bool {
         let before = self.work.borrow().as_ref().map(|work| Arc::clone(&work.job.tip));
         let tip = match before {
             // The same block announced again, by a provider that came back say, is no new tip:
@@ -143,7 +152,7 @@ impl WorkMaker {
         }
         let outputs = self.payout.outputs(&Payee::Pool, template.value_remaining);
         match Job::new(tip, template, self.payout.tag(), &outputs) {
-            Ok(job) => self.send(Arc::new(job)),
+            Ok(job) => self.send(Arc::new(job)).await,
             Err(error) => {
                 error!(%error, "template not usable: miners keep the work before it");
                 false
@@ -153,17 +162,17 @@ impl WorkMaker {
 
     /// The same job again, with an nTime that it was not sent with before, not even to a channel
     /// that was opened this second: devices begin at the first nonce.
-    fn repeat(&self) {
+    async fn repeat(&self) {
         let before = self.work.borrow().clone();
         if let Some(before) = before {
             let after = clock::unix_now_seconds().max(before.ntime).saturating_add(1);
-            self.send_from(Arc::clone(&before.job), after);
+            self.send_from(Arc::clone(&before.job), after).await;
         }
     }
 
-    fn send(&self, job: Arc<Job>) -> bool {
+    async fn send(&self, job: Arc<Job>) -> bool {
         let branches = job.template.merkle_path.len();
-        let is_sent = self.send_from(job, clock::unix_now_seconds());
+        let is_sent = self.send_from(job, clock::unix_now_seconds()).await;
         let bytes = self.work.borrow().as_ref().map_or(0, |work| work.active_job.payload_len());
         if is_sent && (bytes > FIRMWARE_PAYLOAD_BYTES_MAX || branches > FIRMWARE_BRANCHES_MAX) {
             warn!(bytes, branches, "small devices with an extended channel cannot read this job");
@@ -171,14 +180,17 @@ impl WorkMaker {
         is_sent
     }
 
-    fn send_from(&self, job: Arc<Job>, unix_now: u32) -> bool {
+    async fn send_from(&self, job: Arc<Job>, unix_now: u32) -> bool {
         let window = self.payout.window(job.tip.target);
-        let claims = self.shelf.as_ref().map(|shelf| shelf.claims(window));
+        let sharing = match &self.shelf {
+            Some(shelf) => Some(shelf.sharing(window).await),
+            None => None,
+        };
         match Work::new(job, self.tip_epoch, unix_now, clock::now()) {
             Ok(work) => {
                 let before = self.work.borrow().clone();
                 let payout = Arc::clone(&self.payout);
-                let work = work.for_miners(payout, claims, before.as_deref());
+                let work = work.for_miners(payout, sharing, before.as_deref());
                 self.work.send_replace(Some(Arc::new(work)));
                 true
             }
@@ -187,6 +199,17 @@ impl WorkMaker {
                 false
             }
         }
+    }
+}
+
+/// Waits until the books say that jobs should be made anew; for ever where there are none.
+async fn heard(news: &mut Option<watch::Receiver<u64>>) {
+    let changed = match news {
+        Some(news) => news.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -215,6 +215,7 @@ impl Host<Downstream> for MinerHost<'_> {
                 // One batch, and so one commit.
                 self.batch.entries.push(Entry::BlockFound { finder, block });
                 self.batch.entries.extend(payouts.map(Entry::Payout));
+                self.batch.memos.push(memo);
             }
             Event::Share(share) => {
                 self.place.prove();

@@ -5,12 +5,13 @@
 //! fee are the block's value, and so are the outputs. What an account is entitled to and not paid
 //! stays on its balance; the pool's output holds it in trust.
 
-use bitcoin::ScriptBuf;
-use mining::target::Hashes;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::apportion::apportion;
 use super::basis_points_of;
+use super::claims::{Claim, Claims, Withheld};
 
 /// Serialised bytes of an output besides its script: eight of value, one of length.
 pub(super) const OUTPUT_BYTES: u32 = 9;
@@ -37,45 +38,43 @@ pub struct Terms {
     pub output_bytes_max: u32,
 }
 
-/// An account that has worked for the block, or is still owed something.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// Whose.
-    pub account: String,
-    /// Where it is paid.
-    pub script: ScriptBuf,
-    /// Its work in the window.
-    pub work: Hashes,
-    /// What it is owed from before, in satoshis; negative if it was paid too much, as when a block
-    /// left the chain.
-    pub balance: i64,
-}
-
 /// One account's part of a block, in satoshis.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// Whose.
-    pub account: String,
-    /// Where it is paid.
-    pub script: ScriptBuf,
-    /// Its work in the window.
-    pub work: Hashes,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Whose, and by which work.
+    pub claim: &'a Claim,
     /// Its part by its work.
     pub entitled: u64,
     /// Its output in the coinbase; 0 for none.
     pub paid: u64,
 }
 
+/// What is kept of a claim: there are many of them, and a job for each template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    entitled: u64,
+    paid: u64,
+}
+
 /// Who gets what of a block. Made by [`distribute`] alone, so that it always balances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distribution {
+    claims: Arc<Claims>,
     value: u64,
     fee: u64,
-    lines: Vec<Line>,
+    /// In the order of the claims.
+    parts: Vec<Part>,
+    /// The places of those that have an output, in the order of the claims.
+    outputs: Vec<usize>,
     pool_output: u64,
 }
 
 impl Distribution {
+    /// By which claims it was made.
+    pub fn claims(&self) -> &Arc<Claims> {
+        &self.claims
+    }
+
     /// Satoshis that are distributed.
     pub fn value(&self) -> u64 {
         self.value
@@ -87,57 +86,70 @@ impl Distribution {
     }
 
     /// The accounts, in the order of their names.
-    pub fn lines(&self) -> &[Line] {
-        &self.lines
+    pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        let all = self.claims.all().iter().zip(&self.parts);
+        all.map(|(claim, Part { entitled, paid })| Line { claim, entitled: *entitled, paid: *paid })
+    }
+
+    /// Those of them that have an output in the coinbase.
+    pub fn payees(&self) -> impl Iterator<Item = Line<'_>> {
+        self.outputs.iter().filter_map(|place| {
+            let Part { entitled, paid } = *self.parts.get(*place)?;
+            Some(Line { claim: self.claims.all().get(*place)?, entitled, paid })
+        })
     }
 
     /// The pool's output: its fee, and what it holds in trust; 0 for none.
     pub fn pool_output(&self) -> u64 {
         self.pool_output
     }
-
-    /// How each account's balance changes.
-    pub fn changes(&self) -> impl Iterator<Item = (&str, i64)> {
-        self.lines.iter().map(|line| {
-            let change = i128::from(line.entitled) - i128::from(line.paid);
-            (line.account.as_str(), i64::try_from(change).unwrap_or(i64::MAX))
-        })
-    }
 }
 
-/// Shares `value` satoshis among `claims`. The largest debts are paid first, in full, as long as
-/// outputs, bytes and money are there; equal ones in the order of their accounts' names. `None`
-/// if nobody has worked.
-pub fn distribute(value: u64, terms: &Terms, mut claims: Vec<Claim>) -> Option<Distribution> {
-    claims.sort_by(|a, b| a.account.cmp(&b.account));
+/// Shares `value` satoshis among `claims`, without the debts that are `withheld`. The largest dues
+/// are paid first, in full, as long as outputs, bytes and money are there; equal ones in the order
+/// of their accounts' names. `None` if nobody has worked.
+pub fn distribute(
+    value: u64,
+    terms: &Terms,
+    claims: &Arc<Claims>,
+    withheld: &Withheld,
+) -> Option<Distribution> {
     let fee = basis_points_of(value, terms.fee_basis_points);
-    let work: Vec<u128> = claims.iter().map(|claim| claim.work.0).collect();
+    let work: Vec<u128> = claims.all().iter().map(|claim| claim.work.0).collect();
     let entitled = apportion(value - fee, &work)?;
-    let mut lines: Vec<Line> = Vec::with_capacity(claims.len());
-    let mut dues = Vec::with_capacity(claims.len());
-    for (claim, entitled) in claims.into_iter().zip(entitled) {
-        let due = i128::from(entitled) + i128::from(claim.balance);
+    let mut parts: Vec<Part> = Vec::with_capacity(work.len());
+    let mut dues = Vec::with_capacity(work.len());
+    for (claim, entitled) in claims.all().iter().zip(entitled) {
+        let due = i128::from(entitled) + i128::from(withheld.balance(claim));
         dues.push(u64::try_from(due.max(0)).unwrap_or(u64::MAX));
-        let Claim { account, script, work, .. } = claim;
-        lines.push(Line { account, script, work, entitled, paid: 0 });
+        parts.push(Part { entitled, paid: 0 });
     }
-    let paid = pay_largest_first(value, terms, &mut lines, &dues);
+    let paid = pay_largest_first(value, terms, claims, &mut parts, &dues);
     let mut pool_output = value - paid;
     if pool_output < terms.output_min {
-        pool_output -= give_to_largest(&mut lines, pool_output);
+        pool_output -= give_to_largest(&mut parts, pool_output);
     }
-    Some(Distribution { value, fee, lines, pool_output })
+    let places = parts.iter().enumerate().filter(|(_, part)| part.paid > 0);
+    let outputs = places.map(|(place, _)| place).collect();
+    Some(Distribution { claims: Arc::clone(claims), value, fee, parts, outputs, pool_output })
 }
 
 /// Pays what fits, and gives the sum.
-fn pay_largest_first(value: u64, terms: &Terms, lines: &mut [Line], dues: &[u64]) -> u64 {
-    let mut order: Vec<_> = lines.iter_mut().zip(dues.iter().copied()).collect();
+fn pay_largest_first(
+    value: u64,
+    terms: &Terms,
+    claims: &Claims,
+    parts: &mut [Part],
+    dues: &[u64],
+) -> u64 {
+    let all = parts.iter_mut().zip(claims.all()).zip(dues.iter().copied());
+    // What is too small for an output need not be sorted.
+    let mut order: Vec<_> = all.filter(|(_, due)| *due >= terms.output_min.max(1)).collect();
     order.sort_by_key(|(_, due)| std::cmp::Reverse(*due));
     let (mut left, mut bytes) = (value, 0_u32);
-    let payable = order.into_iter().take_while(|(_, due)| *due >= terms.output_min.max(1));
     let mut outputs = 0;
-    for (line, due) in payable {
-        let script = u32::try_from(line.script.len()).unwrap_or(u32::MAX);
+    for ((part, claim), due) in order {
+        let script = u32::try_from(claim.script.len()).unwrap_or(u32::MAX);
         let after = bytes.saturating_add(OUTPUT_BYTES).saturating_add(script);
         let fits = outputs < terms.outputs_max && after <= terms.output_bytes_max;
         // The last one may be paid in part, if the part is worth an output.
@@ -145,7 +157,7 @@ fn pay_largest_first(value: u64, terms: &Terms, lines: &mut [Line], dues: &[u64]
         if !fits || pays < terms.output_min.max(1) {
             continue;
         }
-        line.paid = pays;
+        part.paid = pays;
         left -= pays;
         bytes = after;
         outputs += 1;
@@ -155,10 +167,10 @@ fn pay_largest_first(value: u64, terms: &Terms, lines: &mut [Line], dues: &[u64]
 
 /// What is too little for an output of the pool's goes to the largest payee, whose balance it is
 /// taken off. Gives how much went: all, or nothing where nobody is paid.
-fn give_to_largest(lines: &mut [Line], value: u64) -> u64 {
-    let payees = lines.iter_mut().filter(|line| line.paid > 0);
+fn give_to_largest(parts: &mut [Part], value: u64) -> u64 {
+    let payees = parts.iter_mut().filter(|part| part.paid > 0);
     // Of equal ones the first: `max_by_key` would take the last.
-    match payees.rev().max_by_key(|line| line.paid) {
+    match payees.rev().max_by_key(|part| part.paid) {
         Some(largest) => {
             largest.paid += value;
             value

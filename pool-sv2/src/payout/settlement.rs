@@ -4,15 +4,14 @@
 //! coinbase pays, however much is written between the job and the block. The form in which it
 //! stands in the log is JSON: its fields may be added to, and none ever changes its meaning.
 
-use std::sync::Arc;
-
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Txid};
 use mining::memo::BlockRecords;
 use mining::target::Hashes;
 use serde::{Deserialize, Serialize};
 
-use super::distribution::{Claim, Distribution, Terms};
+use super::claims::{Position, Withheld};
+use super::distribution::{Distribution, Line, Terms};
 use super::proof::{Node, text};
 
 /// The version of the records that are made here.
@@ -20,38 +19,14 @@ pub const PAYOUT_VERSION: u16 = 1;
 /// Lines of one record: at less than 200 bytes each they stay below what the ledger takes.
 const LINES_MAX: usize = 4_000;
 
-/// A place in the log: all records before it are meant.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize,
-)]
-pub struct Position {
-    /// The start of the pool.
-    pub epoch: u64,
-    /// The number within it of the first record that is not meant.
-    pub sequence: u64,
-}
-
-/// What everybody may claim at one place in the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claims {
-    /// The place.
-    pub position: Position,
-    /// How much of the newest work counts.
-    pub window: Hashes,
-    /// What all of it is committed to by; none without any work.
-    pub root: Option<Node>,
-    /// One for each account.
-    pub claims: Vec<Claim>,
-}
-
 /// What a job's block would be accounted for by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
-    /// By which claims it was made.
-    pub claims: Arc<Claims>,
     /// By which rules.
     pub terms: Terms,
-    /// Who gets what.
+    /// Whose debts it leaves out.
+    pub withheld: Withheld,
+    /// Who gets what, and by which claims.
     pub distribution: Distribution,
 }
 
@@ -110,6 +85,9 @@ pub struct BlockPayout {
     pub root: Option<Node>,
     /// The rules.
     pub terms: Terms,
+    /// Whose debts were left out; in the first part alone.
+    #[serde(default, skip_serializing_if = "Withheld::is_nobodys")]
+    pub withheld: Withheld,
     /// Satoshis that were shared.
     pub value: u64,
     /// The pool's part of them.
@@ -148,13 +126,12 @@ impl AccountPayout {
 
 /// The accounts that a block changes.
 pub fn lines(distribution: &Distribution) -> Vec<AccountPayout> {
-    let lines = distribution.lines().iter();
-    let changed = lines.filter(|line| line.work.0 > 0 || line.paid > 0);
-    let line = changed.map(|line| AccountPayout {
-        account: line.account.clone(),
-        work: line.work,
-        entitled: line.entitled,
-        paid: line.paid,
+    let changed = distribution.lines().filter(|line| line.claim.work.0 > 0 || line.paid > 0);
+    let line = changed.map(|Line { claim, entitled, paid }| AccountPayout {
+        account: claim.account.to_string(),
+        work: claim.work,
+        entitled,
+        paid,
     });
     line.collect()
 }
@@ -162,14 +139,19 @@ pub fn lines(distribution: &Distribution) -> Vec<AccountPayout> {
 impl Settlement {
     /// What is kept of the block with this hash.
     pub fn parts(&self, block: BlockHash) -> Vec<BlockPayout> {
-        let lines = lines(&self.distribution);
+        let (lines, claims) = (lines(&self.distribution), self.distribution.claims());
+        let withheld = |part| match part {
+            0 => self.withheld.clone(),
+            _ => Withheld::Nobodys,
+        };
         let chunks: Vec<_> = lines.chunks(LINES_MAX).collect();
         let part = |(part, lines): (usize, &&[AccountPayout])| BlockPayout {
             block,
-            position: self.claims.position,
-            window: self.claims.window,
-            root: self.claims.root,
+            position: claims.position(),
+            window: claims.window(),
+            root: claims.root(),
             terms: self.terms,
+            withheld: withheld(part),
             value: self.distribution.value(),
             fee: self.distribution.fee(),
             pool_output: self.distribution.pool_output(),
@@ -191,8 +173,11 @@ impl BlockRecords for Settlement {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bitcoin::ScriptBuf;
 
+    use super::super::claims::{Claim, Claims};
     use super::super::distribution::distribute;
     use super::*;
 
@@ -201,16 +186,17 @@ mod tests {
 
     fn settlement(accounts: u32) -> Settlement {
         let claim = |id: u32| Claim {
-            account: format!("{id:062}"),
+            account: format!("{id:062}").into(),
             script: ScriptBuf::from_bytes(vec![0x51; 22]),
             work: Hashes(u128::MAX / 100_000 + u128::from(id)),
             balance: 0,
         };
         let claims: Vec<_> = (0..accounts).map(claim).collect();
-        let distribution = distribute(312_500_000, &TERMS, claims.clone()).unwrap();
         let position = Position { epoch: 5, sequence: 9 };
-        let claims = Claims { position, window: Hashes(7), root: None, claims };
-        Settlement { claims: Arc::new(claims), terms: TERMS, distribution }
+        let claims = Arc::new(Claims::new(position, Hashes(7), None, claims));
+        let withheld = Withheld::Everybodys;
+        let distribution = distribute(312_500_000, &TERMS, &claims, &withheld).unwrap();
+        Settlement { terms: TERMS, withheld, distribution }
     }
 
     #[test]
@@ -225,6 +211,7 @@ mod tests {
             let PayoutEntry::Block(part) = entry else { panic!("{entry:?}") };
             assert_eq!((part.part, part.parts), (index, 3));
             assert_eq!(part.block.to_byte_array(), [1; 32]);
+            assert_eq!(part.withheld.is_nobodys(), index > 0, "it is said once");
             lines.extend(part.lines);
         }
         assert_eq!(lines, super::lines(&settlement.distribution));

@@ -1,17 +1,17 @@
 //! Blocks that pay all who have worked lately (PPLNS): how large the window is, how many outputs a
 //! coinbase may have, and what a coinbase pays by given claims.
 
-use std::sync::Arc;
-
 use mining::coinbase::Output;
 use mining::memo::Memo;
 use mining::target::{Hashes, Target};
 use serde::Deserialize;
 use service::config::ConfigError;
 
+use super::claims::Withheld;
 use super::distribution::{OUTPUT_BYTES, Room, Terms, distribute};
 use super::identity::Mode;
-use super::settlement::{Claims, Settlement};
+use super::promises::Sharing;
+use super::settlement::Settlement;
 use super::{ADDRESS_SIGOPS_MAX, OUTPUT_MIN, Payout, output};
 
 /// On regtest a block is less work than a share, so that a window takes many.
@@ -93,25 +93,33 @@ impl Payout {
         mode.unwrap_or(self.mode) == Mode::Pplns
     }
 
-    /// The outputs for a template that leaves `value` satoshis, by `claims`, and what is to be
-    /// kept of its block.
-    pub fn shared(&self, room: Room, value: u64, claims: &Arc<Claims>) -> (Vec<Output>, Memo) {
+    /// The outputs for a template that leaves `value` satoshis, and what is to be kept of its
+    /// block.
+    pub fn shared(&self, room: Room, value: u64, sharing: &Sharing) -> (Vec<Output>, Memo) {
         let terms = Terms {
             fee_basis_points: self.fee_basis_points,
             output_min: OUTPUT_MIN,
             outputs_max: room.outputs,
             output_bytes_max: room.bytes,
         };
+        let Sharing { claims, promises } = sharing;
         let own = self.script.as_ref().filter(|_| value > 0);
-        let made = own.zip(distribute(value, &terms, claims.claims.clone()));
-        let Some((own, distribution)) = made else {
+        let made = own.and_then(|own| {
+            let settle = |withheld: Withheld| {
+                let distribution = distribute(value, &terms, claims, &withheld)?;
+                Some(Settlement { terms, withheld, distribution })
+            };
+            Some((own, promises.promise(claims.position(), &settle)?))
+        });
+        let Some((own, settlement)) = made else {
             return (self.outputs(&super::Payee::Pool, value), Memo::default());
         };
-        let paid = distribution.lines().iter().filter(|line| line.paid > 0);
-        let mut outputs: Vec<_> = paid.map(|line| output(&line.script, line.paid)).collect();
+        let distribution = &settlement.distribution;
+        let payees = distribution.payees();
+        let mut outputs: Vec<_> =
+            payees.map(|line| output(&line.claim.script, line.paid)).collect();
         outputs.extend(self.treasury.outputs(own, distribution.pool_output(), value));
-        let claims = Arc::clone(claims);
-        (outputs, Memo::new(Arc::new(Settlement { claims, terms, distribution })))
+        (outputs, Memo::new(settlement))
     }
 
     /// What as many outputs cost as fit, in signature operations.

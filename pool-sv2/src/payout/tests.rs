@@ -184,8 +184,8 @@ fn a_shared_block_pays_by_work_and_room_is_kept_for_its_outputs() {
 
     use mining::target::Hashes;
 
-    use super::distribution::Claim;
-    use super::settlement::{Claims, Position};
+    use super::claims::{Claim, Claims, Position};
+    use super::promises::{Promises, Sharing};
 
     let script = Some(format!("0014{}", "11".repeat(20)));
     let config = PayoutConfig {
@@ -199,19 +199,20 @@ fn a_shared_block_pays_by_work_and_room_is_kept_for_its_outputs() {
     assert_eq!((payout.reserved_bytes(), payout.reserved_sigops()), (1_000 + 33, 8));
     let claim = |id: u8, work| {
         let script = ScriptBuf::from_hex(&format!("0014{}", format!("{id:02x}").repeat(20)));
-        let (account, script) = (format!("miner {id}"), script.unwrap());
+        let (account, script) = (format!("miner {id}").into(), script.unwrap());
         Claim { account, script, work: Hashes(work), balance: 0 }
     };
     let claims = vec![claim(0x22, 5), claim(0x33, 3), claim(0x44, 2)];
-    let position = Position::default();
-    let claims = Arc::new(Claims { position, window: Hashes(10), root: None, claims });
-    let (outputs, memo) = payout.shared(room, 1_000_000, &claims);
+    let sharing = |claims| Sharing {
+        claims: Arc::new(Claims::new(Position::default(), Hashes(10), None, claims)),
+        promises: Promises::default(),
+    };
+    let (outputs, memo) = payout.shared(room, 1_000_000, &sharing(claims));
     let paid: BTreeSet<_> = outputs.iter().map(|output| (output.script[2], output.value)).collect();
     // Who has no output is owed his part, and the pool holds it beside its fee.
     assert_eq!(paid, BTreeSet::from([(0x22, 495_000), (0x33, 297_000), (0x11, 208_000)]));
     assert_eq!(memo.records(&[1; 32]).len(), 1);
-    let nobody = Arc::new(Claims { claims: Vec::new(), ..Claims::clone(&claims) });
-    let (outputs, memo) = payout.shared(room, 1_000_000, &nobody);
+    let (outputs, memo) = payout.shared(room, 1_000_000, &sharing(Vec::new()));
     assert_eq!((outputs.len(), outputs[0].value), (1, 1_000_000));
     assert_eq!(memo.records(&[1; 32]).len(), 0);
 }

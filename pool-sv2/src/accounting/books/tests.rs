@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::super::log::record::LoggedShare;
 use super::*;
+use crate::payout::claims::Withheld;
 use crate::payout::distribution::{Terms, distribute};
 use crate::payout::settlement::Settlement;
 use crate::shares::{BlockFound, Earner, PAYS_FINDER};
@@ -43,8 +44,9 @@ impl Desk {
     /// A block by the present claims; gives what it pays.
     fn block(&mut self, id: u8, value: u64) -> Settlement {
         let claims = Arc::new(self.books.claims(Hashes(1_000)));
-        let distribution = distribute(value, &TERMS, claims.claims.clone()).unwrap();
-        let settlement = Settlement { claims, terms: TERMS, distribution };
+        let withheld = Withheld::Nobodys;
+        let distribution = distribute(value, &TERMS, &claims, &withheld).unwrap();
+        let settlement = Settlement { terms: TERMS, withheld, distribution };
         self.found(id, &settlement);
         settlement
     }
@@ -86,9 +88,9 @@ fn only_work_for_shared_blocks_makes_a_claim() {
     desk.share(2, ANN, PAYS_ALL, 12);
     desk.share(2, "no address", PAYS_ALL, 7);
     let claims = desk.books.claims(Hashes(1_000));
-    let claimed: Vec<_> = claims.claims.iter().map(|it| (&*it.account, it.work)).collect();
+    let claimed: Vec<_> = claims.all().iter().map(|it| (&*it.account, it.work)).collect();
     assert_eq!(claimed, [(ANN, Hashes(42))]);
-    assert_eq!(claims.position, Position { epoch: 1, sequence: 4 });
+    assert_eq!(claims.position(), Position { epoch: 1, sequence: 4 });
 }
 
 #[test]
@@ -166,11 +168,11 @@ proptest! {
                     let account = if kind == 0 { ANN } else { BOB };
                     desk.share(id.into(), account, PAYS_ALL, amount.into());
                 }
-                2 if desk.books.claims(Hashes(1)).root.is_some() => {
+                2 if desk.books.claims(Hashes(1)).root().is_some() => {
                     let number = u8::try_from(blocks.len()).unwrap();
                     let settlement = desk.block(number, u64::from(amount) * 1_000);
                     let paid: u64 =
-                        settlement.distribution.lines().iter().map(|line| line.paid).sum();
+                        settlement.distribution.lines().map(|line| line.paid).sum();
                     let pools = settlement.distribution.pool_output();
                     prop_assert_eq!(paid + pools, settlement.distribution.value());
                     blocks.push((settlement, true));

@@ -18,8 +18,9 @@ use crate::accounting::bookkeeper::Bookkeeper;
 use crate::accounting::config::LedgerConfig;
 use crate::accounting::ledger::Ledger;
 use crate::accounting::log::disk::Folder;
-use crate::payout::distribution::Terms;
-use crate::payout::settlement::{AccountPayout, BlockPayout, Position};
+use crate::payout::claims::{Claim, Claims, Position, Withheld};
+use crate::payout::distribution::{Terms, distribute};
+use crate::payout::settlement::{AccountPayout, BlockPayout, Settlement};
 use crate::shares::{self, BlockStage, BlockState};
 
 /// The node's wallet, as the test kit makes it.
@@ -75,6 +76,7 @@ fn call(node: &Node, method: &str, params: &Value) -> Reply {
 struct Life {
     shelf: Shelf,
     shares: ShareSender,
+    durable: watch::Receiver<DurableEnd>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -87,11 +89,12 @@ impl Life {
         let end = *durable.borrow();
         let (keeper, shelf) = Bookkeeper::open(log, Network::Regtest, end).unwrap();
         let (shares, queue) = shares::queue();
+        let followed = durable.clone();
         let threads = vec![
             std::thread::spawn(move || ledger.run(queue, &drop)),
-            std::thread::spawn(move || keeper.run(&durable, &drop)),
+            std::thread::spawn(move || keeper.run(&followed, &drop)),
         ];
-        Self { shelf, shares, threads }
+        Self { shelf, shares, durable, threads }
     }
 
     fn payer(&self, proxy: &Stub) -> Payer {
@@ -110,6 +113,7 @@ impl Life {
             network: Network::Regtest,
             shelf: self.shelf.clone(),
             shares: self.shares.clone(),
+            durable: self.durable.clone(),
         }
     }
 
@@ -127,6 +131,7 @@ impl Life {
         let block = PayoutEntry::Block(BlockPayout {
             block: BlockHash::from_byte_array(hash),
             position: Position::default(),
+            withheld: Withheld::Nobodys,
             window: Hashes(3),
             root: None,
             terms: Terms {
@@ -143,13 +148,36 @@ impl Life {
             lines: entitled.map(line).collect(),
         });
         let record = PayoutRecord::new(PAYOUT_VERSION, serde_json::to_vec(&block).unwrap());
-        let mature = BlockState::new(hash, BlockStage::Mature);
-        let entries = vec![Entry::Payout(record.unwrap()), Entry::BlockState(mature)];
-        let mut gathered = Gathered { entries, ..Gathered::default() };
-        self.shares.send(&mut gathered).await.unwrap();
+        self.write(Entry::Payout(record.unwrap())).await;
+        self.write(Entry::BlockState(BlockState::new(hash, BlockStage::Mature))).await;
         while self.shelf.payable(1).len() < accounts.len() {
             tokio::task::yield_now().await;
         }
+    }
+
+    async fn write(&self, entry: Entry) {
+        let mut gathered = Gathered { entries: vec![entry], ..Gathered::default() };
+        self.shares.send(&mut gathered).await.unwrap();
+    }
+
+    /// A job whose block pays one of them.
+    fn promise(&self, account: &str) -> Arc<Settlement> {
+        let claim = Claim {
+            account: account.into(),
+            script: bitcoin::ScriptBuf::new(),
+            work: Hashes(1),
+            balance: 0,
+        };
+        let claims =
+            Claims::new(Position { epoch: u64::MAX, sequence: 0 }, Hashes(1), None, vec![claim]);
+        let claims = Arc::new(claims);
+        let terms =
+            Terms { fee_basis_points: 0, output_min: 1_000, outputs_max: 1, output_bytes_max: 100 };
+        let settle = |withheld: Withheld| {
+            let distribution = distribute(5_000, &terms, &claims, &withheld)?;
+            Some(Settlement { terms, withheld, distribution })
+        };
+        self.shelf.promises().promise(claims.position(), &settle).unwrap()
     }
 
     /// All that was handed over is written; nothing else is left of this life.
@@ -255,6 +283,48 @@ async fn a_dry_run_and_a_fee_that_is_too_high_pay_nothing() {
     let error = payer.round().await.unwrap_err();
     assert!(matches!(error, PayError::TooDear { .. }), "{error}");
     assert_eq!(life.shelf.payable(100_000).len(), 2, "they are owed as before");
+    drop(payer);
+    life.end().await;
+}
+
+/// A miner who is found twice, by a block and by the wallet, is paid twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_an_output_in_a_job_that_is_mined_is_left_to_the_block() {
+    let node = Arc::new(Mutex::new(Node::start_funded().unwrap()));
+    let (folder, accounts) = (tempfile::tempdir().unwrap(), addresses(&node));
+    let life = Life::start(folder.path());
+    life.owe(&accounts).await;
+    let proxy = proxy(&node, None).await;
+    let mut payer = life.payer(&proxy);
+    let job = life.promise(&accounts[0]);
+    payer.round().await.unwrap();
+    let paid = |life: &Life| -> Vec<_> {
+        let sent = life.shelf.unconfirmed();
+        sent.into_iter().flat_map(|sent| sent.lines).map(|line| line.account).collect()
+    };
+    assert_eq!(paid(&life), [&*accounts[1]]);
+    drop(job);
+    payer.round().await.unwrap();
+    assert_eq!(paid(&life), [&*accounts[1], &*accounts[0]], "the tip has moved");
+    drop(payer);
+    pay_to_the_end(&life, &node).await;
+    assert_eq!(received(&node, &accounts), [OWED[0], OWED[1], 0]);
+    life.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_debt_that_is_gone_when_the_transaction_is_made_is_not_paid() {
+    let node = Arc::new(Mutex::new(Node::start_funded().unwrap()));
+    let (folder, accounts) = (tempfile::tempdir().unwrap(), addresses(&node));
+    let life = Life::start(folder.path());
+    life.owe(&accounts).await;
+    let proxy = proxy(&node, None).await;
+    let payer = life.payer(&proxy);
+    let due = life.shelf.payable(100_000);
+    payer.check_still_due(&due).await.unwrap();
+    life.write(Entry::BlockState(BlockState::new([7; 32], BlockStage::Orphaned))).await;
+    let error = payer.check_still_due(&due).await.unwrap_err();
+    assert!(matches!(error, PayError::Changed), "{error}");
     drop(payer);
     life.end().await;
 }

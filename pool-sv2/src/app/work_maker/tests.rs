@@ -26,6 +26,10 @@ impl Bench {
     }
 
     fn start_paying(config: &PayoutConfig) -> Self {
+        Self::start_with(config, None)
+    }
+
+    fn start_with(config: &PayoutConfig, shelf: Option<Shelf>) -> Self {
         let (updates, incoming) = mpsc::channel(8);
         let work = watch::Sender::new(None);
         let health = Health::new(&NAMES[..2]);
@@ -35,7 +39,7 @@ impl Bench {
             choice: Choice::new(2),
             work_without_provider: Duration::from_secs(180),
             payout: Arc::new(Payout::from_config(config, [0; 4]).unwrap()),
-            shelf: None,
+            shelf,
             extranonces: ExtranonceAllocator::new(1),
             work,
             providers: Providers::new(addresses, health),
@@ -251,5 +255,87 @@ async fn a_job_that_is_sent_again_has_another_ntime() {
         // A channel that was opened this second has the present time.
         assert!(again.ntime > before.ntime && again.ntime > clock::unix_now_seconds() - 1);
         before = again;
+    }
+}
+
+/// Books that a test writes the log of.
+mod shared {
+    use super::*;
+    use crate::accounting::bookkeeper::Bookkeeper;
+    use crate::accounting::log::disk::Folder;
+    use crate::accounting::log::writer::{LogSettings, LogWriter};
+    use crate::payout::distribution::Room;
+    use crate::payout::identity::Mode;
+    use crate::shares::{
+        BlockStage, BlockState, Earner, Entry, PAYS_ALL, PayoutRecord, ShareRecord,
+    };
+
+    const ANN: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    const BOB: &str = "bcrt1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqc8gma6";
+    const PAYEE: Payee = Payee::Shared(Room { outputs: 1, bytes: 500 });
+
+    /// What the one output to a miner pays, and the records of a block of that job.
+    fn paid(work: &Arc<Work>) -> (u64, Vec<Vec<u8>>) {
+        let work = work.of(&PAYEE).unwrap();
+        let suffix = &work.job.coinbase.suffix;
+        // Sequence and count of outputs; the template's own output comes last.
+        let value = suffix[5..13].try_into().unwrap();
+        (u64::from_le_bytes(value), work.job.memo.records(&[9; 32]))
+    }
+
+    /// Block 9 is shared; what it pays is known to the books only a moment after the next template.
+    #[tokio::test]
+    async fn a_job_that_pays_debts_of_before_our_block_is_replaced_as_soon_as_the_books_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Folder(folder.path().to_owned());
+        let settings = LogSettings { node: 0, segment_bytes: 1 << 20 };
+        let (mut writer, _) = LogWriter::open(disk.clone(), settings, 1_000, 3).unwrap();
+        for (account, work) in [(ANN, 4), (BOB, 4)] {
+            let earner = Arc::new(Earner { payout_mode: PAYS_ALL, ..Earner::named(account, "") });
+            let share = ShareRecord { earner, work: mining::target::Hashes(work), hash: [1; 32] };
+            writer.push_share(1_000, &share);
+        }
+        writer.commit().unwrap();
+        let durable = watch::Sender::new(writer.durable_end());
+        let network = bitcoin::Network::Regtest;
+        let (keeper, shelf) = Bookkeeper::open(disk, network, writer.durable_end()).unwrap();
+        let end = durable.subscribe();
+        let thread = std::thread::spawn(move || keeper.run(&end, &drop));
+        let mut bench = Bench::start_with(
+            &PayoutConfig {
+                script: Some("51".to_owned()),
+                mode: Mode::Pplns,
+                coinbase_tag: String::new(),
+                ..PayoutConfig::on(NetworkName::Regtest)
+            },
+            Some(shelf),
+        );
+        bench.say(news(100_000, 0x207f_ffff)).await;
+        let first = bench.next().await.unwrap();
+        // Bob has no output, and is owed his half.
+        let (value, records) = paid(&first);
+        assert_eq!(value, 50_000);
+        for bytes in records {
+            let record = PayoutRecord::new(crate::payout::settlement::PAYOUT_VERSION, bytes);
+            writer.push_entry(1_000, Entry::Payout(record.unwrap()));
+        }
+        writer.commit().unwrap();
+        durable.send_replace(writer.durable_end());
+        let next = loop {
+            let next = bench.next().await.unwrap();
+            if paid(&next).0 != 50_000 {
+                break next;
+            }
+        };
+        assert!(Arc::ptr_eq(&next.job, &first.job), "no template has come");
+        assert_eq!(paid(&next).0, 100_000, "his half of this block and of the one before");
+        // And back, when the node says that the block is out of the chain.
+        let orphaned = BlockState::new([9; 32], BlockStage::Orphaned);
+        writer.push_entry(1_000, Entry::BlockState(orphaned));
+        writer.commit().unwrap();
+        durable.send_replace(writer.durable_end());
+        while paid(&bench.next().await.unwrap()).0 != 50_000 {}
+        drop((bench, durable));
+        tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
     }
 }

@@ -1,8 +1,11 @@
 //! Distributions balance whatever is claimed, and pay whom they should.
 
+use bitcoin::ScriptBuf;
+use mining::target::Hashes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::payout::claims::Position;
 
 const TERMS: Terms =
     Terms { fee_basis_points: 200, output_min: 546, outputs_max: 3, output_bytes_max: 1_000 };
@@ -12,12 +15,25 @@ fn script(id: u8) -> ScriptBuf {
 }
 
 fn claim(id: u8, work: u128, balance: i64) -> Claim {
-    let account = format!("account {id:03}");
+    let account = format!("account {id:03}").into();
     Claim { account, script: script(id), work: Hashes(work), balance }
 }
 
+/// By these claims, with all debts.
+fn distribute(value: u64, terms: &Terms, claims: Vec<Claim>) -> Option<Distribution> {
+    let claims = Arc::new(Claims::new(Position::default(), Hashes(1), None, claims));
+    super::distribute(value, terms, &claims, &Withheld::Nobodys)
+}
+
 fn paid(distribution: &Distribution) -> Vec<u64> {
-    distribution.lines().iter().map(|line| line.paid).collect()
+    distribution.lines().map(|line| line.paid).collect()
+}
+
+/// How each account's balance changes.
+fn changes(distribution: &Distribution) -> Vec<(&str, i64)> {
+    let change =
+        |line: Line<'_>| i64::try_from(line.entitled).unwrap() - i64::try_from(line.paid).unwrap();
+    distribution.lines().map(|line| (&*line.claim.account, change(line))).collect()
 }
 
 #[test]
@@ -35,10 +51,7 @@ fn who_is_too_small_for_an_output_is_owed_and_the_pool_holds_it() {
     let distribution = distribute(1_000_000, &TERMS, claims).unwrap();
     assert_eq!(paid(&distribution), [979_999, 0]);
     assert_eq!(distribution.pool_output(), 20_001);
-    assert_eq!(
-        distribution.changes().collect::<Vec<_>>(),
-        [("account 001", 0), ("account 002", 1)]
-    );
+    assert_eq!(changes(&distribution), [("account 001", 0), ("account 002", 1)]);
 }
 
 #[test]
@@ -63,7 +76,20 @@ fn what_was_owed_before_is_paid_with_the_next_block() {
     let distribution = distribute(1_000_000, &TERMS, claims).unwrap();
     assert_eq!(paid(&distribution), [500_000, 490_000]);
     assert_eq!(distribution.pool_output(), 10_000);
-    assert_eq!(distribution.changes().next(), Some(("account 001", -10_000)));
+    assert_eq!(changes(&distribution)[0], ("account 001", -10_000));
+}
+
+#[test]
+fn a_debt_that_is_withheld_stays_owed() {
+    let claims = Claims::new(
+        Position::default(),
+        Hashes(1),
+        None,
+        vec![claim(1, 1, 10_000), claim(2, 1, 5_000)],
+    );
+    let withheld = Withheld::Of([claim(1, 0, 0).account.to_string()].into());
+    let distribution = super::distribute(1_000_000, &TERMS, &Arc::new(claims), &withheld).unwrap();
+    assert_eq!(changes(&distribution), [("account 001", 0), ("account 002", -5_000)]);
 }
 
 #[test]
@@ -71,7 +97,7 @@ fn who_was_paid_too_much_gets_less_until_it_is_even() {
     let claims = vec![claim(1, 1, -600_000), claim(2, 1, 0)];
     let distribution = distribute(1_000_000, &TERMS, claims).unwrap();
     assert_eq!(paid(&distribution), [0, 490_000]);
-    assert_eq!(distribution.changes().next(), Some(("account 001", 490_000)));
+    assert_eq!(changes(&distribution)[0], ("account 001", 490_000));
 }
 
 #[test]
@@ -125,9 +151,9 @@ proptest! {
             prop_assert!(!has_worked);
             return Ok(());
         };
-        let paid: u64 = distribution.lines().iter().map(|line| line.paid).sum();
+        let paid: u64 = distribution.lines().map(|line| line.paid).sum();
         prop_assert_eq!(paid + distribution.pool_output(), value);
-        let entitled: u64 = distribution.lines().iter().map(|line| line.entitled).sum();
+        let entitled: u64 = distribution.lines().map(|line| line.entitled).sum();
         prop_assert_eq!(entitled + distribution.fee(), value);
     }
 
@@ -138,10 +164,11 @@ proptest! {
         claims in claims(),
     ) {
         let Some(distribution) = distribute(value, &terms, claims) else { return Ok(()) };
-        let payees: Vec<_> = distribution.lines().iter().filter(|line| line.paid > 0).collect();
+        let payees: Vec<_> = distribution.payees().collect();
+        prop_assert_eq!(payees.len(), distribution.lines().filter(|line| line.paid > 0).count());
         prop_assert!(payees.iter().all(|line| line.paid >= terms.output_min));
         prop_assert!(payees.len() <= usize::from(terms.outputs_max));
-        let bytes: usize = payees.iter().map(|line| line.script.len() + 9).sum();
+        let bytes: usize = payees.iter().map(|line| line.claim.script.len() + 9).sum();
         prop_assert!(bytes <= usize::try_from(terms.output_bytes_max).unwrap());
     }
 
@@ -151,11 +178,10 @@ proptest! {
         terms in terms(),
         claims in claims(),
     ) {
-        let Some(distribution) = distribute(value, &terms, claims.clone()) else { return Ok(()) };
+        let Some(distribution) = distribute(value, &terms, claims) else { return Ok(()) };
         let mut surplus = 0;
         for line in distribution.lines() {
-            let claim = claims.iter().find(|claim| claim.account == line.account).unwrap();
-            let due = (i128::from(line.entitled) + i128::from(claim.balance)).max(0);
+            let due = (i128::from(line.entitled) + i128::from(line.claim.balance)).max(0);
             surplus += (i128::from(line.paid) - due).max(0);
         }
         prop_assert!(surplus < i128::from(terms.output_min.max(1)), "{surplus}");
