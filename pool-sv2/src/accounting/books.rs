@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bitcoin::hashes::Hash;
-use bitcoin::{Network, ScriptBuf};
+use bitcoin::{Network, ScriptBuf, Txid};
 use mining::target::Hashes;
 use tracing::warn;
 
@@ -19,7 +19,8 @@ use crate::payout::claims::{Claim, Claims, Position};
 use crate::payout::identity::read_address;
 use crate::payout::proof::WorkTree;
 use crate::payout::settlement::{
-    AccountPayout, BlockPayout, PAYOUT_VERSION, PayoutEntry, WalletLine, WalletPayout,
+    AccountPayout, BlockPayout, PAYOUT_VERSION, PayoutEntry, WalletLine, WalletOutcome,
+    WalletPayout,
 };
 use crate::payout::window::Window;
 use crate::shares::{BlockStage, BlockState, PAYS_ALL, PayoutRecord};
@@ -248,6 +249,9 @@ impl Books {
                 self.unconfirmed.retain(|payout| payout.transaction != transaction);
                 Ok(())
             }
+            PayoutEntry::WalletSettled { transaction, outcome } => {
+                self.settle_wallet(transaction, outcome)
+            }
         }
     }
 
@@ -277,11 +281,7 @@ impl Books {
     /// What is sent is paid: a transaction that is not in the chain yet is sent again until it is.
     fn take_wallet(&mut self, payout: WalletPayout) -> Result<(), BooksError> {
         let id = payout.transaction.to_byte_array();
-        let mut changes = Vec::new();
-        for line in &payout.lines {
-            let amount = i64::try_from(line.amount).map_err(|_| AccountsError::Overflow)?;
-            changes.push((Arc::clone(&self.account(&line.account).name), -amount));
-        }
+        let changes = self.changes_of(&payout)?;
         match self.accounts.found(id, changes) {
             Ok(()) => self.accounts.stands(&id, Standing::Mature)?,
             Err(AccountsError::KnownBlock) => return Ok(()),
@@ -289,6 +289,36 @@ impl Books {
         }
         self.unconfirmed.push(payout);
         Ok(())
+    }
+
+    /// A transaction that was settled before, or has confirmed, stays as it is.
+    fn settle_wallet(
+        &mut self,
+        transaction: Txid,
+        outcome: WalletOutcome,
+    ) -> Result<(), BooksError> {
+        let mut unconfirmed = self.unconfirmed.iter();
+        let Some(place) = unconfirmed.position(|payout| payout.transaction == transaction) else {
+            return Ok(());
+        };
+        let payout = self.unconfirmed.remove(place);
+        match outcome {
+            WalletOutcome::Paid => Ok(()),
+            WalletOutcome::Unpaid => {
+                let changes = self.changes_of(&payout)?;
+                Ok(self.accounts.take_back(&transaction.to_byte_array(), &changes)?)
+            }
+        }
+    }
+
+    /// What a transaction takes off balances.
+    fn changes_of(&mut self, payout: &WalletPayout) -> Result<Vec<(Arc<str>, i64)>, BooksError> {
+        let mut changes = Vec::new();
+        for line in &payout.lines {
+            let amount = i64::try_from(line.amount).map_err(|_| AccountsError::Overflow)?;
+            changes.push((Arc::clone(&self.account(&line.account).name), -amount));
+        }
+        Ok(changes)
     }
 
     /// Accounts that have neither work nor a balance are known by nobody else.

@@ -17,7 +17,7 @@ use super::ledger;
 use super::log::disk::Folder;
 use super::log::verify::verify;
 use super::payouts;
-pub use super::payouts::PayoutCommand;
+pub use super::payouts::{OutcomeArguments, PayoutCommand};
 use super::store::sqlite::{SqliteReader, SqliteStore};
 use crate::app::Pool;
 

@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::config::LedgerConfig;
+use super::log::LogError;
 use super::log::disk::Folder;
+use super::log::recover::Recovered;
 use super::log::writer::{DurableEnd, LogSettings, LogWriter};
 use crate::shares::{Batch, ShareQueue};
 
@@ -71,15 +73,8 @@ impl Ledger {
         let directory = config.directory.display();
         let unusable = |remedy: String| ConfigError::unusable("ledger.directory", remedy);
         let lock = prepare(config).map_err(|error| unusable(format!("{directory}: {error}")))?;
-        let settings = LogSettings {
-            node: config.node,
-            segment_bytes: config.segment_megabytes.saturating_mul(1 << 20),
-        };
-        let folder = Folder(config.log_directory());
-        let now_ms = clock::unix_now_milliseconds();
-        let salt = clock::fresh_seed().first_chunk().map_or(0, |it| u32::from_le_bytes(*it));
-        let (log, recovered) = LogWriter::open(folder, settings, now_ms, salt)
-            .map_err(|error| unusable(format!("{directory}/log/{error}")))?;
+        let (log, recovered) =
+            open_log(config).map_err(|error| unusable(format!("{directory}/log/{error}")))?;
         info!(%directory, epoch = log.durable_end().segment.epoch,
             cut_bytes = recovered.cut_bytes, "ledger opened");
         Ok(Self {
@@ -171,6 +166,17 @@ fn next(queue: &mut ShareQueue) -> Option<Batch> {
         }
         std::thread::sleep(TELL_STEP);
     }
+}
+
+/// Recovers the log and begins a segment of it. Only who has the lock may do so.
+pub(super) fn open_log(config: &LedgerConfig) -> Result<(LogWriter<Folder>, Recovered), LogError> {
+    let settings = LogSettings {
+        node: config.node,
+        segment_bytes: config.segment_megabytes.saturating_mul(1 << 20),
+    };
+    let now_ms = clock::unix_now_milliseconds();
+    let salt = clock::fresh_seed().first_chunk().map_or(0, |it| u32::from_le_bytes(*it));
+    LogWriter::open(Folder(config.log_directory()), settings, now_ms, salt)
 }
 
 /// Makes the folders, durably, and locks them: nobody else writes while the file is open.

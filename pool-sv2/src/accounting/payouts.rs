@@ -6,18 +6,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use bitcoin::hashes::sha256;
-use bitcoin::{BlockHash, Network};
-use clap::Subcommand;
+use bitcoin::{BlockHash, Network, Txid};
+use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use service::program::{Failure, Sources, say};
 
 use super::log::disk::Folder;
 use super::recompute::{Recomputed, books_at, prove, recompute};
+use super::settle::{SettleError, settle};
 use crate::app::Pool;
+use crate::config::Config;
 use crate::payout::accounts::Balance;
 use crate::payout::claims::{Position, Withheld};
 use crate::payout::proof::{Node, Proof};
-use crate::payout::settlement::{AccountPayout, BlockPayout, WalletPayout};
+use crate::payout::settlement::{AccountPayout, BlockPayout, WalletOutcome, WalletPayout};
 
 /// Longest file that is read as a proof: it is a few kilobytes.
 const PROOF_BYTES_MAX: u64 = 1 << 20;
@@ -45,6 +47,18 @@ pub enum PayoutCommand {
         #[command(flatten)]
         sources: Sources,
     },
+    /// Say what became of a payout from the wallet that is in conflict with another transaction,
+    /// so that payouts go on. The pool must be stopped.
+    Settle {
+        /// The id of the pool's transaction.
+        transaction: Txid,
+        /// What became of it.
+        #[command(flatten)]
+        outcome: OutcomeArguments,
+        /// Where the settings are.
+        #[command(flatten)]
+        sources: Sources,
+    },
     /// Check such a proof; fails if it proves nothing.
     Check {
         /// The proof, as JSON.
@@ -53,6 +67,19 @@ pub enum PayoutCommand {
         #[arg(long)]
         root: Option<sha256::Hash>,
     },
+}
+
+/// What became of a payout; one of the two.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(required = true, multiple = false)]
+pub struct OutcomeArguments {
+    /// The other transaction pays the same accounts: nothing is owed for it any more.
+    #[arg(long)]
+    paid: bool,
+    /// Nobody was paid, and the other transaction is in the chain for good: all of it is owed
+    /// again, and paid with the next payout.
+    #[arg(long)]
+    unpaid: bool,
 }
 
 /// A proof with what it is about, as a miner gets it.
@@ -79,6 +106,11 @@ pub(super) fn execute(command: &PayoutCommand) -> Result<(), Failure> {
             let (log, network) = settings(sources)?;
             print_proof(&log, network, *block, account)
         }
+        PayoutCommand::Settle { transaction, outcome, sources } => {
+            let config = sources.read::<Pool>()?.0;
+            let outcome = if outcome.paid { WalletOutcome::Paid } else { WalletOutcome::Unpaid };
+            settle_payout(&config, *transaction, outcome)
+        }
         PayoutCommand::Check { file, root } => check(file, *root),
     }
 }
@@ -86,6 +118,28 @@ pub(super) fn execute(command: &PayoutCommand) -> Result<(), Failure> {
 fn settings(sources: &Sources) -> Result<(Folder, Network), Failure> {
     let config = sources.read::<Pool>()?.0;
     Ok((Folder(config.ledger.log_directory()), config.payout.network.to_network()))
+}
+
+fn settle_payout(
+    config: &Config,
+    transaction: Txid,
+    outcome: WalletOutcome,
+) -> Result<(), Failure> {
+    let network = config.payout.network.to_network();
+    let settled = settle(&config.ledger, network, transaction, outcome);
+    let payout = settled.map_err(|error| match error {
+        error @ (SettleError::Locked(_) | SettleError::NotOnItsWay(_)) => {
+            Failure::Usage(error.to_string())
+        }
+        error => Failure::Internal(anyhow::Error::new(error)),
+    })?;
+    let amount: u64 = payout.lines.iter().map(|line| line.amount).sum();
+    let accounts = payout.lines.len();
+    say(match outcome {
+        WalletOutcome::Paid => format!("{amount} sat to {accounts} accounts stay paid"),
+        WalletOutcome::Unpaid => format!("{amount} sat are owed to {accounts} accounts again"),
+    });
+    Ok(())
 }
 
 fn balances(log: &Folder, network: Network) -> Result<(), Failure> {

@@ -50,7 +50,10 @@ enum PayError {
     Wrong(String),
     #[error("{rate} sat/vB are more than fee_rate_max; it waits for a better time")]
     TooDear { rate: u64 },
-    #[error("{0} is in conflict with another transaction: see whom that one pays")]
+    #[error(
+        "{0} is in conflict with another transaction: see whom that one pays, stop the pool, and \
+         say so with `pool-sv2 payout settle {0}` and --paid or --unpaid"
+    )]
     InConflict(bitcoin::Txid),
     #[error("the books do not go on, so that nobody knows what is owed")]
     NotKept,
@@ -120,9 +123,12 @@ impl Payer {
 
     /// Looks after what was paid, and pays what is due.
     async fn round(&mut self) -> Result<(), PayError> {
+        // One that is in trouble keeps nobody from looking after the others.
+        let mut brought = Ok(());
         for payout in self.shelf.unconfirmed() {
-            self.bring(&payout).await?;
+            brought = brought.and(self.bring(&payout).await);
         }
+        brought?;
         let due = self.shelf.payable(self.config.threshold_sat);
         if self.shelf.unconfirmed().len() >= UNCONFIRMED_MAX || due.is_empty() {
             return Ok(());

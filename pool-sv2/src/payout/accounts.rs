@@ -115,6 +115,22 @@ impl Accounts {
         Ok(())
     }
 
+    /// Takes back what a transaction changed that counted as mature, for it never will be in the
+    /// chain. It says itself what that was: it may have been forgotten since.
+    pub fn take_back(
+        &mut self,
+        id: &BlockHash,
+        changes: &[(Arc<str>, i64)],
+    ) -> Result<(), AccountsError> {
+        let entry = self.blocks.get(id).ok_or(AccountsError::UnknownBlock)?;
+        let next = self.with(changes, entry.standing, Standing::Orphaned)?;
+        self.balances.extend(next);
+        if let Some(entry) = self.blocks.get_mut(id) {
+            entry.standing = Standing::Orphaned;
+        }
+        Ok(())
+    }
+
     /// One account's balance; nothing for one that is not known.
     pub fn balance(&self, account: &str) -> Balance {
         self.balances.get(account).copied().unwrap_or_default()
@@ -233,6 +249,21 @@ mod tests {
         accounts.stands(&[0; 32], Standing::Orphaned).unwrap();
         assert_eq!(accounts.balance("ann").owed, all);
         assert_eq!(accounts.found([0; 32], changes(&[])), Err(AccountsError::KnownBlock));
+    }
+
+    #[test]
+    fn a_transaction_is_taken_back_by_what_it_says_itself_however_old_it_is() {
+        let mut accounts = found();
+        accounts.stands(&BLOCK, Standing::Mature).unwrap();
+        let paid = changes(&[("ann", -5)]);
+        accounts.found([2; 32], paid.clone()).unwrap();
+        accounts.stands(&[2; 32], Standing::Mature).unwrap();
+        assert_eq!(accounts.balance("ann"), Balance::default());
+        accounts.blocks.get_mut(&[2; 32]).unwrap().changes = Vec::new();
+        accounts.take_back(&[2; 32], &paid).unwrap();
+        assert_eq!(accounts.balance("ann"), Balance { owed: 5, spendable: 5 });
+        accounts.take_back(&[2; 32], &paid).unwrap();
+        assert_eq!(accounts.balance("ann").owed, 5, "once");
     }
 
     #[test]

@@ -45,6 +45,24 @@ pub enum PayoutEntry {
         #[serde(with = "text")]
         transaction: Txid,
     },
+    /// Such a transaction can never be in the chain, and a person has said what that means.
+    WalletSettled {
+        /// Its id.
+        #[serde(with = "text")]
+        transaction: Txid,
+        /// What it means.
+        outcome: WalletOutcome,
+    },
+}
+
+/// What became of those whom a transaction would have paid that another one took the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WalletOutcome {
+    /// The other one has paid them.
+    Paid,
+    /// Nobody has: they are owed as before.
+    Unpaid,
 }
 
 /// One transaction that pays many balances.

@@ -18,9 +18,10 @@ use crate::accounting::bookkeeper::Bookkeeper;
 use crate::accounting::config::LedgerConfig;
 use crate::accounting::ledger::Ledger;
 use crate::accounting::log::disk::Folder;
+use crate::accounting::settle::settle;
 use crate::payout::claims::{Claim, Claims, Position, Withheld};
 use crate::payout::distribution::{Terms, distribute};
-use crate::payout::settlement::{AccountPayout, BlockPayout, Settlement};
+use crate::payout::settlement::{AccountPayout, BlockPayout, Settlement, WalletOutcome};
 use crate::shares::{self, BlockStage, BlockState};
 
 /// The node's wallet, as the test kit makes it.
@@ -119,7 +120,13 @@ impl Life {
 
     /// A mature block that paid the accounts nothing of what they were entitled to.
     async fn owe(&self, accounts: &[String]) {
-        let hash = [7; 32];
+        self.owe_by(7, accounts).await;
+    }
+
+    /// The same by a block of its own.
+    async fn owe_by(&self, block: u8, accounts: &[String]) {
+        let hash = [block; 32];
+        let owed_before = self.shelf.payable(1).len();
         let entitled = accounts.iter().zip(OWED);
         let line = |(account, entitled): (&String, u64)| AccountPayout {
             account: account.clone(),
@@ -150,7 +157,7 @@ impl Life {
         let record = PayoutRecord::new(PAYOUT_VERSION, serde_json::to_vec(&block).unwrap());
         self.write(Entry::Payout(record.unwrap())).await;
         self.write(Entry::BlockState(BlockState::new(hash, BlockStage::Mature))).await;
-        while self.shelf.payable(1).len() < accounts.len() {
+        while self.shelf.payable(1).len() < owed_before + accounts.len() {
             tokio::task::yield_now().await;
         }
     }
@@ -327,4 +334,55 @@ async fn a_debt_that_is_gone_when_the_transaction_is_made_is_not_paid() {
     assert!(matches!(error, PayError::Changed), "{error}");
     drop(payer);
     life.end().await;
+}
+
+/// The first payout is replaced by hand; the second one is not touched by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payout_in_conflict_stops_others_until_a_person_settles_it() {
+    for outcome in [WalletOutcome::Paid, WalletOutcome::Unpaid] {
+        let node = Arc::new(Mutex::new(Node::start_funded().unwrap()));
+        // Coins for two transactions that have nothing to do with each other.
+        node.lock().unwrap().generate(10).unwrap();
+        let (folder, accounts) = (tempfile::tempdir().unwrap(), addresses(&node));
+        let life = Life::start(folder.path());
+        let proxy = proxy(&node, None).await;
+        let mut payer = life.payer(&proxy);
+        for (block, account) in [(7, &accounts[0]), (8, &accounts[1])] {
+            life.owe_by(block, std::slice::from_ref(account)).await;
+            payer.round().await.unwrap();
+        }
+        let sent = life.shelf.unconfirmed();
+        let (first, second) = (sent[0].transaction, sent[1].transaction);
+        node.lock().unwrap().rpc("bumpfee", &json!([first.to_string()])).unwrap();
+        node.lock().unwrap().generate(6).unwrap();
+        let error = payer.round().await.unwrap_err();
+        assert!(matches!(error, PayError::InConflict(id) if id == first), "{error}");
+        let left: Vec<_> = life.shelf.unconfirmed().iter().map(|it| it.transaction).collect();
+        assert_eq!(left, [first], "the other one is looked after");
+        life.owe_by(9, &accounts[2..]).await;
+        payer.config.threshold_sat = 1_000;
+        let error = payer.round().await.unwrap_err();
+        assert!(error.to_string().contains("payout settle"), "{error}");
+        assert_ne!(first, second);
+        drop(payer);
+        life.end().await;
+
+        let directory = folder.path().to_owned();
+        let ledger = LedgerConfig { directory, ..LedgerConfig::default() };
+        let settled = settle(&ledger, Network::Regtest, first, outcome).unwrap();
+        assert_eq!(settled.lines[0].account, accounts[0]);
+        let life = Life::start(folder.path());
+        assert_eq!(life.shelf.unconfirmed(), []);
+        let owed: Vec<_> = life.shelf.payable(1).into_iter().map(|it| it.account).collect();
+        match outcome {
+            WalletOutcome::Paid => assert_eq!(owed, [&*accounts[2]]),
+            WalletOutcome::Unpaid => assert_eq!(owed, [&*accounts[0], &*accounts[2]]),
+        }
+        let mut payer = life.payer(&proxy);
+        payer.config.threshold_sat = 1_000;
+        payer.round().await.unwrap();
+        assert_eq!(life.shelf.unconfirmed().len(), 1, "payouts go on");
+        drop(payer);
+        life.end().await;
+    }
 }
