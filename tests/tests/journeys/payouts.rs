@@ -85,6 +85,12 @@ fn a_block_pays_all_who_have_worked_and_anybody_can_reckon_it_again() -> anyhow:
     block.check_witness_commitment()?;
     drop(devices);
 
+    // The block is in the chain before its record is in the log: it waits for no disk.
+    until("the record of the block", SOON, || {
+        let output = pool_command(&world, &["payout", "recompute", &block.hash])?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        Ok((!complaint.contains("the log has no shared block")).then_some(()))
+    })?;
     let output = pool_command(&world, &["payout", "recompute", &block.hash])?;
     let said = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
