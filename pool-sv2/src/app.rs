@@ -3,6 +3,7 @@
 
 mod block_watch;
 mod bookkeeping;
+pub mod command;
 mod providers;
 mod questions;
 mod wallet;
@@ -27,7 +28,6 @@ use tracing::info;
 use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 
 use crate::accounting::bookkeeper::{Bookkeeper, Shelf};
-use crate::accounting::command::{self, Command};
 use crate::accounting::ledger::Ledger;
 use crate::accounting::log::disk::Folder;
 use crate::accounting::log::writer::DurableEnd;
@@ -47,6 +47,7 @@ use crate::template_receiver::session::Constraints;
 use crate::template_receiver::supervise::{Supervisor, Update};
 use block_watch::{BlockWatch, NODE, SUBMITTED_MAX};
 use bookkeeping::{Bookkeeping, LEDGER};
+use command::Command;
 use providers::Providers;
 use wallet::Payer;
 use work_maker::WorkMaker;
@@ -75,6 +76,10 @@ impl Server for Pool {
 
     fn check(config: &Config) -> Result<(), ConfigError> {
         config.check()
+    }
+
+    fn explain(config: &Config) -> Vec<String> {
+        config.explain()
     }
 
     async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! The settings of the pool: one section a room, each room's own type.
 
+mod explain;
 pub mod listen;
 pub mod node;
 pub mod take_over;

@@ -114,6 +114,16 @@ pub enum NetworkName {
 }
 
 impl NetworkName {
+    /// As a person writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mainnet => "mainnet",
+            Self::Testnet4 => "testnet4",
+            Self::Signet => "signet",
+            Self::Regtest => "regtest",
+        }
+    }
+
     /// As the library of addresses knows it.
     pub fn to_network(self) -> Network {
         match self {

@@ -6,6 +6,7 @@
 mod client;
 pub mod command;
 mod disk;
+mod explain;
 mod extensions;
 mod publisher;
 mod rooms;
@@ -167,6 +168,10 @@ impl Server for TemplateProvider {
     fn check(config: &Config) -> Result<(), ConfigError> {
         extensions::check(config)?;
         nodes_of(config).map(drop)
+    }
+
+    fn explain(config: &Config) -> Vec<String> {
+        explain::explain(config)
     }
 
     async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {

@@ -48,6 +48,10 @@ impl Server for Translator {
         config.check()
     }
 
+    fn explain(config: &Config) -> Vec<String> {
+        config.explain()
+    }
+
     async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
         let bound = Bound::new(config).await?;
         say(format_args!("mining at stratum+tcp://{}", bound.address));

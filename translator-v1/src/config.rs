@@ -1,5 +1,6 @@
 //! The settings of translator-v1: config/translator-v1.toml, key by key.
 
+mod explain;
 mod listen;
 pub mod take_over;
 mod upstream;

@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Network, ScriptBuf};
+use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::distribution::Room;
 use super::spender;
 
 /// How a port pays those who mine on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Each block pays the pool's own destination; names are only counted.
@@ -27,6 +28,17 @@ pub enum Mode {
     Solo,
     /// Each block pays all who have worked lately, by their work.
     Pplns,
+}
+
+impl Mode {
+    /// As a person writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pool => "pool",
+            Self::Solo => "solo",
+            Self::Pplns => "pplns",
+        }
+    }
 }
 
 /// A name, read.

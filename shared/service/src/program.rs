@@ -81,6 +81,9 @@ pub trait Server: Sized {
     /// Checks what the types cannot: the settings together, and files that must be there.
     fn check(config: &Self::Config) -> Result<(), ConfigError>;
 
+    /// What the settings, which are fine, make it do: plain sentences for who is about to start it.
+    fn explain(config: &Self::Config) -> Vec<String>;
+
     /// Runs until `shutdown`; what it returns early is a failure.
     fn run(
         config: Self::Config,
@@ -106,7 +109,8 @@ struct Arguments<M: Subcommand> {
 enum Command<M: Subcommand> {
     /// Run the server.
     Run(Sources),
-    /// Read the settings, say what is wrong with them, and bind nothing.
+    /// Read the settings, say what is wrong with them or what they make the server do, and bind
+    /// nothing.
     CheckConfig(Sources),
     /// Make an authority key: FILE (secret) and FILE.pub; prints the public key.
     Keygen {
@@ -189,7 +193,11 @@ fn execute<S: Server>(command: Command<S::More>) -> Result<(), Failure> {
             Ok(())
         }
         Command::CheckConfig(sources) => {
-            for remark in sources.read::<S>()?.1 {
+            let (settings, remarks) = sources.read::<S>()?;
+            for sentence in S::explain(&settings) {
+                say(sentence);
+            }
+            for remark in remarks {
                 match remark {
                     Remark::Note(text) => say(format_args!("note: {text}")),
                     Remark::Warning(text) => say(format_args!("warning: {text}")),
