@@ -3,13 +3,15 @@
 //! `log` is the truth on disk and `ledger` the thread that writes it; `store` is a database of what
 //! is in it, which `feed` brings up to it, on a thread of its own. `command` is what a person asks
 //! of them, `audit` whether they agree, `api` what other programs ask. `books` are what is owed and
-//! claimed by the log, kept by `bookkeeper` on a thread of its own, and laid out on the `shelf`.
-//! None of them ever stands between a block and the network.
+//! claimed by the log, kept by `bookkeeper` on a thread of its own, laid out on the `shelf`, and
+//! now and then written to disk as a `checkpoint`. None of them ever stands between a block and the
+//! network.
 
 pub mod api;
 pub mod audit;
 pub mod bookkeeper;
 pub mod books;
+pub mod checkpoint;
 pub mod command;
 pub mod config;
 pub mod feed;

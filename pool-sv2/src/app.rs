@@ -27,9 +27,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 
-use crate::accounting::bookkeeper::{Bookkeeper, Shelf};
+use crate::accounting::bookkeeper::{Beginning, Bookkeeper, Shelf, Sources};
 use crate::accounting::ledger::Ledger;
-use crate::accounting::log::disk::Folder;
 use crate::accounting::log::writer::DurableEnd;
 use crate::blocks::Solutions;
 use crate::config::Config;
@@ -160,16 +159,18 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     books.finish().await
 }
 
-/// Reads the books from the log, for as long as that takes.
+/// Reads the books from the log, for as long as that takes. Who pays balances must know them.
 fn open_books(
     config: &Config,
     payout: &Payout,
     ledger: &Ledger,
 ) -> Result<(Bookkeeper, Shelf), Failure> {
-    let log = Folder(config.ledger.log_directory());
+    let sources = Sources::of(&config.ledger, payout.network());
+    let pays_balances = config.shares_blocks(payout) || config.payout.wallet.is_some();
+    let beginning = if pays_balances { Beginning::Needed } else { Beginning::NotNeeded };
     let end = *ledger.durable().borrow();
-    let opened = Bookkeeper::open(log, payout.network(), end);
-    opened.map_err(|error| Failure::Internal(anyhow::Error::new(error).context("ledger")))
+    let opened = Bookkeeper::open(&sources, beginning, end);
+    opened.map_err(|error| ConfigError::unusable("ledger.directory", error.to_string()).into())
 }
 
 /// Says where miners connect.

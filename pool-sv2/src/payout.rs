@@ -8,6 +8,7 @@ mod apportion;
 pub mod claims;
 pub mod distribution;
 pub mod identity;
+pub mod names;
 pub mod promises;
 pub mod proof;
 pub mod settlement;

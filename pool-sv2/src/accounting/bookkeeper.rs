@@ -5,17 +5,24 @@
 //!
 //! Books that cannot go on do not learn what a block has paid: they share blocks by the work that
 //! they know, and pay no debt, which each block would pay again.
+//!
+//! Now and then, and when it ends, it writes a checkpoint, from which the next start goes on.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bitcoin::Network;
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::books::{Books, BooksError};
+use super::checkpoint::{self, Checkpoint};
+use super::config::LedgerConfig;
 use super::log::LogError;
 use super::log::cursor::{Cursor, Place};
 use super::log::disk::Folder;
+use super::log::recover::begins_after;
+use super::log::segment::Follows;
 use super::log::writer::DurableEnd;
 pub use super::shelf::Shelf;
 
@@ -26,6 +33,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// To add up the claims takes at most one part in so many of the thread's time.
 const IDLE_PARTS: u32 = 4;
 
+/// How often a checkpoint is written: so much of the log is read at most after a crash.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(900);
+
 /// Why the books do not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
@@ -35,6 +45,68 @@ pub enum KeepError {
     /// What stands in it cannot be understood.
     #[error(transparent)]
     Books(#[from] BooksError),
+    /// Nothing says what was owed before the log that is there.
+    #[error(
+        "the beginning of the log is not in {folder}, and {checkpoint}: what is owed is not known; \
+         put the older segments or the checkpoint back"
+    )]
+    NoBeginning {
+        /// The log's folder.
+        folder: String,
+        /// What is wrong with the checkpoint.
+        checkpoint: String,
+    },
+}
+
+/// Where books come from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The log.
+    pub log: Folder,
+    /// The file of the checkpoint.
+    pub checkpoint: PathBuf,
+    /// Whose addresses are paid.
+    pub network: Network,
+}
+
+/// Whether books are of use without what was before the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// Balances are paid.
+    Needed,
+    /// They are kept for the fate of blocks alone.
+    NotNeeded,
+}
+
+impl Sources {
+    /// Those of a ledger.
+    pub fn of(config: &LedgerConfig, network: Network) -> Self {
+        let (log, checkpoint) = (Folder(config.log_directory()), config.checkpoint_file());
+        Self { log, checkpoint, network }
+    }
+
+    /// Books to begin with and the place in the log where they go on: the checkpoint's, or empty
+    /// ones where the log is whole.
+    fn begin(&self, beginning: Beginning) -> Result<(Books, Place), KeepError> {
+        let found = checkpoint::read(&self.checkpoint, self.network);
+        if let Ok(Some(Checkpoint { next, books })) = found {
+            return Ok((books, next));
+        }
+        let empty = (Books::new(self.network), Place::default());
+        if let Err(error) = &found {
+            warn!(%error, "checkpoint of the books not used: the log is read from its beginning");
+        }
+        match begins_after(&self.log)? {
+            Follows::Place(_) if beginning == Beginning::Needed => Err(KeepError::NoBeginning {
+                folder: self.log.0.display().to_string(),
+                checkpoint: match found {
+                    Err(error) => error.to_string(),
+                    Ok(_) => format!("{} is not there", self.checkpoint.display()),
+                },
+            }),
+            _ => Ok(empty),
+        }
+    }
 }
 
 /// Keeps the books.
@@ -50,6 +122,15 @@ pub struct Bookkeeper {
     rests_until: Instant,
     /// Why the books stand still.
     trouble: Option<Trouble>,
+    checkpoints: Checkpoints,
+}
+
+/// When a checkpoint was written, and where.
+struct Checkpoints {
+    file: PathBuf,
+    /// What the last one had; none where no checkpoint is worth anything.
+    written: Option<Place>,
+    due: Instant,
 }
 
 /// Why the books stand still.
@@ -62,17 +143,27 @@ enum Trouble {
 }
 
 impl Bookkeeper {
-    /// Reads the whole log up to its durable `end`.
+    /// Reads the log up to its durable `end`, from the checkpoint on if there is one.
     pub fn open(
-        log: Folder,
-        network: Network,
+        sources: &Sources,
+        beginning: Beginning,
         end: DurableEnd,
     ) -> Result<(Self, Shelf), KeepError> {
         let started = Instant::now();
         let shelf = Shelf::new(end);
+        let (books, next) = sources.begin(beginning)?;
+        // Without the beginning of the log they are no books to begin with again.
+        let is_whole =
+            next != Place::default() || !matches!(begins_after(&sources.log)?, Follows::Place(_));
+        let checkpoints = Checkpoints {
+            file: sources.checkpoint.clone(),
+            written: is_whole.then_some(next),
+            due: started,
+        };
         let mut this = Self {
-            cursor: Cursor::new(log, Place::default()),
-            books: Books::new(network),
+            cursor: Cursor::new(sources.log.clone(), next),
+            books,
+            checkpoints,
             shelf: shelf.clone(),
             laid_out: 0,
             is_stale: false,
@@ -82,7 +173,13 @@ impl Bookkeeper {
         while this.fold(end)? {}
         this.lay_out();
         let accounts = this.books.balances().count();
-        info!(seconds = started.elapsed().as_secs(), accounts, "books read from the log");
+        info!(
+            seconds = started.elapsed().as_secs(),
+            accounts,
+            from_epoch = next.epoch,
+            from_sequence = next.sequence,
+            "books read from the log"
+        );
         Ok((this, shelf))
     }
 
@@ -104,6 +201,9 @@ impl Bookkeeper {
             if self.shelf.wanted_window().is_some() {
                 self.add_up();
                 self.shelf.tell();
+            }
+            if is_over || Instant::now() >= self.checkpoints.due {
+                self.write_checkpoint();
             }
             if is_over {
                 return;
@@ -136,7 +236,7 @@ impl Bookkeeper {
     fn stands_still(&mut self, error: &KeepError, report: &dyn Fn(Result<(), String>)) {
         let trouble = match error {
             KeepError::Log(_) => Trouble::Log,
-            KeepError::Books(_) => Trouble::Closed,
+            KeepError::Books(_) | KeepError::NoBeginning { .. } => Trouble::Closed,
         };
         if self.trouble.replace(trouble).is_none() {
             self.shelf.stand_still();
@@ -145,6 +245,28 @@ impl Bookkeeper {
         }
         error!(%error, "books not kept: blocks are shared by earlier work, and pay no debts");
         std::thread::sleep(RETRY);
+    }
+
+    /// Lets the next start begin here. The log has all of it: a disk that is full hurts nobody.
+    fn write_checkpoint(&mut self) {
+        let (next, began) = (self.cursor.next_place(), Instant::now());
+        self.checkpoints.due = began + CHECKPOINT_EVERY;
+        let is_new = self.checkpoints.written.is_some_and(|written| written != next);
+        if !is_new || self.trouble.is_some() {
+            return;
+        }
+        match checkpoint::write(&self.checkpoints.file, next, &self.books) {
+            Ok(()) => {
+                self.checkpoints.written = Some(next);
+                let milliseconds = began.elapsed().as_millis();
+                info!(epoch = next.epoch, sequence = next.sequence, %milliseconds,
+                    "checkpoint of the books written");
+            }
+            Err(error) => {
+                let file = self.checkpoints.file.display();
+                warn!(%file, %error, "checkpoint of the books not written: starts take longer");
+            }
+        }
     }
 
     /// What changes with blocks and payouts, and the claims if anybody has asked for any. The
@@ -201,11 +323,21 @@ mod tests {
 
     const ANN: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 
-    fn log(folder: &tempfile::TempDir) -> (Folder, LogWriter<Folder>) {
-        let disk = Folder(folder.path().to_owned());
-        let settings = LogSettings { node: 0, segment_bytes: 1 << 20 };
-        let opened = LogWriter::open(disk.clone(), settings, 1_700_000_000_000, 3);
-        (disk, opened.unwrap().0)
+    fn log(folder: &tempfile::TempDir) -> (Sources, LogWriter<Folder>) {
+        log_at(folder, 1_700_000_000_000)
+    }
+
+    fn log_at(folder: &tempfile::TempDir, now_ms: u64) -> (Sources, LogWriter<Folder>) {
+        let log = Folder(folder.path().to_owned());
+        // Each commit begins a segment.
+        let settings = LogSettings { node: 0, segment_bytes: 1 };
+        let opened = LogWriter::open(log.clone(), settings, now_ms, 3);
+        let checkpoint = folder.path().join("books.checkpoint");
+        (Sources { log, checkpoint, network: Network::Regtest }, opened.unwrap().0)
+    }
+
+    fn open(sources: &Sources, end: DurableEnd) -> Result<(Bookkeeper, Shelf), KeepError> {
+        Bookkeeper::open(sources, Beginning::Needed, end)
     }
 
     fn write_share(writer: &mut LogWriter<Folder>) {
@@ -230,9 +362,8 @@ mod tests {
     #[tokio::test]
     async fn claims_that_were_asked_for_follow_the_log() {
         let folder = tempfile::tempdir().unwrap();
-        let (disk, mut writer) = log(&folder);
-        let (keeper, shelf) =
-            Bookkeeper::open(disk, Network::Regtest, writer.durable_end()).unwrap();
+        let (sources, mut writer) = log(&folder);
+        let (keeper, shelf) = open(&sources, writer.durable_end()).unwrap();
         let durable = watch::Sender::new(writer.durable_end());
         let receiver = durable.subscribe();
         let thread = std::thread::spawn(move || keeper.run(&receiver, &drop));
@@ -246,16 +377,16 @@ mod tests {
         tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
         let claims = claims_of(&shelf, Hashes(50)).await;
         assert_eq!((claims.all().len(), claims.all()[0].work), (1, Hashes(27)));
-        assert_eq!(claims.position().sequence, 4, "the earner and three shares");
+        assert_eq!(claims.position().sequence, 6, "three shares, each behind its earner");
     }
 
     /// Difficulty changes: a new tip does not wait until the claims are added up for it.
     #[tokio::test]
     async fn claims_of_another_window_are_given_at_once_and_then_there_is_news() {
         let folder = tempfile::tempdir().unwrap();
-        let (disk, writer) = log(&folder);
+        let (sources, writer) = log(&folder);
         let end = writer.durable_end();
-        let (mut keeper, shelf) = Bookkeeper::open(disk, Network::Regtest, end).unwrap();
+        let (mut keeper, shelf) = open(&sources, end).unwrap();
         let first = tokio::spawn({
             let shelf = shelf.clone();
             async move { shelf.sharing(Hashes(50)).await.claims.window() }
@@ -291,12 +422,13 @@ mod tests {
     #[tokio::test]
     async fn books_that_stand_still_share_by_work_and_pay_no_debt_until_they_go_on() {
         let folder = tempfile::tempdir().unwrap();
-        let (disk, mut writer) = log(&folder);
+        let (sources, mut writer) = log(&folder);
         write_share(&mut writer);
         let before = writer.durable_end();
-        let (keeper, shelf) = Bookkeeper::open(disk, Network::Regtest, before).unwrap();
+        let (keeper, shelf) = open(&sources, before).unwrap();
         write_share(&mut writer);
-        let file = folder.path().join(writer.durable_end().segment.to_string());
+        // The segment that the second share is in; the last one is empty.
+        let file = folder.path().join(before.segment.to_string());
         let whole = std::fs::read(&file).unwrap();
         let mut damaged = whole.clone();
         *damaged.last_mut().unwrap() ^= 1;
@@ -324,5 +456,77 @@ mod tests {
             (known.all()[0].work, withheld(&shelf, &known)),
             (Hashes(18), Withheld::Nobodys)
         );
+    }
+
+    /// Reads the log, and ends as a pool does that is stopped.
+    fn keep(sources: &Sources, writer: LogWriter<Folder>) -> Books {
+        let (sender, durable) = watch::channel(writer.durable_end());
+        let (keeper, _) = open(sources, writer.durable_end()).unwrap();
+        drop((sender, writer));
+        keeper.run(&durable, &drop);
+        checkpoint::read(&sources.checkpoint, Network::Regtest).unwrap().unwrap().books
+    }
+
+    #[test]
+    fn a_start_goes_on_from_the_checkpoint_and_needs_no_segment_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sources, mut writer) = log(&folder);
+        (0..5).for_each(|_| write_share(&mut writer));
+        keep(&sources, writer);
+        let before = super::super::log::recover::segments(&sources.log).unwrap();
+        for id in &before {
+            std::fs::rename(
+                folder.path().join(id.to_string()),
+                folder.path().join(format!("{id}.moved")),
+            )
+            .unwrap();
+        }
+        // Only the one that is written goes on from where the checkpoint is.
+        let (_, writer) = log_at(&folder, 1_700_000_001_000);
+        let error = open(&sources, writer.durable_end()).err().unwrap().to_string();
+        assert!(error.contains("put them back"), "all of it was moved away: {error}");
+        drop(writer);
+        for id in &before {
+            let name = id.to_string();
+            std::fs::rename(folder.path().join(format!("{name}.moved")), folder.path().join(name))
+                .unwrap();
+        }
+        let (_, mut writer) = log(&folder);
+        for id in &before {
+            std::fs::remove_file(folder.path().join(id.to_string())).unwrap();
+        }
+        write_share(&mut writer);
+        let books = keep(&sources, writer);
+        let claims = books.claims(Hashes(u128::MAX));
+        assert_eq!(claims.all()[0].work, Hashes(6 * 9));
+    }
+
+    #[test]
+    fn without_the_logs_beginning_and_without_a_checkpoint_nothing_is_paid() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sources, mut writer) = log(&folder);
+        (0..3).for_each(|_| write_share(&mut writer));
+        let all = super::super::log::recover::segments(&sources.log).unwrap();
+        std::fs::remove_file(folder.path().join(all[0].to_string())).unwrap();
+        let error = open(&sources, writer.durable_end()).err().unwrap().to_string();
+        assert!(error.contains("put the older segments or the checkpoint back"), "{error}");
+        std::fs::write(&sources.checkpoint, "ADITBOOKS 1 0 0").unwrap();
+        let error = open(&sources, writer.durable_end()).err().unwrap().to_string();
+        assert!(error.contains("damaged"), "{error}");
+        let end = writer.durable_end();
+        let (mut keeper, _) = Bookkeeper::open(&sources, Beginning::NotNeeded, end).unwrap();
+        std::fs::remove_file(&sources.checkpoint).unwrap();
+        keeper.write_checkpoint();
+        assert!(!sources.checkpoint.exists(), "it would be taken for the whole");
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_of_a_whole_log_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sources, mut writer) = log(&folder);
+        (0..3).for_each(|_| write_share(&mut writer));
+        std::fs::write(&sources.checkpoint, "nothing").unwrap();
+        let books = keep(&sources, writer);
+        assert_eq!(books.claims(Hashes(u128::MAX)).all()[0].work, Hashes(27));
     }
 }

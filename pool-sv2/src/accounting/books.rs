@@ -4,6 +4,8 @@
 //! They are folded from the records of the log and from nothing else: the same records in the same
 //! order give the same books, at every start and for everybody who recomputes a payout.
 
+pub mod saved;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -65,7 +67,7 @@ struct Account {
 }
 
 /// The state after all records before `position`.
-#[derive(Debug, Clone)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Books {
     network: Network,
     position: Position,

@@ -14,6 +14,7 @@ use self::export::{ExportError, Format, Wanted, export};
 use super::audit::{Comparison, compare};
 use super::config::LedgerConfig;
 use super::ledger;
+use super::log::cursor::Place;
 use super::log::disk::Folder;
 use super::log::verify::verify;
 use super::payouts;
@@ -91,6 +92,11 @@ fn verify_log(config: &LedgerConfig) -> Result<(), Failure> {
         contents.work,
         contents.blocks
     ));
+    if let Some(Place { epoch, sequence }) = contents.begins_after {
+        say(format_args!(
+            "what was before record {sequence} of epoch {epoch} is not in the folder"
+        ));
+    }
     if contents.unfinished_bytes > 0 {
         let bytes = contents.unfinished_bytes;
         say(format_args!("{bytes} bytes at the end are no whole commit: not acknowledged"));

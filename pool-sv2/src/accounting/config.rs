@@ -65,6 +65,11 @@ impl LedgerConfig {
         Feeder { log, store, node: self.node, slice_days: self.slice_days }
     }
 
+    /// The file of the books' checkpoint.
+    pub fn checkpoint_file(&self) -> PathBuf {
+        self.directory.join("books.checkpoint")
+    }
+
     /// The folder of the log's segments.
     pub fn log_directory(&self) -> PathBuf {
         self.directory.join("log")

@@ -13,7 +13,7 @@
 //! | 24..32 | sequence of the first record: records are numbered within their epoch |
 //! | 32..40 | when it was begun, milliseconds since 1970 |
 //! | 40..44 | salt of the frames' checksums, so that no miner's text can pass for a frame |
-//! | 44..60 | 0 |
+//! | 44..52, 52..60 | epoch and sequence that its epoch goes on from; 0, 1: none; 0, 0: not said |
 //! | 60..64 | CRC32C of bytes 0..60 |
 //!
 //! | bytes of a frame | |
@@ -75,9 +75,27 @@ pub enum LogError {
         /// The number that it begins with.
         found: u64,
     },
+    /// Segments of other epochs are gone.
+    #[error(
+        "{name} goes on from another record than {sequence} of epoch {epoch}, which comes next: \
+         segments are missing before it; put them back"
+    )]
+    Gap {
+        /// The file after the gap.
+        name: String,
+        /// The epoch of the record that comes next.
+        epoch: u64,
+        /// Its sequence.
+        sequence: u64,
+    },
 }
 
 impl LogError {
+    pub(super) fn gap(id: segment::SegmentId, next: segment::Place) -> Self {
+        let segment::Place { epoch, sequence } = next;
+        Self::Gap { name: id.to_string(), epoch, sequence }
+    }
+
     pub(crate) fn disk(name: &str, error: io::Error) -> Self {
         Self::Disk { name: name.to_owned(), error }
     }

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use bitcoin::hashes::sha256;
-use bitcoin::{BlockHash, Network, Txid};
+use bitcoin::{BlockHash, Txid};
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use service::program::{Failure, Sources, say};
 
-use super::log::disk::Folder;
+use super::bookkeeper::Sources as BookSources;
+use super::log::cursor::Place;
 use super::recompute::{Recomputed, books_at, prove, recompute};
 use super::settle::{SettleError, settle};
 use crate::app::Pool;
@@ -93,18 +94,13 @@ struct ProofFile {
 /// Carries out `command`.
 pub(super) fn execute(command: &PayoutCommand) -> Result<(), Failure> {
     match command {
-        PayoutCommand::Balances(sources) => {
-            let (log, network) = settings(sources)?;
-            balances(&log, network)
-        }
+        PayoutCommand::Balances(sources) => balances(&settings(sources)?),
         PayoutCommand::Recompute { block, sources } => {
-            let (log, network) = settings(sources)?;
-            let recomputed = recompute(&log, network, *block).map_err(anyhow::Error::new)?;
-            report(&recomputed)
+            let recomputed = recompute(&settings(sources)?, *block);
+            report(&recomputed.map_err(anyhow::Error::new)?)
         }
         PayoutCommand::Proof { block, account, sources } => {
-            let (log, network) = settings(sources)?;
-            print_proof(&log, network, *block, account)
+            print_proof(&settings(sources)?, *block, account)
         }
         PayoutCommand::Settle { transaction, outcome, sources } => {
             let config = sources.read::<Pool>()?.0;
@@ -115,9 +111,9 @@ pub(super) fn execute(command: &PayoutCommand) -> Result<(), Failure> {
     }
 }
 
-fn settings(sources: &Sources) -> Result<(Folder, Network), Failure> {
+fn settings(sources: &Sources) -> Result<BookSources, Failure> {
     let config = sources.read::<Pool>()?.0;
-    Ok((Folder(config.ledger.log_directory()), config.payout.network.to_network()))
+    Ok(BookSources::of(&config.ledger, config.payout.network.to_network()))
 }
 
 fn settle_payout(
@@ -142,9 +138,8 @@ fn settle_payout(
     Ok(())
 }
 
-fn balances(log: &Folder, network: Network) -> Result<(), Failure> {
-    let end = Position { epoch: u64::MAX, sequence: u64::MAX };
-    let books = books_at(log, network, end).map_err(anyhow::Error::new)?;
+fn balances(sources: &BookSources) -> Result<(), Failure> {
+    let (books, _) = books_at(sources, Position::END).map_err(anyhow::Error::new)?;
     for (account, Balance { owed, spendable }) in books.balances() {
         say(format_args!("{account}: owed {owed} sat, {spendable} sat of mature blocks"));
     }
@@ -158,8 +153,14 @@ fn balances(log: &Folder, network: Network) -> Result<(), Failure> {
 }
 
 fn report(recomputed: &Recomputed) -> Result<(), Failure> {
-    let Recomputed { recorded, reckoned } = recomputed;
+    let Recomputed { recorded, reckoned, from } = recomputed;
     print(recorded);
+    if let Some(Place { epoch, sequence }) = from {
+        say(format_args!(
+            "reckoned from the checkpoint at record {sequence} of start {epoch}: the log's \
+             beginning is not there, and work from before it is taken on trust"
+        ));
+    }
     if recomputed.is_right() {
         say("the log gives the same: paid by the rules");
         return Ok(());
@@ -201,13 +202,8 @@ fn print(payout: &BlockPayout) {
     say(format_args!("fee {fee} sat ({percent} %), pool's output {pool_output} sat"));
 }
 
-fn print_proof(
-    log: &Folder,
-    network: Network,
-    block: BlockHash,
-    account: &str,
-) -> Result<(), Failure> {
-    let proved = prove(log, network, block, account).map_err(anyhow::Error::new)?;
+fn print_proof(sources: &BookSources, block: BlockHash, account: &str) -> Result<(), Failure> {
+    let proved = prove(sources, block, account).map_err(anyhow::Error::new)?;
     let Some((recorded, proof)) = proved else {
         let what = format!("{account} had no work in the window of block {block}");
         return Err(Failure::Usage(what));

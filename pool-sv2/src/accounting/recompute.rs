@@ -2,17 +2,21 @@
 //!
 //! Whoever has the log can find out whether a block was shared as the rules say: the books are
 //! folded anew up to the place that the block's record names, and what they give is held against
-//! what the record says was paid.
+//! what the record says was paid. If the beginning of the log was moved away, a checkpoint may
+//! stand in for it, and it is said so; without one, that too is said.
 
 use std::sync::Arc;
 
-use bitcoin::{BlockHash, Network};
+use bitcoin::BlockHash;
 
-use super::bookkeeper::KeepError;
+use super::bookkeeper::{KeepError, Sources};
 use super::books::Books;
+use super::checkpoint::{self, Checkpoint, CheckpointError};
 use super::log::cursor::{Cursor, Located, Place};
 use super::log::disk::Folder;
 use super::log::record::Record;
+use super::log::recover::begins_after;
+use super::log::segment::Follows;
 use crate::payout::claims::Position;
 use crate::payout::distribution::distribute;
 use crate::payout::proof::Proof;
@@ -30,6 +34,16 @@ pub enum RecomputeError {
     /// It is in the log, and its last part is not.
     #[error("the log lacks a part of what it says about block {0}")]
     Incomplete(BlockHash),
+    /// They were moved away.
+    #[error(
+        "the shares that it needs are not there: the beginning of the log is not in its folder, \
+         and no checkpoint stands before record {} of epoch {}; put the older segments back",
+        .0.sequence, .0.epoch
+    )]
+    SharesGone(Position),
+    /// The file of the checkpoint is of no use.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
 }
 
 /// A payout as it was recorded, and as it is reckoned from the log.
@@ -39,6 +53,8 @@ pub struct Recomputed {
     pub recorded: BlockPayout,
     /// The same, reckoned anew; none if by the log nobody had worked.
     pub reckoned: Option<BlockPayout>,
+    /// The place of the checkpoint that it was reckoned from, if not from the log alone.
+    pub from: Option<Place>,
 }
 
 impl Recomputed {
@@ -49,13 +65,9 @@ impl Recomputed {
 }
 
 /// Reckons the payout of `block` again.
-pub fn recompute(
-    log: &Folder,
-    network: Network,
-    block: BlockHash,
-) -> Result<Recomputed, RecomputeError> {
-    let recorded = recorded(log, block)?;
-    let books = books_at(log, network, recorded.position)?;
+pub fn recompute(sources: &Sources, block: BlockHash) -> Result<Recomputed, RecomputeError> {
+    let recorded = recorded(&sources.log, block)?;
+    let (books, from) = books_at(sources, recorded.position)?;
     let claims = Arc::new(books.claims(recorded.window));
     let root = claims.root();
     let shared = distribute(recorded.value, &recorded.terms, &claims, &recorded.withheld);
@@ -67,18 +79,17 @@ pub fn recompute(
         lines: lines(&distribution),
         ..recorded.clone()
     });
-    Ok(Recomputed { recorded, reckoned })
+    Ok(Recomputed { recorded, reckoned, from })
 }
 
 /// The proof that an account's work counted for `block`; none if it had none.
 pub fn prove(
-    log: &Folder,
-    network: Network,
+    sources: &Sources,
     block: BlockHash,
     account: &str,
 ) -> Result<Option<(BlockPayout, Proof)>, RecomputeError> {
-    let recorded = recorded(log, block)?;
-    let books = books_at(log, network, recorded.position)?;
+    let recorded = recorded(&sources.log, block)?;
+    let (books, _) = books_at(sources, recorded.position)?;
     let proof = books.work_tree(recorded.window).and_then(|tree| tree.proof(account));
     Ok(proof.map(|proof| (recorded, proof)))
 }
@@ -87,20 +98,21 @@ pub fn prove(
 pub fn recorded(log: &Folder, block: BlockHash) -> Result<BlockPayout, RecomputeError> {
     let mut found: Option<BlockPayout> = None;
     let mut parts = 0;
-    read(log, &mut |located| {
+    read(log, Place::default(), &mut |located| {
         let Some(part) = part_of(&located, block) else {
-            return Ok(());
+            return Ok(Next::GoOn);
         };
         match &mut found {
             // A header that was sent twice has two records that say the same.
             Some(known) if part.part == parts && parts < known.parts => {
                 known.lines.extend(part.lines);
             }
-            Some(_) => return Ok(()),
+            Some(_) => return Ok(Next::GoOn),
             None => found = Some(part),
         }
         parts += 1;
-        Ok(())
+        let is_whole = found.as_ref().is_some_and(|known| parts >= known.parts);
+        Ok(if is_whole { Next::Stop } else { Next::GoOn })
     })?;
     let recorded = found.ok_or(RecomputeError::NotShared(block))?;
     if parts < recorded.parts {
@@ -120,37 +132,53 @@ fn part_of(located: &Located, block: BlockHash) -> Option<BlockPayout> {
     }
 }
 
-/// The books as they were at `position`.
+/// The books as they were at `position`: by the log alone if it is whole, and else from the
+/// checkpoint on, whose place is given too.
 pub fn books_at(
-    log: &Folder,
-    network: Network,
+    sources: &Sources,
     position: Position,
-) -> Result<Books, RecomputeError> {
-    let mut books = Books::new(network);
+) -> Result<(Books, Option<Place>), RecomputeError> {
     let Position { epoch, sequence } = position;
     let end = Place { epoch, sequence };
-    read(log, &mut |located| match located.place < end {
-        true => books.take(&located).map_err(KeepError::from),
-        false => Ok(()),
+    let (mut books, from) = match begins_after(&sources.log).map_err(KeepError::from)? {
+        Follows::Place(_) => {
+            let found = checkpoint::read(&sources.checkpoint, sources.network)?;
+            let found = found.filter(|found| found.next <= end);
+            let Checkpoint { next, books } = found.ok_or(RecomputeError::SharesGone(position))?;
+            (books, Some(next))
+        }
+        Follows::Nothing | Follows::Unknown => (Books::new(sources.network), None),
+    };
+    read(&sources.log, from.unwrap_or_default(), &mut |located| match located.place < end {
+        true => books.take(&located).map(|()| Next::GoOn).map_err(KeepError::from),
+        false => Ok(Next::Stop),
     })?;
-    Ok(books)
+    Ok((books, from))
 }
 
-/// Gives every record of the log.
+/// Whether what follows is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
+/// Gives the records of the log from `first` on.
 fn read(
     log: &Folder,
-    take: &mut dyn FnMut(Located) -> Result<(), KeepError>,
+    first: Place,
+    take: &mut dyn FnMut(Located) -> Result<Next, KeepError>,
 ) -> Result<(), KeepError> {
-    let mut cursor = Cursor::new(log.clone(), Place::default());
-    let mut taken = Ok(());
+    let mut cursor = Cursor::new(log.clone(), first);
+    let mut taken = Ok(Next::GoOn);
     loop {
         let any = cursor.read_frame(None, &mut |located| {
-            if taken.is_ok() {
+            if matches!(taken, Ok(Next::GoOn)) {
                 taken = take(located);
             }
         })?;
-        std::mem::replace(&mut taken, Ok(()))?;
-        if !any {
+        let next = std::mem::replace(&mut taken, Ok(Next::GoOn))?;
+        if !any || next == Next::Stop {
             return Ok(());
         }
     }

@@ -6,10 +6,10 @@ use std::io;
 use bitcoin::{Network, Txid};
 use service::clock;
 
+use super::bookkeeper::Sources;
 use super::config::LedgerConfig;
 use super::ledger;
 use super::log::LogError;
-use super::log::disk::Folder;
 use super::recompute::{RecomputeError, books_at};
 use crate::payout::claims::Position;
 use crate::payout::settlement::{PAYOUT_VERSION, PayoutEntry, WalletOutcome, WalletPayout};
@@ -43,9 +43,7 @@ pub fn settle(
     outcome: WalletOutcome,
 ) -> Result<WalletPayout, SettleError> {
     let _lock = ledger::prepare(config).map_err(SettleError::Locked)?;
-    let log = Folder(config.log_directory());
-    let end = Position { epoch: u64::MAX, sequence: u64::MAX };
-    let books = books_at(&log, network, end)?;
+    let (books, _) = books_at(&Sources::of(config, network), Position::END)?;
     let mut on_their_way = books.unconfirmed().iter();
     let payout = on_their_way.find(|payout| payout.transaction == transaction);
     let payout = payout.ok_or(SettleError::NotOnItsWay(transaction))?.clone();

@@ -5,8 +5,12 @@
 //! leaves the chain takes all that it changed with it, and brings it back when it returns. Pure:
 //! the same events in the same order give the same balances.
 
+pub mod saved;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 /// Mature blocks whose changes are remembered, should one leave the chain after all; what older
 /// ones changed stays.
@@ -16,7 +20,8 @@ const MATURE_MAX: usize = 256;
 pub type BlockHash = [u8; 32];
 
 /// Where a block stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// It counts; its coins cannot be spent yet.
     InChain,

@@ -20,6 +20,11 @@ pub struct Position {
     pub sequence: u64,
 }
 
+impl Position {
+    /// All records there are.
+    pub const END: Self = Self { epoch: u64::MAX, sequence: u64::MAX };
+}
+
 /// An account that has worked for the block, or is still owed something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {

@@ -5,6 +5,8 @@
 //! memory. All depends on the order and the times of what was credited, and on nothing else: who
 //! replays the share log gets the same window. It reads no clock.
 
+pub mod saved;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 

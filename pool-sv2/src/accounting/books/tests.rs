@@ -186,6 +186,9 @@ proptest! {
                 _ => {}
             }
         }
+        let text = serde_json::to_vec(&desk.books.saved()).unwrap();
+        let restored = Books::restored(serde_json::from_slice(&text).unwrap(), Network::Regtest);
+        prop_assert_eq!(restored.as_ref(), Some(&desk.books), "through a checkpoint");
         let held: i128 = blocks
             .iter()
             .filter(|(_, counts)| *counts)

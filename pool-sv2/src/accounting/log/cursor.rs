@@ -9,19 +9,11 @@ use super::LogError;
 use super::disk::Disk;
 use super::reader::{ReadError, SegmentReader};
 use super::record::Record;
-use super::recover::{damaged, holds_no_frame, segments};
-use super::segment::SegmentId;
+use super::recover::{check_continues, check_follows, damaged, holds_no_frame, segments};
+pub use super::segment::Place;
+use super::segment::{Follows, SegmentId};
 use super::writer::DurableEnd;
 use crate::shares::Earner;
-
-/// Where a record stands, among all records of one node: they are read in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Place {
-    /// The start of the pool.
-    pub epoch: u64,
-    /// The number within it.
-    pub sequence: u64,
-}
 
 /// A record and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +38,8 @@ pub struct Cursor<D: Disk> {
 }
 
 impl<D: Disk> Cursor<D> {
-    /// Begins with the record at `first`, or the next one there is.
+    /// Begins with the record at `first`, which must be there or the next one to be written. The
+    /// default place means whatever is there first.
     pub fn new(disk: D, first: Place) -> Self {
         Self { disk, next: first, segment: None, earners: Vec::new() }
     }
@@ -77,8 +70,13 @@ impl<D: Disk> Cursor<D> {
             };
             let frame = match reader.next_frame(end) {
                 Ok(Some(frame)) => frame,
-                Ok(None) if self.turn_to_next(id, durable)? => continue,
-                Ok(None) => return Ok(false),
+                Ok(None) => {
+                    let next_sequence = reader.next_sequence();
+                    match self.turn_to_next(id, next_sequence, durable)? {
+                        true => continue,
+                        false => return Ok(false),
+                    }
+                }
                 // Beside a writer that is not ours to ask, the end may be half-written.
                 Err(ReadError::Invalid { .. }) if durable.is_none() && self.is_last(id)? => {
                     return Ok(false);
@@ -136,13 +134,27 @@ impl<D: Disk> Cursor<D> {
         let Some(id) = self.first_begun(before.iter().rev().chain(after), durable)? else {
             return Ok(false);
         };
-        self.open(id, durable)
+        if !self.open(id, durable)? {
+            return Ok(false);
+        }
+        if id <= next || self.next == Place::default() {
+            return Ok(true);
+        }
+        // What comes next was moved away, or it was the last of its epoch.
+        match self.follows() {
+            Some(Follows::Place(place)) if place == self.next => Ok(true),
+            _ => {
+                self.segment = None;
+                Err(LogError::gap(id, self.next))
+            }
+        }
     }
 
     /// Goes on to the segment after `id`, which was read to its end. False if `id` may still grow.
     fn turn_to_next(
         &mut self,
         id: SegmentId,
+        next_sequence: u64,
         durable: Option<DurableEnd>,
     ) -> Result<bool, LogError> {
         if durable.is_some_and(|durable| durable.segment <= id) {
@@ -150,7 +162,30 @@ impl<D: Disk> Cursor<D> {
         }
         let all = self.list()?;
         let after = self.first_begun(all.iter().filter(|other| **other > id), durable)?;
-        after.map_or(Ok(false), |id| self.open(id, durable))
+        let Some(next) = after else {
+            return Ok(false);
+        };
+        let turned = match self.open(next, durable) {
+            Ok(true) => {
+                // Somebody may have read records that are gone since.
+                let end = Place { epoch: id.epoch, sequence: next_sequence }.max(self.next);
+                let follows = self.follows().unwrap_or(Follows::Unknown);
+                check_continues(id, next_sequence, next)
+                    .and_then(|()| check_follows(next, follows, end))
+                    .map(|()| true)
+            }
+            other => other,
+        };
+        if turned.is_err() {
+            // Who tries again begins with the segment before, and meets the same.
+            self.segment = None;
+        }
+        turned
+    }
+
+    /// What the present segment goes on from.
+    fn follows(&self) -> Option<Follows> {
+        self.segment.as_ref().map(|(_, reader)| reader.header().follows())
     }
 
     /// The first of `ids` that holds a frame or will: one that could not be begun may have left a
@@ -293,6 +328,66 @@ mod tests {
             error = cursor.read_frame(None, &mut drop).err();
         }
         assert!(matches!(error, Some(LogError::Damaged { .. })), "{error:?}");
+    }
+
+    /// What reading from `place` on comes to.
+    fn outcome(folder: &Path, place: Place) -> Result<usize, LogError> {
+        let mut cursor = Cursor::new(Folder(folder.to_owned()), place);
+        let mut records = 0;
+        while cursor.read_frame(None, &mut |_| records += 1)? {}
+        Ok(records)
+    }
+
+    #[test]
+    fn a_segment_that_is_missing_in_the_middle_is_damage_and_one_at_the_beginning_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = |folder: &Path| {
+            drop(write(folder, 0..20));
+            // An epoch without any record.
+            drop(write(folder, 0..0));
+            drop(write(folder, 20..40));
+        };
+        whole(folder.path());
+        let disk = Folder(folder.path().to_owned());
+        let all = segments(&disk).unwrap();
+        let with_frames: Vec<_> =
+            all.iter().filter(|id| !holds_no_frame(&disk, **id).unwrap()).collect();
+        for (index, missing) in with_frames.iter().enumerate() {
+            let file = folder.path().join(missing.to_string());
+            let bytes = std::fs::read(&file).unwrap();
+            std::fs::remove_file(&file).unwrap();
+            let read = outcome(folder.path(), Place::default());
+            let is_at_an_end = index == 0 || index + 1 == with_frames.len();
+            assert_eq!(read.is_ok(), is_at_an_end, "without {missing}: {read:?}");
+            std::fs::write(&file, bytes).unwrap();
+        }
+        assert_eq!(outcome(folder.path(), Place::default()).unwrap(), 40);
+    }
+
+    #[test]
+    fn who_goes_on_from_a_place_is_told_when_the_log_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut places = Vec::new();
+        for works in [0..20, 20..40] {
+            drop(write(folder.path(), works));
+            let mut cursor = Cursor::new(Folder(folder.path().to_owned()), Place::default());
+            while cursor.read_frame(None, &mut drop).unwrap() {}
+            places.push(cursor.next_place());
+        }
+        let all = segments(&Folder(folder.path().to_owned())).unwrap();
+        let first_epoch = all.iter().filter(|id| id.epoch == places[0].epoch);
+        for id in first_epoch {
+            std::fs::remove_file(folder.path().join(id.to_string())).unwrap();
+        }
+        assert_eq!(outcome(folder.path(), places[0]).unwrap(), 20, "it had read all of it");
+        let earlier = Place { sequence: places[0].sequence - 1, ..places[0] };
+        let error = outcome(folder.path(), earlier).unwrap_err();
+        assert!(matches!(error, LogError::Gap { .. }), "{error}");
+        // The log that was there before has gone further than this one.
+        drop(write(folder.path(), 40..50));
+        let later = Place { sequence: places[1].sequence + 1, ..places[1] };
+        let error = outcome(folder.path(), later).unwrap_err();
+        assert!(matches!(error, LogError::Gap { .. }), "{error}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::LogError;
 use super::disk::{Disk, DiskFile};
 use super::reader::{ReadError, SegmentReader};
-use super::segment::{FIRST_FRAME, SegmentId};
+use super::segment::{FIRST_FRAME, Follows, Place, SegmentId};
 
 /// Bytes that are read through at a start, newest segments first. `ledger verify` reads all.
 const CHECKED_BYTES_MAX: u64 = 512 << 20;
@@ -26,16 +26,19 @@ pub struct Recovered {
     pub last_epoch: u64,
     /// Bytes that a crash had left unfinished, and that are gone.
     pub cut_bytes: u64,
+    /// What the next epoch goes on from.
+    pub follows: Follows,
 }
 
 /// Cuts off what was never acknowledged, and refuses a log that has lost what was.
 pub fn recover<D: Disk>(disk: &D) -> Result<Recovered, LogError> {
     let mut segments = segments(disk).map_err(|error| LogError::disk("the log's folder", error))?;
     let unbegun = take_unbegun(disk, &mut segments)?;
-    let mut recovered = Recovered { last_epoch: 0, cut_bytes: 0 };
+    let mut recovered = Recovered { last_epoch: 0, cut_bytes: 0, follows: Follows::Nothing };
     if let Some((last, earlier)) = segments.split_last() {
         let (cut_bytes, bytes) = cut_torn_tail(disk, *last, unbegun.first().copied())?;
-        recovered = Recovered { last_epoch: last.epoch, cut_bytes };
+        let follows = end_of(disk, &segments)?;
+        recovered = Recovered { last_epoch: last.epoch, cut_bytes, follows };
         check_earlier(disk, earlier, *last, bytes)?;
     }
     for id in unbegun {
@@ -45,6 +48,31 @@ pub fn recover<D: Disk>(disk: &D) -> Result<Recovered, LogError> {
         info!(file = name, "segment removed that was never begun");
     }
     Ok(recovered)
+}
+
+/// The place behind the last record of a log whose end is whole.
+fn end_of<D: Disk>(disk: &D, segments: &[SegmentId]) -> Result<Follows, LogError> {
+    for id in segments.iter().rev() {
+        if !holds_no_frame(disk, *id)? {
+            let mut reader = SegmentReader::open(disk, *id).map_err(|error| damaged(*id, error))?;
+            let length = reader.len()?;
+            read_through(&mut reader, length).map_err(|error| damaged(*id, error))?;
+            let place = Place { epoch: id.epoch, sequence: reader.next_sequence() };
+            return Ok(Follows::Place(place));
+        }
+    }
+    begins_after(disk)
+}
+
+/// What the first segment of a log goes on from: if it is a place, the log's beginning is not
+/// there. Nothing where there is no segment.
+pub fn begins_after<D: Disk>(disk: &D) -> Result<Follows, LogError> {
+    let all = segments(disk).map_err(|error| LogError::disk("the log's folder", error))?;
+    let Some(id) = all.first() else {
+        return Ok(Follows::Nothing);
+    };
+    let reader = SegmentReader::open(disk, *id).map_err(|error| damaged(*id, error))?;
+    Ok(reader.header().follows())
 }
 
 /// Reads what was left for the segment `last`, the newest first; `bytes` were read already.
@@ -182,6 +210,15 @@ pub(super) fn check_continues(
         return Err(LogError::Missing { name, expected: next_sequence, found });
     }
     Ok(())
+}
+
+/// Refuses a segment that goes on from another place than `end`, where the one before it ended. One
+/// that says nothing was written by an earlier version, or before older segments were put back.
+pub(super) fn check_follows(id: SegmentId, follows: Follows, end: Place) -> Result<(), LogError> {
+    match follows {
+        Follows::Place(place) if place != end => Err(LogError::gap(id, end)),
+        _ => Ok(()),
+    }
 }
 
 fn read_through<F: DiskFile>(reader: &mut SegmentReader<F>, length: u64) -> Result<(), ReadError> {

@@ -7,6 +7,44 @@ pub const HEADER_BYTES: usize = 64;
 /// The same, as an offset in the file.
 pub const FIRST_FRAME: u64 = 64;
 
+/// Where a record stands, among all records of one node: they are read in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Place {
+    /// The start of the pool.
+    pub epoch: u64,
+    /// The number within it.
+    pub sequence: u64,
+}
+
+/// What an epoch, or a segment, goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// An earlier version wrote it, which did not say.
+    Unknown,
+    /// There was no log.
+    Nothing,
+    /// All records before this place.
+    Place(Place),
+}
+
+impl Follows {
+    fn to_numbers(self) -> [u64; 2] {
+        match self {
+            Self::Unknown => [0, 0],
+            Self::Nothing => [0, 1],
+            Self::Place(Place { epoch, sequence }) => [epoch, sequence],
+        }
+    }
+
+    fn from_numbers(numbers: [u64; 2]) -> Self {
+        match numbers {
+            [0, 0] => Self::Unknown,
+            [0, _] => Self::Nothing,
+            [epoch, sequence] => Self::Place(Place { epoch, sequence }),
+        }
+    }
+}
+
 const MAGIC: [u8; 8] = *b"ADITLOG\n";
 const VERSION: u16 = 1;
 const CHECKED_BYTES: usize = 60;
@@ -48,9 +86,21 @@ pub struct Header {
     pub begun_ms: u64,
     /// What the frames' checksums begin with.
     pub salt: u32,
+    /// What its epoch goes on from.
+    pub epoch_follows: Follows,
 }
 
 impl Header {
+    /// What the segment itself goes on from.
+    pub fn follows(&self) -> Follows {
+        match self.id {
+            SegmentId { first_sequence: 0, .. } => self.epoch_follows,
+            SegmentId { epoch, first_sequence: sequence } => {
+                Follows::Place(Place { epoch, sequence })
+            }
+        }
+    }
+
     /// As it stands in the file.
     pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
@@ -62,7 +112,9 @@ impl Header {
         bytes.extend_from_slice(&self.id.first_sequence.to_le_bytes());
         bytes.extend_from_slice(&self.begun_ms.to_le_bytes());
         bytes.extend_from_slice(&self.salt.to_le_bytes());
-        bytes.resize(CHECKED_BYTES, 0);
+        for number in self.epoch_follows.to_numbers() {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
         let checksum = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes.try_into().unwrap_or([0; HEADER_BYTES])
@@ -90,6 +142,10 @@ impl Header {
             },
             begun_ms: u64::from_le_bytes(fields.take()),
             salt: u32::from_le_bytes(fields.take()),
+            epoch_follows: Follows::from_numbers([
+                u64::from_le_bytes(fields.take()),
+                u64::from_le_bytes(fields.take()),
+            ]),
         })
     }
 }
@@ -101,9 +157,15 @@ mod tests {
     #[test]
     fn a_header_comes_back_and_no_changed_byte_goes_unnoticed() {
         let id = SegmentId { epoch: 7, first_sequence: 1 << 40 };
-        let header = Header { node: 3, id, begun_ms: 1_700_000_000_123, salt: 0xdead_beef };
+        let epoch_follows = Follows::Place(Place { epoch: 6, sequence: 1 << 33 });
+        let (begun_ms, salt) = (1_700_000_000_123, 0xdead_beef);
+        let header = Header { node: 3, id, begun_ms, salt, epoch_follows };
         let bytes = header.to_bytes();
         assert_eq!(Header::from_bytes(&bytes), Ok(header));
+        for epoch_follows in [Follows::Unknown, Follows::Nothing] {
+            let header = Header { epoch_follows, ..header };
+            assert_eq!(Header::from_bytes(&header.to_bytes()), Ok(header));
+        }
         for index in 0..HEADER_BYTES {
             let mut changed = bytes;
             changed[index] ^= 1;

@@ -7,8 +7,10 @@ use super::LogError;
 use super::disk::Disk;
 use super::reader::{ReadError, SegmentReader};
 use super::record::Record;
-use super::recover::{check_continues, check_reaches, damaged, holds_no_frame, segments};
-use super::segment::SegmentId;
+use super::recover::{
+    begins_after, check_continues, check_follows, check_reaches, damaged, holds_no_frame, segments,
+};
+use super::segment::{Follows, Place, SegmentId};
 
 /// What a log holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Contents {
     pub blocks: u64,
     /// Bytes at the end of the last segment that are no whole commit.
     pub unfinished_bytes: u64,
+    /// Where the log goes on from, if what was before is not in its folder.
+    pub begins_after: Option<Place>,
     /// What is wrong, a sentence each.
     pub faults: Vec<String>,
 }
@@ -33,6 +37,9 @@ pub struct Contents {
 pub fn verify<D: Disk>(disk: &D) -> Result<Contents, LogError> {
     let mut contents = Contents::default();
     let all = segments(disk).map_err(|error| LogError::disk("the log's folder", error))?;
+    if let Ok(Follows::Place(place)) = begins_after(disk) {
+        contents.begins_after = Some(place);
+    }
     let mut before: Option<(SegmentId, u64)> = None;
     for id in &all {
         contents.segments += 1;
@@ -48,6 +55,7 @@ pub fn verify<D: Disk>(disk: &D) -> Result<Contents, LogError> {
         }
         if let Some((before, next_sequence)) = before
             && let Err(error) = check_continues(before, next_sequence, *id)
+                .and_then(|()| check_epochs(disk, before, next_sequence, *id))
         {
             contents.faults.push(error.to_string());
         }
@@ -61,6 +69,19 @@ pub fn verify<D: Disk>(disk: &D) -> Result<Contents, LogError> {
         }
     }
     Ok(contents)
+}
+
+/// Refuses the first segment of an epoch that does not go on from where `before` ends. One that
+/// cannot be read is a fault of its own.
+fn check_epochs<D: Disk>(
+    disk: &D,
+    before: SegmentId,
+    next_sequence: u64,
+    id: SegmentId,
+) -> Result<(), LogError> {
+    let follows = SegmentReader::open(disk, id).map(|reader| reader.header().follows());
+    let end = Place { epoch: before.epoch, sequence: next_sequence };
+    check_follows(id, follows.unwrap_or(Follows::Unknown), end)
 }
 
 /// Gives the number after the segment's last record.

@@ -83,7 +83,8 @@ impl<D: Disk> LogWriter<D> {
         let recovered = recover(&disk)?;
         let epoch = recovered.last_epoch.saturating_add(1).max(now_ms / 1_000);
         let id = SegmentId { epoch, first_sequence: 0 };
-        let header = Header { node: settings.node, id, begun_ms: now_ms, salt };
+        let epoch_follows = recovered.follows;
+        let header = Header { node: settings.node, id, begun_ms: now_ms, salt, epoch_follows };
         let file = begin(&disk, &header).map_err(|error| LogError::disk(&id.to_string(), error))?;
         let writer = Self {
             disk,

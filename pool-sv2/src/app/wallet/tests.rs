@@ -14,10 +14,9 @@ use testkit::node::Node;
 use testkit::stub::{Reply, Stub, error, result};
 
 use super::*;
-use crate::accounting::bookkeeper::Bookkeeper;
+use crate::accounting::bookkeeper::{Beginning, Bookkeeper, Sources};
 use crate::accounting::config::LedgerConfig;
 use crate::accounting::ledger::Ledger;
-use crate::accounting::log::disk::Folder;
 use crate::accounting::settle::settle;
 use crate::payout::claims::{Claim, Claims, Position, Withheld};
 use crate::payout::distribution::{Terms, distribute};
@@ -86,9 +85,10 @@ impl Life {
         let directory = folder.to_owned();
         let config = LedgerConfig { directory, ack_interval_ms: 1, ..LedgerConfig::default() };
         let ledger = Ledger::open(&config, &Metrics::new("x")).unwrap();
-        let (log, durable) = (Folder(config.log_directory()), ledger.durable());
+        let durable = ledger.durable();
         let end = *durable.borrow();
-        let (keeper, shelf) = Bookkeeper::open(log, Network::Regtest, end).unwrap();
+        let sources = Sources::of(&config, Network::Regtest);
+        let (keeper, shelf) = Bookkeeper::open(&sources, Beginning::Needed, end).unwrap();
         let (shares, queue) = shares::queue();
         let followed = durable.clone();
         let threads = vec![

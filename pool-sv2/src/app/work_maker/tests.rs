@@ -261,7 +261,7 @@ async fn a_job_that_is_sent_again_has_another_ntime() {
 /// Books that a test writes the log of.
 mod shared {
     use super::*;
-    use crate::accounting::bookkeeper::Bookkeeper;
+    use crate::accounting::bookkeeper::{Beginning, Bookkeeper, Sources};
     use crate::accounting::log::disk::Folder;
     use crate::accounting::log::writer::{LogSettings, LogWriter};
     use crate::payout::distribution::Room;
@@ -298,7 +298,10 @@ mod shared {
         writer.commit().unwrap();
         let durable = watch::Sender::new(writer.durable_end());
         let network = bitcoin::Network::Regtest;
-        let (keeper, shelf) = Bookkeeper::open(disk, network, writer.durable_end()).unwrap();
+        let checkpoint = folder.path().join("books.checkpoint");
+        let sources = Sources { log: disk, checkpoint, network };
+        let end = writer.durable_end();
+        let (keeper, shelf) = Bookkeeper::open(&sources, Beginning::Needed, end).unwrap();
         let end = durable.subscribe();
         let thread = std::thread::spawn(move || keeper.run(&end, &drop));
         let mut bench = Bench::start_with(
