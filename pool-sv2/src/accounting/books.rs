@@ -31,6 +31,10 @@ use crate::shares::{BlockStage, BlockState, PAYS_ALL, PayoutRecord};
 const MINUTE_MS: u64 = 60_000;
 /// So many times the window of the last shared block is remembered: its settings may change.
 const WINDOWS_KEPT: u128 = 8;
+/// Accounts that the books know. While there are so many, the work of further ones counts for
+/// nothing, and it is said so once a minute: an account leaves when its work is beyond all windows
+/// and nothing is owed. What is owed is never refused.
+pub const ACCOUNTS_MAX: usize = 1 << 16;
 /// Blocks whose fate is waited for; of more the oldest are given up.
 const OPEN_BLOCKS_MAX: usize = 1_024;
 
@@ -81,6 +85,10 @@ pub struct Books {
     parts: Vec<AccountPayout>,
     /// Counts records of anything but work.
     changes: u64,
+    /// `ACCOUNTS_MAX`, but in tests.
+    accounts_max: usize,
+    /// The last minute since 1970 in which there was one account too many.
+    crowded_at: u64,
 }
 
 impl Books {
@@ -96,6 +104,8 @@ impl Books {
             unconfirmed: Vec::new(),
             parts: Vec::new(),
             changes: 0,
+            accounts_max: ACCOUNTS_MAX,
+            crowded_at: 0,
         }
     }
 
@@ -106,8 +116,10 @@ impl Books {
                 if let Some(earner) = &located.earner
                     && earner.payout_mode == PAYS_ALL
                 {
-                    let name = Arc::clone(&self.account(&earner.account).name);
-                    self.window.credit(share.time_ms / MINUTE_MS, &name, Hashes(share.work));
+                    let minute = share.time_ms / MINUTE_MS;
+                    if let Some(name) = self.name_to_credit(&earner.account, minute) {
+                        self.window.credit(minute, &name, Hashes(share.work));
+                    }
                 }
             }
             Record::BlockFound { time_ms, block, .. } => {
@@ -193,6 +205,26 @@ impl Books {
         let balance = self.accounts.balance(name).owed;
         // A copy of the name: by who holds it, the books know whom they still need.
         Some(Claim { account: Box::from(&**name), script, work, balance })
+    }
+
+    /// None if there are too many accounts for one more.
+    fn name_to_credit(&mut self, account: &str, minute: u64) -> Option<Arc<str>> {
+        if !self.known.contains_key(account) && self.known.len() >= self.accounts_max {
+            // Looked for once a minute: by the records' time, so that all books do it alike.
+            if self.crowded_at == minute {
+                return None;
+            }
+            self.crowded_at = minute;
+            self.forget_strangers();
+            if self.known.len() >= self.accounts_max {
+                warn!(
+                    accounts = self.known.len(),
+                    account, "too many accounts: the work of further ones counts for nothing"
+                );
+                return None;
+            }
+        }
+        Some(Arc::clone(&self.account(account).name))
     }
 
     fn account(&mut self, name: &str) -> &Account {

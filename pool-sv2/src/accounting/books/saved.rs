@@ -29,6 +29,7 @@ pub struct SavedBooks {
     unconfirmed: Vec<WalletPayout>,
     parts: Vec<AccountPayout>,
     changes: u64,
+    crowded_at: u64,
 }
 
 /// Hash (internal byte order), height, when it was found in milliseconds since 1970, and the code
@@ -57,6 +58,7 @@ impl Books {
             unconfirmed: self.unconfirmed.clone(),
             parts: self.parts.clone(),
             changes: self.changes,
+            crowded_at: self.crowded_at,
         }
     }
 
@@ -80,6 +82,7 @@ impl Books {
         this.blocks = saved.blocks.into_iter().map(block).collect();
         (this.position, this.unconfirmed) = (saved.position, saved.unconfirmed);
         (this.parts, this.changes) = (saved.parts, saved.changes);
+        this.crowded_at = saved.crowded_at;
         Some(this)
     }
 }

@@ -94,6 +94,25 @@ fn only_work_for_shared_blocks_makes_a_claim() {
 }
 
 #[test]
+fn work_of_an_account_too_many_counts_for_nothing_until_another_one_leaves() {
+    let mut desk = Desk::new();
+    desk.books.accounts_max = 1;
+    desk.share(1, ANN, PAYS_ALL, 60);
+    desk.share(1, BOB, PAYS_ALL, 40);
+    desk.share(1, ANN, PAYS_ALL, 2);
+    let claims = desk.books.claims(Hashes(1_000));
+    let claimed: Vec<_> = claims.all().iter().map(|it| (&*it.account, it.work)).collect();
+    assert_eq!(claimed, [(ANN, Hashes(62))]);
+    // Her work is beyond all windows.
+    desk.books.window = Window::default();
+    desk.share(1, BOB, PAYS_ALL, 40);
+    assert!(desk.books.claims(Hashes(1_000)).all().is_empty(), "looked for once a minute");
+    desk.share(2, BOB, PAYS_ALL, 41);
+    let claims = desk.books.claims(Hashes(1_000));
+    assert_eq!((&*claims.all()[0].account, claims.all()[0].work), (BOB, Hashes(41)));
+}
+
+#[test]
 fn what_a_block_does_not_pay_is_owed_until_a_later_one_does() {
     let mut desk = Desk::new();
     desk.share(1, ANN, PAYS_ALL, 60);
