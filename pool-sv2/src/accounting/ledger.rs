@@ -3,6 +3,8 @@
 //!
 //! A disk that fails stops acknowledgements, loudly, and nothing else.
 
+mod record_clock;
+
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use service::metrics::{Counter, Histogram, Metrics};
 use tokio::sync::watch;
 use tracing::{error, info};
 
+use self::record_clock::RecordClock;
 use super::config::LedgerConfig;
 use super::log::LogError;
 use super::log::disk::Folder;
@@ -38,6 +41,7 @@ const LOCK_FILE: &str = "pool.lock";
 pub struct Ledger {
     log: LogWriter<Folder>,
     interval: Duration,
+    clock: RecordClock,
     counts: Counts,
     /// How far others may read the log.
     durable: watch::Sender<DurableEnd>,
@@ -79,6 +83,11 @@ impl Ledger {
             cut_bytes = recovered.cut_bytes, "ledger opened");
         Ok(Self {
             durable: watch::Sender::new(log.durable_end()),
+            clock: RecordClock::new(
+                Instant::now(),
+                clock::unix_now_milliseconds(),
+                recovered.last_ms,
+            ),
             log,
             interval: Duration::from_millis(config.ack_interval_ms),
             counts: Counts::new(metrics),
@@ -125,11 +134,12 @@ impl Ledger {
 
     fn take(&mut self, batch: Batch, tickets: &mut Vec<u64>) {
         tickets.push(batch.ticket);
+        let time_ms = self.clock.time(Instant::now(), batch.time_ms);
         for share in &batch.gathered.shares {
-            self.log.push_share(batch.time_ms, share);
+            self.log.push_share(time_ms, share);
         }
         for entry in batch.gathered.entries {
-            self.log.push_entry(batch.time_ms, entry);
+            self.log.push_entry(time_ms, entry);
         }
     }
 

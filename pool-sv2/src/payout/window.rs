@@ -22,6 +22,9 @@ const TIERS: [Tier; 4] = [
     Tier { minutes: DAY, kept: u64::MAX },
 ];
 
+/// A time so much earlier than the newest one, in minutes, means that a clock was ahead and was set
+/// right: no ledger writes it in one life.
+const SET_RIGHT_MINUTES: u64 = 150;
 /// Minutes of the longest slices.
 const DAY: u64 = 24 * 60;
 
@@ -69,8 +72,13 @@ pub struct Window {
 
 impl Window {
     /// Counts `work` for `account`, at `minute` since 1970. A clock that went back changes no
-    /// order: the work counts for the newest minute.
+    /// order: the work counts for the newest minute. One that went back far was wrong before: what
+    /// it had dated later counts as of now.
     pub fn credit(&mut self, minute: u64, account: &Arc<str>, work: Hashes) {
+        let set_right = minute.saturating_add(SET_RIGHT_MINUTES);
+        if self.newest().is_some_and(|newest| newest > set_right) {
+            self.date_back(minute);
+        }
         let newest = self.newest().map_or(minute, |newest| newest.max(minute));
         let [minutes, ..] = &mut self.tiers;
         match minutes.back_mut().filter(|slice| slice.start == newest) {
@@ -114,6 +122,22 @@ impl Window {
         };
         for tier in &mut self.tiers {
             tier.retain(|slice| slice.start >= day);
+        }
+    }
+
+    /// Puts all that is dated after `minute` there.
+    fn date_back(&mut self, minute: u64) {
+        let mut now = Slice::new(minute);
+        for tier in &mut self.tiers {
+            for later in tier.iter().filter(|slice| slice.start > minute) {
+                now.absorb(later);
+            }
+            tier.retain(|slice| slice.start <= minute);
+        }
+        let [minutes, ..] = &mut self.tiers;
+        match minutes.back_mut().filter(|slice| slice.start == minute) {
+            Some(slice) => slice.absorb(&now),
+            None => minutes.push_back(now),
         }
     }
 

@@ -28,17 +28,20 @@ pub struct Recovered {
     pub cut_bytes: u64,
     /// What the next epoch goes on from.
     pub follows: Follows,
+    /// The time of the last frame, milliseconds since 1970; 0 without any.
+    pub last_ms: u64,
 }
 
 /// Cuts off what was never acknowledged, and refuses a log that has lost what was.
 pub fn recover<D: Disk>(disk: &D) -> Result<Recovered, LogError> {
     let mut segments = segments(disk).map_err(|error| LogError::disk("the log's folder", error))?;
     let unbegun = take_unbegun(disk, &mut segments)?;
-    let mut recovered = Recovered { last_epoch: 0, cut_bytes: 0, follows: Follows::Nothing };
+    let mut recovered =
+        Recovered { last_epoch: 0, cut_bytes: 0, follows: Follows::Nothing, last_ms: 0 };
     if let Some((last, earlier)) = segments.split_last() {
         let (cut_bytes, bytes) = cut_torn_tail(disk, *last, unbegun.first().copied())?;
-        let follows = end_of(disk, &segments)?;
-        recovered = Recovered { last_epoch: last.epoch, cut_bytes, follows };
+        let (follows, last_ms) = end_of(disk, &segments)?;
+        recovered = Recovered { last_epoch: last.epoch, cut_bytes, follows, last_ms };
         check_earlier(disk, earlier, *last, bytes)?;
     }
     for id in unbegun {
@@ -50,18 +53,22 @@ pub fn recover<D: Disk>(disk: &D) -> Result<Recovered, LogError> {
     Ok(recovered)
 }
 
-/// The place behind the last record of a log whose end is whole.
-fn end_of<D: Disk>(disk: &D, segments: &[SegmentId]) -> Result<Follows, LogError> {
+/// The place behind the last record of a log whose end is whole, and the time of its frame.
+fn end_of<D: Disk>(disk: &D, segments: &[SegmentId]) -> Result<(Follows, u64), LogError> {
     for id in segments.iter().rev() {
         if !holds_no_frame(disk, *id)? {
             let mut reader = SegmentReader::open(disk, *id).map_err(|error| damaged(*id, error))?;
-            let length = reader.len()?;
-            read_through(&mut reader, length).map_err(|error| damaged(*id, error))?;
+            let (length, mut last_ms) = (reader.len()?, 0);
+            while let Some(frame) =
+                reader.next_frame(length).map_err(|error| damaged(*id, error))?
+            {
+                last_ms = frame.header.time_ms;
+            }
             let place = Place { epoch: id.epoch, sequence: reader.next_sequence() };
-            return Ok(Follows::Place(place));
+            return Ok((Follows::Place(place), last_ms));
         }
     }
-    begins_after(disk)
+    Ok((begins_after(disk)?, 0))
 }
 
 /// What the first segment of a log goes on from: if it is a place, the log's beginning is not

@@ -80,6 +80,22 @@ fn a_clock_that_goes_back_counts_for_the_newest_minute() {
     assert_eq!(window_of(&back), window_of(&on));
 }
 
+/// Without that, all work of ten years to come would be in one slice.
+#[test]
+fn what_a_clock_dated_ahead_counts_as_of_the_time_when_it_was_set_right() {
+    let ahead = 1_000 + 10 * 365 * DAY;
+    let mut window =
+        window_of(&vec![(900, 2, 7), (1_000, 0, 5), (ahead, 0, 50), (ahead + 90, 0, 1)]);
+    let [ann, bob, cy] = accounts();
+    for minute in 1_010..1_020 {
+        window.credit(minute, &bob, Hashes(10));
+    }
+    assert_eq!(sums(&window, 30), BTreeMap::from([(bob.clone(), 30)]), "the newest work counts");
+    let all = BTreeMap::from([(ann.clone(), 56), (bob, 100), (cy, 7)]);
+    assert_eq!(sums(&window, u128::MAX), all, "and none is lost");
+    assert_eq!(sums(&window, 151).get(&ann), Some(&51), "it is older than what came after");
+}
+
 #[test]
 fn ten_years_take_few_slices() {
     let credits = (0..10 * 365).map(|day| (day * 1_440, 0, 1)).collect();
