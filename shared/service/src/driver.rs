@@ -5,12 +5,13 @@
 
 use std::future::{Future, pending, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use wire::session::{PeerError, Session};
 
@@ -105,7 +106,6 @@ async fn run<S: Session>(
     writer: &mut (impl AsyncWrite + Unpin),
     output: &mut Output,
 ) -> Ended {
-    let mut input = BytesMut::new();
     let mut alarm = Alarm { sleep: pin!(sleep(Duration::ZERO)), rings_at: None };
     loop {
         while let Some(event) = session.poll_event() {
@@ -140,13 +140,9 @@ async fn run<S: Session>(
                 Some(command) => session.handle_command(clock::now(), command),
                 None => return Ended::ByHost,
             },
-            read = read_some(reader, &mut input), if reads => match read {
-                Ok(0) => return Ended::ByPeer,
-                Ok(_) => {
-                    let stepped = session.handle_bytes(clock::now(), &input);
-                    input.clear();
-                    stepped
-                }
+            read = read_some(reader), if reads => match read {
+                Ok(input) if input.is_empty() => return Ended::ByPeer,
+                Ok(input) => session.handle_bytes(clock::now(), &input),
                 Err(error) => return error.into(),
             },
             () = alarm.wait(wake) => {
@@ -218,6 +214,8 @@ impl Output {
                 self.bytes.advance(count);
                 self.write_deadline = None;
                 if self.bytes.is_empty() {
+                    // Its memory is another connection's until there is something to say again.
+                    self.bytes = BytesMut::new();
                     self.drain_deadline = None;
                 }
             }
@@ -263,12 +261,16 @@ impl Alarm<'_> {
     }
 }
 
-async fn read_some(
-    reader: &mut (impl AsyncRead + Unpin),
-    input: &mut BytesMut,
-) -> io::Result<usize> {
-    input.reserve(READ_BYTES);
-    reader.read_buf(input).await
+/// Reads what there is, and no bytes at the end of the stream. What is read stands on the stack
+/// until it is known how much it is: a connection that waits, as nearly all do, holds no buffer.
+async fn read_some(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    poll_fn(|context| {
+        let mut bytes = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut bytes);
+        let polled = Pin::new(&mut *reader).poll_read(context, &mut read);
+        polled.map_ok(|()| read.filled().to_vec())
+    })
+    .await
 }
 
 #[cfg(test)]
