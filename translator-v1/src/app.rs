@@ -25,6 +25,7 @@ use crate::downstream::tls::{HANDSHAKE_MAX, Tls};
 use crate::miners::Miners;
 use crate::register::Register;
 use crate::status::StatusPages;
+use crate::teams::Teams;
 use crate::upstream::dial::Place;
 use crate::upstream::supervise::{NAMES, Supervisor};
 
@@ -105,13 +106,14 @@ impl Bound {
         let register = Register::default();
         let pages = pages(&register, &health, &upstreams);
         pages.start("health.address", &config.health, &shutdown).await?;
-        let miners = Miners::default();
+        let (miners, teams) = (Miners::default(), Teams::new(config.upstream.channels));
         let work = watch::Sender::new(None);
         let service = Service {
             settings: Arc::new(config.miner_settings()),
             seats: Seats::default(),
             work: work.subscribe(),
             miners: miners.clone(),
+            teams: teams.clone(),
             register,
             counts: Counts::new(&metrics),
             handshakes: Handshakes::new(Handshakes::usual_at_once(), HANDSHAKE_MAX, &metrics),
@@ -123,6 +125,7 @@ impl Bound {
             work_without_upstream: config.upstream.work_without_upstream(),
             return_after: config.upstream.return_after(),
             miners: miners.subscribe(),
+            teams,
             work,
             health,
             metrics: metrics.clone(),

@@ -83,6 +83,7 @@ pub async fn probe(pool: &str, user: String) -> Result<Vec<String>, Failure> {
         user_identity: user,
         initial_hashrate: 1e12,
         share_answer_max: PROBE_MAX,
+        promise: None,
         names_workers: true,
         first_epoch: ChannelEpoch(0),
     };
@@ -147,7 +148,12 @@ impl Host<UpstreamSession<()>> for ProbeHost {
                 let after = self.start.elapsed();
                 self.job.get_or_insert((job, after));
             }
-            Event::ChannelClosed { .. } | Event::Verdict { .. } => {}
+            Event::ChannelClosed { .. }
+            | Event::Verdict { .. }
+            | Event::TeamJob { .. }
+            | Event::TeamLost { .. }
+            | Event::TeamRefused { .. }
+            | Event::PromiseBroken { .. } => {}
         }
     }
 }

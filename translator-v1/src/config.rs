@@ -93,6 +93,8 @@ impl Config {
                 min_difficulty: self.vardiff.min_difficulty,
             },
             initial_hashrate: self.vardiff.initial_hashrate,
+            channels: self.upstream.channels,
+            answers: self.upstream.answers,
             lines_per_second_max: self.limits.lines_per_second_max,
             departed: Departed::default(),
         }

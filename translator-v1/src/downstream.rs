@@ -24,6 +24,7 @@ pub mod tls;
 use std::sync::Arc;
 
 use mining::vardiff::VardiffPolicy;
+use serde::Deserialize;
 
 use self::device_kind::DeviceKind;
 use self::resume::Departed;
@@ -31,6 +32,18 @@ use crate::bridge::extranonce::Seat;
 use crate::bridge::notify::Work;
 use crate::bridge::submit::{ShareError, UpstreamShare, Verdict};
 pub use crate::shares::SHARES_WAITING_MAX;
+use crate::teams::Channels;
+
+/// Who answers a share that the upstream would count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answers {
+    /// The upstream: the miner waits for its verdict.
+    #[default]
+    Upstream,
+    /// The translator, at once: what the upstream refuses later is counted and not told.
+    Early,
+}
 
 /// What all miners' sessions have in common.
 #[derive(Debug, Clone)]
@@ -39,6 +52,10 @@ pub struct MinerSettings {
     pub vardiff: VardiffPolicy,
     /// Hashes per second that a new miner is taken to have.
     pub initial_hashrate: f64,
+    /// Who answers shares that the upstream would count.
+    pub answers: Answers,
+    /// Which miners share a channel.
+    pub channels: Channels,
     /// Lines a second that are read of one miner.
     pub lines_per_second_max: u32,
     /// Sessions that are over, for miners that come back.
@@ -122,6 +139,11 @@ pub enum Event {
         worker: Arc<str>,
         /// The block hash, internal byte order.
         hash: [u8; 32],
+    },
+    /// The upstream's verdict on a share that was answered early.
+    LateVerdict {
+        /// Whether it counted.
+        outcome: Result<(), ShareError>,
     },
     /// A share was answered.
     Answered {

@@ -2,9 +2,9 @@
 //!
 //! Rooms: `downstream` speaks V1 with one miner, `upstream` speaks V2 with the pool; neither knows
 //! the other. `bridge` is what both know: how jobs, shares, extranonces and difficulties of one
-//! side become those of the other. `shares` and `miners` are the queues and sums between their
-//! tasks; `register` and `status` what people see of the miners; `command` what they ask. They are
-//! wired together in `app` alone.
+//! side become those of the other. `shares`, `miners` and `teams` are the queues, the sums and the
+//! channels between their tasks; `register` and `status` what people see of the miners; `command`
+//! what they ask. They are wired together in `app` alone.
 
 pub mod app;
 pub mod bridge;
@@ -15,4 +15,5 @@ pub mod miners;
 pub mod register;
 pub mod shares;
 pub mod status;
+pub mod teams;
 pub mod upstream;

@@ -41,6 +41,11 @@ impl Miners {
         MinerPart { all: self.clone(), hashes: None }
     }
 
+    /// The sum as it is.
+    pub fn total(&self) -> MinersTotal {
+        *self.total.borrow()
+    }
+
     /// Tells when the sum changes.
     pub fn subscribe(&self) -> watch::Receiver<MinersTotal> {
         self.total.subscribe()

@@ -110,7 +110,13 @@ impl Registered {
             Event::Answered { answer: Err(error), .. } => {
                 *shown.rejected.entry(error.reason().to_owned()).or_default() += 1;
             }
-            Event::Resumed
+            // It was counted as accepted when it was answered.
+            Event::LateVerdict { outcome: Err(error) } => {
+                shown.accepted = shown.accepted.saturating_sub(1);
+                *shown.rejected.entry(error.reason().to_owned()).or_default() += 1;
+            }
+            Event::LateVerdict { outcome: Ok(()) }
+            | Event::Resumed
             | Event::SlowedDown
             | Event::Submit { .. }
             | Event::SubmitBlock { .. }

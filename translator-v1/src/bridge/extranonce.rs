@@ -117,6 +117,11 @@ impl ExtranonceSplit {
         Bytes32::new(&bytes)
     }
 
+    /// Bytes that the channel may roll.
+    pub fn rollable(&self) -> u16 {
+        u16::try_from(self.local_bytes + self.extranonce_2_bytes).unwrap_or(u16::MAX)
+    }
+
     /// The prefix that the upstream fixed.
     pub fn prefix(&self) -> &[u8] {
         self.prefix.as_slice()

@@ -15,19 +15,22 @@ use wire::sv2::mining::{NewExtendedMiningJob, SetNewPrevHash};
 use super::extranonce::ExtranonceSplit;
 
 /// One opening of one upstream channel. Shares of an earlier one mean nothing to a later one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChannelEpoch(pub u64);
 
 impl ChannelEpoch {
     /// Bits below the number of the connection, for its channels.
-    const CHANNEL_BITS: u32 = 16;
+    const CHANNEL_BITS: u32 = 32;
+    /// Bits of the number of the connection.
+    const CONNECTION_MASK: u64 = 0xff_ffff;
     /// Bits below the number of the upstream.
-    const UPSTREAM_SHIFT: u32 = 48;
+    const UPSTREAM_SHIFT: u32 = 56;
 
     /// The first channel of a connection to an upstream, both of them numbered from 0.
     pub fn first_of(upstream: usize, connection: u32) -> Self {
         let upstream = u64::try_from(upstream).unwrap_or_default() << Self::UPSTREAM_SHIFT;
-        Self(upstream | u64::from(connection) << Self::CHANNEL_BITS)
+        let connection = u64::from(connection) & Self::CONNECTION_MASK;
+        Self(upstream | connection << Self::CHANNEL_BITS)
     }
 
     /// The number of the upstream.

@@ -133,6 +133,11 @@ pub fn worker_field(name: &str) -> &str {
     worker.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
+/// The user of a V1 worker: what stands before its first dot or slash.
+pub fn user_field(name: &str) -> &str {
+    name.split_once(['.', '/']).map_or(name, |(user, _)| user)
+}
+
 /// The header version that a miner hashed: BIP310's `(v & ~mask) | bits`.
 pub fn hashed_version(job_version: u32, bits: Option<u32>) -> u32 {
     (job_version & !ROLLING_MASK) | bits.unwrap_or_default()

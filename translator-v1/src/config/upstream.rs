@@ -9,8 +9,11 @@ use service::config::{ConfigError, host_and_port};
 
 use super::Config;
 use crate::bridge::notify::ChannelEpoch;
+use crate::downstream::Answers;
+use crate::teams::Channels;
 use crate::upstream::UpstreamSettings;
 use crate::upstream::dial::Place;
+use crate::upstream::promise::{NoPromise, Promise};
 use crate::upstream::supervise::UPSTREAMS_MAX;
 
 /// `[upstream]`.
@@ -28,6 +31,17 @@ pub struct UpstreamConfig {
     pub unauthenticated: bool,
     /// Whom the pool pays.
     pub user_identity: String,
+    /// Which miners share a channel.
+    #[serde(default)]
+    pub channels: Channels,
+    /// An address that the coinbase of each job has to pay.
+    pub expect_payout: Option<String>,
+    /// At least so much of the whole, in basis points.
+    #[serde(default = "default_expect_basis_points")]
+    pub expect_payout_basis_points: u16,
+    /// Who answers shares that the pool would count.
+    #[serde(default)]
+    pub answers: Answers,
     /// True names the worker of each share to a pool that wants to know (extension 0x0002).
     #[serde(default = "default_worker_names")]
     pub worker_names: bool,
@@ -63,6 +77,10 @@ fn default_worker_names() -> bool {
     true
 }
 
+fn default_expect_basis_points() -> u16 {
+    9_800
+}
+
 fn default_work_seconds() -> u32 {
     120
 }
@@ -89,6 +107,24 @@ impl UpstreamConfig {
     /// How long a share may wait for the pool's verdict.
     pub fn share_answer_max(&self) -> Duration {
         Duration::from_secs(self.share_answer_seconds.into())
+    }
+
+    /// What each pool has to pay.
+    fn promise(&self) -> Result<Option<Promise>, ConfigError> {
+        let Some(address) = &self.expect_payout else { return Ok(None) };
+        if self.channels == Channels::PerUser {
+            let remedy =
+                "where each user is paid for itself no one address is expected; leave it out";
+            return Err(ConfigError::unusable("upstream.expect_payout", remedy));
+        }
+        let promise = Promise::new(address, self.expect_payout_basis_points);
+        promise.map(Some).map_err(|error| {
+            let field = match error {
+                NoPromise::NoAddress => "upstream.expect_payout",
+                NoPromise::NoPart => "upstream.expect_payout_basis_points",
+            };
+            ConfigError::unusable(field, error.to_string())
+        })
     }
 
     /// The pool as if it were a backup.
@@ -139,6 +175,7 @@ impl Config {
                 user_identity: user_identity.clone(),
                 initial_hashrate: self.vardiff.initial_hashrate,
                 share_answer_max: self.upstream.share_answer_max(),
+                promise: self.upstream.promise()?,
                 names_workers: self.upstream.worker_names,
                 first_epoch: ChannelEpoch(0),
             },

@@ -3,6 +3,7 @@
 use service::metrics::{Counter, Labelled, Metrics};
 
 use super::Event;
+use crate::bridge::submit::ShareError;
 
 /// The counters. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -12,6 +13,7 @@ pub struct Counts {
     slowed: Counter,
     accepted: Labelled<Counter>,
     rejected: Labelled<Counter>,
+    late: Labelled<Counter>,
     blocks: Counter,
     too_long: Labelled<Counter>,
 }
@@ -25,6 +27,11 @@ impl Counts {
             slowed: metrics.counter("miners_slowed", "Miners that sent more than is read of one"),
             accepted: metrics.counters("shares_accepted", "Shares answered with true", "by"),
             rejected: metrics.counters("shares_rejected", "Shares that were refused", "reason"),
+            late: metrics.counters(
+                "shares_judged_late",
+                "Verdicts of the upstream on shares that were answered early",
+                "outcome",
+            ),
             blocks: metrics.counter("blocks", "Shares that met the target of a block"),
             too_long: metrics.counters(
                 "coinbase_too_long",
@@ -58,6 +65,10 @@ impl Counts {
             }
             Event::Answered { answer: Err(error), .. } => {
                 self.rejected.with(error.reason()).inc();
+            }
+            Event::LateVerdict { outcome } => {
+                let outcome = outcome.as_ref().map_or_else(ShareError::reason, |()| "accepted");
+                self.late.with(outcome).inc();
             }
             Event::Named { .. }
             | Event::Submit { .. }

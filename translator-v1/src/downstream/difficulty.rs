@@ -213,7 +213,9 @@ impl HashrateMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::downstream::Answers;
     use crate::downstream::resume::Departed;
+    use crate::teams::Channels;
 
     fn settings() -> MinerSettings {
         let vardiff = VardiffPolicy {
@@ -224,6 +226,8 @@ mod tests {
         MinerSettings {
             vardiff,
             initial_hashrate: 1e6,
+            channels: Channels::One,
+            answers: Answers::Upstream,
             lines_per_second_max: 100,
             departed: Departed::default(),
         }

@@ -20,7 +20,7 @@ const SHARES_MAX: usize = 4096;
 /// Shares that are remembered of a miner that is not: it sends what it found last again.
 const SHARES_PARKED_MAX: usize = 256;
 /// No more is kept of one that is not connected, in bytes; the jobs themselves are all miners'.
-const PARKED_BYTES_MAX: usize = 8 * 1024;
+const PARKED_BYTES_MAX: usize = 4 * 1024;
 const _: () = assert!(
     (JOBS_MAX + STALE_JOBS_MAX) * size_of::<SentJob>() + SHARES_PARKED_MAX * size_of::<u64>()
         <= PARKED_BYTES_MAX,
@@ -37,11 +37,14 @@ pub(super) struct SentJob {
     pub(super) ntime: u32,
     /// Difficulty that its shares have to meet.
     pub(super) difficulty: f64,
-    /// The same as a target.
-    pub(super) target: Target,
 }
 
 impl SentJob {
+    /// The target of its shares.
+    pub(super) fn target(&self) -> Target {
+        share_target(self.difficulty)
+    }
+
     /// True if `job` would be hashed as this one was, at the same nTime.
     pub(super) fn is_same_work(&self, job: &Job) -> bool {
         self.job.terms.split == job.terms.split && self.job.rendered == job.rendered
@@ -86,8 +89,7 @@ impl SentJobs {
         let surplus = self.stale.len().saturating_sub(STALE_JOBS_MAX);
         self.stale.drain(..surplus);
         self.last_id = self.last_id.wrapping_add(1);
-        let target = share_target(difficulty);
-        self.jobs.push_back(SentJob { id: self.last_id, job, ntime, difficulty, target });
+        self.jobs.push_back(SentJob { id: self.last_id, job, ntime, difficulty });
         format!("{:x}", self.last_id)
     }
 
@@ -109,10 +111,7 @@ impl SentJobs {
     /// A decrease holds for running jobs too: some miners apply it at once (rule 12).
     pub(super) fn ease(&mut self, difficulty: f64) {
         for sent in &mut self.jobs {
-            if difficulty < sent.difficulty {
-                sent.difficulty = difficulty;
-                sent.target = share_target(difficulty);
-            }
+            sent.difficulty = sent.difficulty.min(difficulty);
         }
     }
 

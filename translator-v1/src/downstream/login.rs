@@ -12,7 +12,8 @@ use wire::sv1::request::Params;
 use super::Event;
 use super::device_kind::DeviceKind;
 use super::session::{MinerSession, other};
-use crate::bridge::submit::{ShareError, code};
+use crate::bridge::submit::{ShareError, code, user_field};
+use crate::teams::Channels;
 
 /// Workers of one connection.
 const WORKERS_MAX: usize = 64;
@@ -97,11 +98,21 @@ impl MinerSession {
         if worker.chars().any(char::is_control) {
             return Err(ShareError::new(code::UNAUTHORIZED, "control characters in the name"));
         }
+        if self.is_of_another_user(&worker) {
+            let remedy = "a user's miners have a channel of their own: use another connection";
+            return Err(ShareError::new(code::UNAUTHORIZED, remedy));
+        }
         self.take_password(&password);
         let worker: Arc<str> = (&*worker).into();
         self.workers.push(Arc::clone(&worker));
         self.events.push_back(Event::Authorized { worker, agent: Arc::clone(&self.agent) });
         Ok("true".to_owned())
+    }
+
+    /// True if the pool would pay its shares to another user than to this worker's.
+    fn is_of_another_user(&self, worker: &str) -> bool {
+        let is_other = |first: &Arc<str>| user_field(first) != user_field(worker);
+        self.channels == Channels::PerUser && self.workers.first().is_some_and(is_other)
     }
 
     /// The worker of that name, if it has authorized here.

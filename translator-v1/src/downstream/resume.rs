@@ -15,7 +15,7 @@ use crate::bridge::extranonce::ExtranonceShape;
 
 /// Sessions that are kept, of miners whose shares were taken; with one more the oldest is
 /// forgotten. All of a large farm lose their connections at once. With `PARKED_BYTES_MAX` for what
-/// each was given and found they take 64 MiB at most, and the jobs that they hold.
+/// each was given and found they take 32 MiB at most, and the jobs that they hold.
 const PARKED_MAX: usize = 8_192;
 /// How long each is kept: cgminer sends its old shares for two minutes.
 const PARKED_TIME_MAX: Duration = Duration::from_secs(180);

@@ -22,6 +22,7 @@ use crate::bridge::submit::UpstreamShare;
 use crate::miners::{MinerPart, Miners};
 use crate::register::{Register, Registered};
 use crate::shares::{Answered, Assigned, Leaving, Submitted, Ticket, Ways, answers};
+use crate::teams::{Member, Teams};
 
 /// Bytes of a session's token.
 const TOKEN_BYTES: usize = 16;
@@ -37,6 +38,8 @@ pub struct Service {
     pub work: watch::Receiver<Option<Assigned>>,
     /// The sum over all miners.
     pub miners: Miners,
+    /// Miners that share a channel, where not all do.
+    pub teams: Teams,
     /// What people see.
     pub register: Register,
     /// What is counted.
@@ -79,11 +82,13 @@ impl Service {
         let identity = MinerIdentity { seat, session };
         let mut session = MinerSession::new(&self.settings, identity, clock::now());
         let (sender, verdicts) = answers();
-        let part = self.miners.part();
+        let (part, work) = (self.miners.part(), self.work.clone());
         let shown = self.register.enter(peer);
         let leaving = Leaving::at(self.shutdown.clone());
         let mut host = MinerHost {
             service: self,
+            work,
+            member: None,
             is_new: true,
             has_left: false,
             ways: None,
@@ -116,6 +121,10 @@ fn token() -> String {
 
 struct MinerHost {
     service: Service,
+    /// What this miner is to mine.
+    work: watch::Receiver<Option<Assigned>>,
+    /// Its part of a team, once it has one.
+    member: Option<Member>,
     /// True until the session has been given the work that was there when it began.
     is_new: bool,
     /// True once the session was told that it is over.
@@ -132,11 +141,23 @@ struct MinerHost {
 
 impl MinerHost {
     fn work(&mut self) -> Command {
-        let assigned = self.service.work.borrow_and_update().clone();
+        let assigned = self.work.borrow_and_update().clone();
         let (work, ways) = assigned.map(|it| (it.work, it.ways)).unzip();
         // Shares on their way when the work ends have still been found.
         self.ways = ways.or_else(|| self.ways.take());
         Command::Work(work)
+    }
+
+    /// The first worker's name says which team the miner is of; then it has that one's work.
+    fn join_team(&mut self, worker: &str) {
+        if self.member.is_some() {
+            return;
+        }
+        let present = self.service.work.borrow().clone();
+        if let Some(member) = self.service.teams.join(worker, present) {
+            (self.work, self.is_new) = (member.work(), true);
+            self.member = Some(member);
+        }
     }
 
     async fn submit(&self, share: UpstreamShare, worker: Arc<str>, ticket: Ticket) {
@@ -157,7 +178,7 @@ impl Host<MinerSession> for MinerHost {
                 self.has_left = true;
                 Some(Command::Leave { elsewhere: self.service.elsewhere.clone() })
             }
-            changed = self.service.work.changed() => {
+            changed = self.work.changed() => {
                 changed.ok()?;
                 Some(self.work())
             }
@@ -180,12 +201,21 @@ impl Host<MinerSession> for MinerHost {
             Event::SubmitBlock { share, worker } => {
                 self.submit(share, worker, Ticket::for_nobody()).await;
             }
-            Event::Hashrate(hashrate) => self.part.set(hashrate),
+            Event::Hashrate(hashrate) => match &mut self.member {
+                Some(member) => member.set(hashrate),
+                None => self.part.set(hashrate),
+            },
             Event::Authorized { worker, agent } => {
+                self.join_team(&worker);
                 self.place.settle();
                 info!(%worker, %agent, "miner authorized");
             }
             Event::Named { agent } => info!(%agent, "miner says what it is"),
+            Event::LateVerdict { outcome } => {
+                if let Err(error) = outcome {
+                    debug!(reason = %error, "share that was answered with true was refused");
+                }
+            }
             Event::Resumed => debug!("session resumed"),
             Event::SlowedDown => info!(
                 "miner slowed down: it sends more than limits.lines_per_second_max; its difficulty \

@@ -21,10 +21,11 @@ use super::jobs::SentJobs;
 use super::pace::Pace;
 use super::replies::Replies;
 use super::resume::{Departed, Parked};
-use super::{Command, Event, MinerIdentity, MinerSettings};
+use super::{Answers, Command, Event, MinerIdentity, MinerSettings};
 use crate::bridge::extranonce::ExtranonceShape;
 use crate::bridge::notify::Work;
 use crate::bridge::submit::{ShareError, code};
+use crate::teams::Channels;
 
 /// A connection that has not authorized by then is closed.
 const LOGIN_MAX: Duration = Duration::from_secs(30);
@@ -41,6 +42,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 pub struct MinerSession {
     pub(super) identity: MinerIdentity,
     pub(super) departed: Departed,
+    pub(super) channels: Channels,
+    pub(super) answers: Answers,
     pub(super) work: Option<Work>,
     pub(super) agent: Arc<str>,
     /// What is known of miners with that name.
@@ -91,6 +94,8 @@ impl MinerSession {
         Self {
             difficulty: MinerDifficulty::new(settings, now),
             departed: settings.departed.clone(),
+            channels: settings.channels,
+            answers: settings.answers,
             identity,
             work: None,
             agent: "".into(),
@@ -175,7 +180,9 @@ impl MinerSession {
             "mining.ping" => Ok("\"pong\"".to_owned()),
             // ESP-Miner's answer to a ping looks like a request (rule 6).
             "pong" => return Ok(()),
-            "mining.get_transactions" => Err(other("transactions are not served here")),
+            "mining.get_transactions" => {
+                Err(other("a pool sends no transactions, only their hashes"))
+            }
             _ => Err(other("unknown method")),
         };
         self.reply(&id, &answered);
@@ -306,7 +313,8 @@ impl Session for MinerSession {
         if self.output.is_empty() {
             return false;
         }
-        out.unsplit(self.output.split());
+        // Nothing is held back: a miner that has been told its job needs no buffer.
+        out.unsplit(std::mem::take(&mut self.output));
         true
     }
 

@@ -10,11 +10,11 @@ use std::time::Instant;
 use wire::sv1::request::{Id, Params};
 use wire::sv1::submit::Submit;
 
-use super::Event;
 use super::jobs::{NoJob, SentJob};
 use super::login::printable;
 use super::replies::Reply;
 use super::session::{MinerSession, other};
+use super::{Answers, Event};
 use crate::bridge::submit::{
     ShareError, UpstreamShare, Verdict, code, hashed_version, rolls_within_mask,
 };
@@ -94,9 +94,12 @@ impl MinerSession {
 
     fn take_good(&mut self, now: Instant, ticket: u64, worker: Arc<str>, good: &Hashed) {
         if good.counts_upstream {
-            self.replies.last_goes_up();
+            if self.answers == Answers::Upstream {
+                self.replies.last_goes_up();
+            }
             self.events.push_back(Event::Submit { ticket, share: good.share, worker });
-        } else {
+        }
+        if !good.counts_upstream || self.answers == Answers::Early {
             self.decide(ticket, Ok(()));
         }
         if good.counts_here {
@@ -107,7 +110,13 @@ impl MinerSession {
 
     /// Takes the upstream's verdict.
     pub(super) fn take_verdict(&mut self, ticket: u64, verdict: &Verdict) {
-        self.decide(ticket, verdict.answer());
+        match self.answers {
+            Answers::Upstream => self.decide(ticket, verdict.answer()),
+            // The miner was told that it counts.
+            Answers::Early => {
+                self.events.push_back(Event::LateVerdict { outcome: verdict.answer() });
+            }
+        }
     }
 
     fn judge(&self, params: &Params<'_>) -> Judged {
@@ -203,7 +212,7 @@ fn hash_share(sent: &SentJob, seat: u16, submit: &Submit<'_>) -> Option<Hashed> 
         hash,
         difficulty: sent.difficulty,
         counts_upstream: job.terms.target.is_met_by(&hash),
-        counts_here: sent.target.is_met_by(&hash),
+        counts_here: sent.target().is_met_by(&hash),
         form,
     })
 }

@@ -14,13 +14,14 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use wire::session::PeerError;
 
 use super::session::UpstreamSession;
 use super::{Command, Event, MinersTotal, UpstreamSettings};
 use crate::bridge::notify::{ChannelEpoch, Work};
 use crate::shares::{Leaving, Submitted, Ticket};
+use crate::teams::{Changes, TeamId, Teams};
 
 /// An upstream that does not take a connection within this time is not there.
 const DIAL_MAX: Duration = Duration::from_secs(10);
@@ -46,6 +47,12 @@ pub(super) enum Report {
     Work(Work),
     /// It gives none any more, and why.
     Lost(String),
+    /// It gives a team this work.
+    TeamWork(TeamId, Work),
+    /// A team's channel is being opened again.
+    TeamLost(TeamId),
+    /// It gives a team none, and why.
+    TeamRefused(TeamId, String),
 }
 
 /// What is counted of all upstreams.
@@ -55,6 +62,8 @@ pub(super) struct Counts {
     pub(super) verdict_seconds: Histogram,
     /// Connections that ended.
     pub(super) lost: Counter,
+    /// Jobs that did not pay what they should.
+    pub(super) broken_promises: Counter,
 }
 
 /// Keeps the connection to one upstream.
@@ -66,6 +75,10 @@ pub(super) struct Dialler {
     pub(super) shares: mpsc::Receiver<Submitted>,
     /// The sum over all miners.
     pub(super) miners: watch::Receiver<MinersTotal>,
+    /// The teams of miners, if there are any, and what changes of them; none while this upstream is
+    /// not mined on.
+    pub(super) teams: Teams,
+    pub(super) team_changes: Option<Changes>,
     /// The upstream that is mined on.
     pub(super) active: watch::Receiver<Option<usize>>,
     /// Where it says what its upstream gives.
@@ -139,6 +152,7 @@ impl Dialler {
             ..self.place.settings.clone()
         };
         let miners = self.miners_here();
+        self.watch_teams();
         let clocks = (clock::now(), clock::unix_now_seconds());
         Ok(UpstreamSession::new(settings, miners, clocks, clock::fresh_seed())?)
     }
@@ -154,9 +168,27 @@ impl Dialler {
     fn miners_here(&mut self) -> MinersTotal {
         let all = *self.miners.borrow_and_update();
         match *self.active.borrow_and_update() {
+            _ if self.teams.are_used() => MinersTotal::default(),
             Some(other) if other != self.index => MinersTotal::default(),
             _ => all,
         }
+    }
+
+    /// Teams have channels at the upstream that is mined on, and nowhere else.
+    fn watch_teams(&mut self) {
+        let is_active = *self.active.borrow() == Some(self.index) && self.teams.are_used();
+        self.team_changes = is_active.then(|| self.teams.watch());
+    }
+
+    /// Another upstream is mined on now, or this one.
+    fn follow_active(&mut self) -> Command<Ticket> {
+        if !self.teams.are_used() {
+            return Command::Miners(self.miners_here());
+        }
+        self.active.mark_unchanged();
+        self.watch_teams();
+        // Who mines here now has had no channel here before.
+        Command::NoTeams
     }
 
     /// Refuses what miners submit. Never returns.
@@ -188,11 +220,14 @@ impl Host<UpstreamSession<Ticket>> for Dialler {
         tokio::select! {
             // In this order, so that what is queued goes before the end.
             biased;
-            Ok(()) = self.active.changed() => Some(Command::Miners(self.miners_here())),
+            Ok(()) = self.active.changed() => Some(self.follow_active()),
             Ok(()) = self.miners.changed() => Some(Command::Miners(self.miners_here())),
             Some(Submitted { share, worker, ticket }) = self.shares.recv() => {
                 self.leaving.count_share();
                 Some(Command::Submit { share, worker, ticket })
+            }
+            team = next_change(&mut self.team_changes) => {
+                Some(Command::Team { team, wanted: self.teams.wanted(team) })
             }
             () = self.leaving.until_done(), if self.shares.is_empty() => None,
         }
@@ -207,6 +242,18 @@ impl Host<UpstreamSession<Ticket>> for Dialler {
             Event::Job { job, is_held } => {
                 self.take_job(Work { job, is_live: true, is_held }).await;
             }
+            Event::TeamJob { team, job } => {
+                let work = Work { job, is_live: true, is_held: false };
+                self.report(Report::TeamWork(team, work)).await;
+            }
+            Event::PromiseBroken { breach } => {
+                self.counts.broken_promises.inc();
+                error!(address = %self.place.address, %breach, "the pool does not pay as promised");
+            }
+            Event::TeamLost { team } => self.report(Report::TeamLost(team)).await,
+            Event::TeamRefused { team, reason } => {
+                self.report(Report::TeamRefused(team, reason)).await;
+            }
             Event::ChannelClosed { reason } => {
                 warn!(%reason, "channel closed by the upstream");
                 self.report(Report::Lost("it closed the channel".to_owned())).await;
@@ -217,5 +264,13 @@ impl Host<UpstreamSession<Ticket>> for Dialler {
                 ticket.answer(verdict);
             }
         }
+    }
+}
+
+/// Waits for ever where there are no teams.
+async fn next_change(changes: &mut Option<Changes>) -> TeamId {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
     }
 }

@@ -9,7 +9,7 @@ use wire::sv2::mining::{NewExtendedMiningJob, SetExtranoncePrefix, SetNewPrevHas
 
 use super::Event;
 use super::session::{Phase, Timer, UpstreamSession};
-use crate::bridge::notify::{ChannelTerms, Job, Tip};
+use crate::bridge::notify::Job;
 
 /// So long the first miners wait for the upstream's answer to how many they are. LuxOS leaves when
 /// it has no job within a second.
@@ -17,24 +17,29 @@ const RELEASE_MAX: Duration = Duration::from_millis(500);
 
 impl<T> UpstreamSession<T> {
     pub(super) fn take_job(&mut self, job: NewExtendedMiningJob) -> Result<(), PeerError> {
+        self.check_promise(&job)?;
+        self.take_team_job(&job);
         let Some(channel) = self.channel_for(job.channel_id) else {
             return Ok(());
         };
-        if !job.version_rolling_allowed {
-            return Err(PeerError::Incompatible("it sent a job without version rolling".into()));
+        if let Some(job) = channel.take_job(job)? {
+            self.start_job(job);
         }
-        match (job.min_ntime, channel.tip) {
-            (None, _) => {
-                channel.future_jobs.keep(job, channel.terms.split);
-                Ok(())
-            }
-            (Some(_), Some(tip)) => {
-                let terms = channel.terms;
-                self.start_job(Job::new(job, tip, terms));
-                Ok(())
-            }
-            (Some(_), None) => Err(PeerError::Misbehaved("a job to mine before any prev hash")),
-        }
+        Ok(())
+    }
+
+    /// An upstream whose coinbase does not pay what it should is left before anybody mines it.
+    fn check_promise(&mut self, job: &NewExtendedMiningJob) -> Result<(), PeerError> {
+        let Some(promise) = &self.settings.promise else { return Ok(()) };
+        let own = match &self.phase {
+            Phase::Open(channel) if channel.answers_to(job.channel_id) => Some(channel.terms.split),
+            _ => self.teams.split_of(job.channel_id),
+        };
+        // Of a channel that nobody has here.
+        let Some(split) = own else { return Ok(()) };
+        let Some(breach) = promise.breach(job, split.whole_bytes()) else { return Ok(()) };
+        self.events.push_back(Event::PromiseBroken { breach: breach.clone() });
+        Err(PeerError::Incompatible(breach))
     }
 
     pub(super) fn take_prev_hash(
@@ -42,26 +47,17 @@ impl<T> UpstreamSession<T> {
         now: Instant,
         message: &SetNewPrevHash,
     ) -> Result<(), PeerError> {
+        self.take_team_prev_hash(now, message);
         let Some(channel) = self.channel_for(message.channel_id) else {
             return Ok(());
         };
-        let Some((job, split)) = channel.future_jobs.activate(message.job_id) else {
-            return Err(PeerError::Misbehaved("a prev hash for a job that was not sent ahead"));
-        };
-        let Some(tip) = Tip::new(message, now) else {
-            return Err(PeerError::Misbehaved("nBits that no hash can meet"));
-        };
-        channel.tip = Some(tip);
-        // The target in force now holds for jobs that were sent ahead (spec 5.3.21).
-        let terms = ChannelTerms { split, ..channel.terms };
-        self.start_job(Job::new(job, tip, terms));
+        let job = channel.take_prev_hash(now, message)?;
+        self.start_job(job);
         Ok(())
     }
 
-    fn start_job(&mut self, job: Job) {
+    fn start_job(&mut self, job: Arc<Job>) {
         let Phase::Open(channel) = &mut self.phase else { return };
-        let job = Arc::new(job);
-        channel.job = Some(Arc::clone(&job));
         self.timers.stop(Timer::FirstJob);
         // Its target is none for miners as long as it is none for anybody.
         let is_held = !channel.knows_of_miners || self.timers.is_set(Timer::Release);
@@ -99,17 +95,14 @@ impl<T> UpstreamSession<T> {
     }
 
     pub(super) fn take_prefix(&mut self, message: &SetExtranoncePrefix) -> Result<(), PeerError> {
-        let Phase::Open(channel) = &mut self.phase else {
-            return Ok(());
-        };
-        if channel.id != message.channel_id {
-            return Ok(());
+        let mut taken = Ok(());
+        self.teams.change(message.channel_id, |channel| taken = channel.take_prefix(message));
+        taken?;
+        match &mut self.phase {
+            Phase::Open(channel) if channel.id == message.channel_id => {
+                channel.take_prefix(message)
+            }
+            _ => Ok(()),
         }
-        let (old, new) = (channel.terms.split, message.extranonce_prefix);
-        if old.prefix().len() != new.as_slice().len() {
-            return Err(PeerError::Misbehaved("an extranonce prefix of another length"));
-        }
-        channel.terms.split = old.with_prefix(new);
-        Ok(())
     }
 }

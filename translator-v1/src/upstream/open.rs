@@ -11,7 +11,8 @@ use wire::sv2::mining::{
 };
 
 use super::Event;
-use super::session::{Channel, Phase, Timer, UpstreamSession, single};
+use super::channel::Channel;
+use super::session::{Phase, Timer, UpstreamSession, single};
 use crate::bridge::extranonce::{ExtranonceSplit, ROLLABLE_BYTES_WANTED};
 use crate::bridge::notify::{ChannelEpoch, ChannelTerms};
 
@@ -67,6 +68,9 @@ impl<T> UpstreamSession<T> {
         now: Instant,
         success: &OpenExtendedMiningChannelSuccess,
     ) -> Result<(), PeerError> {
+        if self.take_team_open(now, success)? {
+            return Ok(());
+        }
         let Phase::Opening(request) = self.phase else {
             return Ok(());
         };
@@ -90,7 +94,8 @@ impl<T> UpstreamSession<T> {
         self.timers.stop(Timer::Open);
         self.timers.set(Timer::FirstJob, now + FIRST_JOB_MAX);
         self.events.push_back(Event::ChannelOpened { channel: success.channel_id, terms });
-        self.tell_miners(now)
+        self.tell_miners(now)?;
+        self.open_teams(now)
     }
 
     pub(super) fn take_open_error(
@@ -98,6 +103,9 @@ impl<T> UpstreamSession<T> {
         now: Instant,
         error: &OpenMiningChannelError,
     ) -> Result<(), PeerError> {
+        if self.take_team_open_error(error) {
+            return Ok(());
+        }
         let Phase::Opening(request) = self.phase else {
             return Ok(());
         };

@@ -1,11 +1,11 @@
 //! The state machine of one connection to the upstream.
 //!
-//! Noise handshake, SetupConnection, one extended channel, then jobs down and shares up. Unknown
+//! Noise handshake, SetupConnection, one extended channel, then jobs down and shares up; and more
+//! channels where teams of miners have their own. Unknown
 //! messages are ignored (a client must survive a newer server); what breaks the protocol ends the
 //! connection, and the program dials again.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -17,20 +17,21 @@ use wire::sv2::link::{Link, LinkLimits};
 use wire::sv2::mining::{self as messages, Mining};
 use wire::sv2::setup::{self, Setup, SetupConnection};
 
-use super::future_jobs::FutureJobs;
+use super::channel::Channel;
 use super::open::OpenRequest;
+use super::teams::TeamChannels;
 use super::waiting::Waiting;
 use super::{Command, Event, MinersTotal, UpstreamSettings};
-use crate::bridge::notify::{ChannelEpoch, ChannelTerms, Job, Tip};
+use crate::bridge::notify::ChannelEpoch;
 use crate::bridge::submit::Verdict;
 
 /// Noise and SetupConnection together may take so long.
 const SETUP_MAX: Duration = Duration::from_secs(10);
 /// An upstream that closes its channel so often is asked for one by a new connection, which takes
 /// patience; before that at once.
-const CLOSES_MAX: u32 = 3;
+pub(super) const CLOSES_MAX: u32 = 3;
 /// UpdateChannel is sent no more often (spec 5.3.7).
-const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 /// While the miners are the same, a change of their summed hashrate below this part of it is luck.
 const UPDATE_THRESHOLD: f64 = 0.2;
 
@@ -49,6 +50,7 @@ pub struct UpstreamSession<T> {
     pub(super) timers: Timers<Timer>,
     pub(super) events: VecDeque<Event<T>>,
     pub(super) waiting: Waiting<T>,
+    pub(super) teams: TeamChannels<T>,
     pub(super) miners: MinersTotal,
     /// What the upstream was told last, and when.
     pub(super) told: Option<(MinersTotal, Instant)>,
@@ -73,20 +75,6 @@ pub(super) enum Phase {
     Open(Box<Channel>),
 }
 
-/// The open channel.
-#[derive(Debug)]
-pub(super) struct Channel {
-    pub(super) id: u32,
-    pub(super) group_id: u32,
-    pub(super) terms: ChannelTerms,
-    pub(super) tip: Option<Tip>,
-    pub(super) future_jobs: FutureJobs,
-    /// The job that it gave last.
-    pub(super) job: Option<Arc<Job>>,
-    /// True if it was told of miners when it was opened, or since.
-    pub(super) knows_of_miners: bool,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timer {
     Setup,
@@ -99,22 +87,6 @@ pub(super) enum Timer {
     Silence,
     /// It was asked for a sign of life.
     Answer,
-}
-
-impl Channel {
-    pub(super) fn new(
-        (id, group_id): (u32, u32),
-        terms: ChannelTerms,
-        knows_of_miners: bool,
-    ) -> Self {
-        let future_jobs = FutureJobs::default();
-        Self { id, group_id, terms, tip: None, future_jobs, job: None, knows_of_miners }
-    }
-
-    /// True if a message for `channel_id` is for this channel, by its own name or its group's.
-    fn answers_to(&self, channel_id: u32) -> bool {
-        channel_id == self.id || channel_id == self.group_id
-    }
 }
 
 impl<T> UpstreamSession<T> {
@@ -137,6 +109,7 @@ impl<T> UpstreamSession<T> {
             timers,
             events: VecDeque::new(),
             waiting: Waiting::default(),
+            teams: TeamChannels::default(),
             miners,
             told: None,
             next_request_id: 1,
@@ -205,7 +178,9 @@ impl<T> UpstreamSession<T> {
             Mining::NewExtendedMiningJob(job) => self.take_job(job),
             Mining::SetNewPrevHash(tip) => self.take_prev_hash(now, &tip),
             Mining::SetTarget(message) => {
-                self.take_target(message.channel_id, Target::from_le_bytes(message.maximum_target));
+                let target = Target::from_le_bytes(message.maximum_target);
+                self.take_target(message.channel_id, target);
+                self.teams.change(message.channel_id, |channel| channel.terms.target = target);
                 Ok(())
             }
             Mining::SetExtranoncePrefix(message) => self.take_prefix(&message),
@@ -215,21 +190,21 @@ impl<T> UpstreamSession<T> {
                 {
                     channel.group_id = message.group_channel_id;
                 }
+                self.teams.regroup(message.channel_ids.as_slice(), message.group_channel_id);
                 Ok(())
             }
             Mining::CloseChannel(close) => {
+                let reason = close.reason_code.display();
+                self.take_team_close(now, close.channel_id, &reason)?;
                 self.take_close(now, close.channel_id, &close.reason_code)
             }
             Mining::SubmitSharesSuccess(success) => {
-                if self.channel_for(success.channel_id).is_some() {
-                    self.accept_up_to(success.last_sequence_number);
-                }
+                self.accept_up_to(success.channel_id, success.last_sequence_number);
                 Ok(())
             }
             Mining::SubmitSharesError(error) => {
-                if self.channel_for(error.channel_id).is_some()
-                    && let Some(ticket) = self.waiting.take(error.sequence_number)
-                {
+                let waiting = self.waiting_of(error.channel_id);
+                if let Some(ticket) = waiting.and_then(|all| all.take(error.sequence_number)) {
                     let verdict = Verdict::Rejected(error.error_code);
                     self.events.push_back(Event::Verdict { ticket, verdict });
                 }
@@ -344,6 +319,8 @@ impl<T> Session for UpstreamSession<T> {
                 self.miners = miners;
                 self.tell_miners(now)
             }
+            Command::Team { team, wanted } => self.take_team(now, team, wanted),
+            Command::NoTeams => self.forget_teams(),
         }
     }
 
@@ -355,7 +332,7 @@ impl<T> Session for UpstreamSession<T> {
         while let Some(timer) = self.timers.pop_expired(now) {
             self.expire(timer, now)?;
         }
-        Ok(())
+        self.look_at_teams(now)
     }
 
     fn poll_transmit(&mut self, out: &mut BytesMut) -> bool {
@@ -367,11 +344,13 @@ impl<T> Session for UpstreamSession<T> {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.timers.next(), self.waiting.next_deadline()].into_iter().flatten().min()
+        let own = [self.timers.next(), self.waiting.next_deadline(), self.teams.next_alarm()];
+        own.into_iter().flatten().min()
     }
 }
 
-fn is_worth_telling(told: MinersTotal, now: MinersTotal) -> bool {
+/// True if the upstream should hear of it.
+pub(super) fn is_worth_telling(told: MinersTotal, now: MinersTotal) -> bool {
     let change = (now.hashrate - told.hashrate).abs();
     now.miners != told.miners || change > told.hashrate * UPDATE_THRESHOLD
 }

@@ -17,6 +17,7 @@ use wire::sv2::mining::{OpenExtendedMiningChannel, SubmitSharesExtended};
 
 use super::Event;
 use super::session::{Phase, Timer, UpstreamSession};
+use super::waiting::Waiting;
 use crate::bridge::submit::{UpstreamShare, Verdict, worker_field};
 
 /// While shares wait for verdicts, an upstream that is silent for so long is asked for a sign of
@@ -55,7 +56,7 @@ impl<T> UpstreamSession<T> {
 
     /// A share has waited for a while.
     pub(super) fn look_at_silence(&mut self, now: Instant) -> Result<(), PeerError> {
-        if self.waiting.next_deadline().is_none() {
+        if self.waiting.next_deadline().is_none() && !self.teams.have_shares_waiting() {
             return Ok(());
         }
         let silent_since = self.heard;
@@ -82,11 +83,19 @@ impl<T> UpstreamSession<T> {
         self.events.extend(self.waiting.drain().map(verdict));
     }
 
-    pub(super) fn accept_up_to(&mut self, sequence: u32) {
-        while let Some(ticket) = self.waiting.pop_accepted(sequence) {
-            let verdict = Verdict::Accepted;
-            self.events.push_back(Event::Verdict { ticket, verdict });
+    /// The shares of that channel that wait.
+    pub(super) fn waiting_of(&mut self, channel_id: u32) -> Option<&mut Waiting<T>> {
+        match &self.phase {
+            Phase::Open(channel) if channel.answers_to(channel_id) => Some(&mut self.waiting),
+            _ => self.teams.waiting_of(channel_id),
         }
+    }
+
+    pub(super) fn accept_up_to(&mut self, channel_id: u32, sequence: u32) {
+        let Some(waiting) = self.waiting_of(channel_id) else { return };
+        let accepted: Vec<_> = std::iter::from_fn(|| waiting.pop_accepted(sequence)).collect();
+        let verdict = |ticket| Event::Verdict { ticket, verdict: Verdict::Accepted };
+        self.events.extend(accepted.into_iter().map(verdict));
     }
 
     pub(super) fn submit(
@@ -97,16 +106,21 @@ impl<T> UpstreamSession<T> {
         ticket: T,
     ) -> Result<(), PeerError> {
         let refuse = |ticket, verdict| Event::Verdict { ticket, verdict };
-        let Phase::Open(channel) = &self.phase else {
-            self.events.push_back(refuse(ticket, Verdict::UpstreamLost));
-            return Ok(());
-        };
-        if channel.terms.epoch != share.epoch {
-            self.events.push_back(refuse(ticket, Verdict::UpstreamLost));
-            return Ok(());
-        }
         let deadline = now + self.settings.share_answer_max;
-        let sequence_number = match self.waiting.push(ticket, deadline) {
+        let (team, channel_id, waiting) = match &self.phase {
+            Phase::Open(channel) if channel.terms.epoch == share.epoch => {
+                (None, channel.id, &mut self.waiting)
+            }
+            _ => match self.teams.of_epoch(share.epoch) {
+                Some((team, channel_id, waiting)) => (Some(team), channel_id, waiting),
+                None => {
+                    self.events.push_back(refuse(ticket, Verdict::UpstreamLost));
+                    return Ok(());
+                }
+            },
+        };
+        let is_first = waiting.next_deadline().is_none();
+        let sequence_number = match waiting.push(ticket, deadline) {
             Ok(sequence) => sequence,
             Err(ticket) => {
                 self.events.push_back(refuse(ticket, Verdict::TooManyWaiting));
@@ -114,14 +128,17 @@ impl<T> UpstreamSession<T> {
                 if !share.is_block {
                     return Ok(());
                 }
-                self.waiting.number()
+                waiting.number()
             }
         };
+        if let Some(team) = team.filter(|_| is_first) {
+            self.teams.set_alarm(deadline, team);
+        }
         if !self.timers.is_set(Timer::Silence) {
             self.timers.set(Timer::Silence, now + SILENCE_MAX);
         }
         let message = SubmitSharesExtended {
-            channel_id: channel.id,
+            channel_id,
             sequence_number,
             job_id: share.job_id,
             nonce: share.nonce,

@@ -19,6 +19,7 @@ use super::choice::Choice;
 use super::dial::{Counts, Dialler, Place, Report};
 use crate::bridge::notify::Work;
 use crate::shares::{Assigned, Leaving, Ways, queue};
+use crate::teams::{TeamId, Teams};
 
 /// More upstreams are of no use to anybody.
 pub const UPSTREAMS_MAX: usize = 8;
@@ -48,6 +49,8 @@ pub struct Supervisor {
     pub return_after: Duration,
     /// The sum over all miners.
     pub miners: watch::Receiver<MinersTotal>,
+    /// Miners that share a channel, where not all do.
+    pub teams: Teams,
     /// Where the work goes.
     pub work: watch::Sender<Option<Assigned>>,
     /// Where the state of the upstreams goes.
@@ -68,6 +71,10 @@ impl Supervisor {
                 &VERDICT_SECONDS,
             ),
             lost: self.metrics.counter("upstreams_lost", "Connections to upstreams that ended"),
+            broken_promises: self.metrics.counter(
+                "payouts_not_as_promised",
+                "Jobs of upstreams that do not pay upstream.expect_payout",
+            ),
         };
         let gauge = self.metrics.gauges("upstream_state", STATE_HELP, "upstream");
         let (mut diallers, mut upstreams) = (JoinSet::new(), Vec::new());
@@ -84,6 +91,8 @@ impl Supervisor {
                 place,
                 shares,
                 miners: self.miners.clone(),
+                teams: self.teams.clone(),
+                team_changes: None,
                 active: active.subscribe(),
                 reports: reports.clone(),
                 counts: counts.clone(),
@@ -99,6 +108,7 @@ impl Supervisor {
             upstreams,
             ways: Ways::new(queues),
             active,
+            teams: self.teams,
             work: self.work,
             work_without_upstream: self.work_without_upstream,
             work_ends: None,
@@ -136,6 +146,7 @@ struct Hub {
     ways: Ways,
     choice: Choice,
     active: watch::Sender<Option<usize>>,
+    teams: Teams,
     work: watch::Sender<Option<Assigned>>,
     work_without_upstream: Duration,
     /// When miners lose the work that they have.
@@ -152,7 +163,16 @@ impl Hub {
 
     fn take(&mut self, index: usize, report: Report) {
         let Some(upstream) = self.upstreams.get_mut(index) else { return };
+        let is_active = *self.active.borrow() == Some(index);
         match report {
+            // What an upstream said that is not mined on any more means nothing.
+            Report::TeamWork(team, work) if is_active => return self.give_team(team, work),
+            Report::TeamLost(team) if is_active => return self.teams.suspend(team),
+            Report::TeamRefused(team, reason) if is_active => {
+                warn!(address = %upstream.address, reason, "no channel for some miners");
+                return self.teams.give(team, None);
+            }
+            Report::TeamWork(..) | Report::TeamLost(_) | Report::TeamRefused(..) => return,
             Report::Work(work) => {
                 self.choice.heard(index, work.job.tip.prev_hash, clock::now());
                 upstream.work = Some(work);
@@ -167,12 +187,17 @@ impl Hub {
         self.decide();
     }
 
+    fn give_team(&self, team: TeamId, work: Work) {
+        self.teams.give(team, Some(Assigned { work, ways: self.ways.clone() }));
+    }
+
     /// Mines on the best upstream, and ends the work that miners have when its time is over.
     fn decide(&mut self) {
         let chosen = self.choice.decide(clock::now());
         let before = *self.active.borrow();
         if chosen != before {
             self.active.send_replace(chosen);
+            self.teams.suspend_all();
             match chosen.and_then(|index| self.upstreams.get(index)) {
                 Some(upstream) => info!(address = %upstream.address, "mining on this upstream"),
                 None => warn!("no upstream gives work"),
@@ -181,9 +206,12 @@ impl Hub {
         match chosen.and_then(|index| self.upstreams.get(index)) {
             Some(Upstream { work: Some(work), .. }) => {
                 self.work_ends = None;
+                // Miners in teams wait for the work of their own channel.
+                let is_held = work.is_held || self.teams.are_used();
+                let work = Work { is_held, ..work.clone() };
                 let assigned = Assigned { work: work.clone(), ways: self.ways.clone() };
                 self.work.send_if_modified(|present| {
-                    let is_new = present.as_ref().is_none_or(|it| !it.work.is_same(work));
+                    let is_new = present.as_ref().is_none_or(|it| !it.work.is_same(&work));
                     if is_new {
                         *present = Some(assigned);
                     }
@@ -201,6 +229,7 @@ impl Hub {
             self.work_ends = None;
             warn!("no upstream for too long: miners are sent to their next pool");
             self.work.send_replace(None);
+            self.teams.end_all();
             return;
         }
         let lost_now = self.work.send_if_modified(|work| match work {

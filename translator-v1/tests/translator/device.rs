@@ -14,7 +14,8 @@ use translator_v1::bridge::notify::{ChannelEpoch, ChannelTerms, Job, Tip, Work};
 use translator_v1::bridge::submit::UpstreamShare;
 use translator_v1::downstream::resume::Departed;
 use translator_v1::downstream::session::MinerSession;
-use translator_v1::downstream::{Command, Event, MinerIdentity, MinerSettings};
+use translator_v1::downstream::{Answers, Command, Event, MinerIdentity, MinerSettings};
+use translator_v1::teams::Channels;
 use wire::session::{PeerError, Session};
 use wire::sv1::notify::Notify;
 use wire::sv1::request::Line;
@@ -148,6 +149,8 @@ pub(crate) fn settings(shares_per_minute: f64) -> MinerSettings {
             min_difficulty: 1e-12,
         },
         initial_hashrate: MINER_DIFFICULTY * 4_294_967_296.0 * shares_per_minute / 60.0,
+        channels: Channels::One,
+        answers: Answers::Upstream,
         lines_per_second_max: 100,
         departed: Departed::default(),
     }

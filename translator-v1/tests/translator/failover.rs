@@ -7,8 +7,8 @@ use wire::sv2::mining::{OpenExtendedMiningChannel, SubmitSharesExtended};
 use wire::sv2::setup::{SetupConnection, SetupConnectionSuccess};
 
 use crate::device::{HARD_NBITS, REGTEST_NBITS};
-use crate::pool::{job, prev_hash, success};
-use crate::program::{Miner, PoolPort, Running, SOON, secret, translator_with};
+use crate::pool::{job, job_that_pays, prev_hash, success};
+use crate::program::{Miner, PoolPort, Running, SOON, secret, translator_of, translator_with};
 
 /// So soon miners are back on valid work.
 const BACK: Duration = Duration::from_secs(2);
@@ -73,6 +73,36 @@ async fn a_pool_that_gives_no_work_is_no_pool() {
     liar.send(&success(open.request_id, [0xff; 32], 10)).await;
     let _second = backup.serve([0xf1, 0xf2]).await;
     back_on(&translator, [0xf1, 0xf2]).await;
+}
+
+#[tokio::test]
+async fn a_pool_that_does_not_pay_as_promised_is_counted_and_another_is_mined_on() {
+    const PROMISED: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    let (best, backup) = (PoolPort::new().await, PoolPort::new().await);
+    let address = backup.listener.local_addr().unwrap();
+    let more = format!(
+        "[[backup_upstream]]\naddress = \"{address}\"\nauthority_key = \"{}\"\n",
+        secret().public()
+    );
+    let promised = format!("expect_payout = \"{PROMISED}\"");
+    let translator = translator_of(&best, 60, (&promised, &more)).await;
+    let mut honest = backup.accept().await;
+    let _: SetupConnection = honest.take().await;
+    honest.send(&SetupConnectionSuccess { used_version: 2, flags: 0 }).await;
+    let open: OpenExtendedMiningChannel = honest.take().await;
+    honest.send(&success(open.request_id, [0xff; 32], 10)).await;
+    honest.send(&job_that_pays(PROMISED, 1)).await;
+    honest.send(&prev_hash(1, 0xa1, HARD_NBITS)).await;
+    let mut miner = back_on(&translator, [0xe1, 0xe2]).await;
+    let _lying = best.serve([0xf1, 0xf2]).await;
+    // It is asked again, and lies again.
+    let _lying = best.serve([0xf1, 0xf2]).await;
+    let metrics = translator.metrics.text();
+    assert!(!metrics.contains("payouts_not_as_promised_total 0"), "{metrics}");
+    honest.send(&job_that_pays(PROMISED, 2)).await;
+    honest.send(&prev_hash(2, 0xa2, HARD_NBITS)).await;
+    miner.job().await;
+    assert!(miner.is_on([0xe1, 0xe2]));
 }
 
 /// Frozen, it keeps its connection and says nothing of the new tip.

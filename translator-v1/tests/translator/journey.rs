@@ -24,7 +24,7 @@ fn hand_down(pool: &mut Pool, device: &mut Device) {
             Event::Verdict { ticket, verdict } => {
                 device.command(MinerCommand::Verdict { ticket: ticket.into(), verdict });
             }
-            Event::ChannelOpened { .. } | Event::ChannelClosed { .. } => {}
+            other => assert!(matches!(other, Event::ChannelOpened { .. }), "{other:?}"),
         }
     }
 }

@@ -21,4 +21,5 @@ mod resume;
 mod rules;
 mod shares;
 mod shutdown;
+mod teams;
 mod upstream;

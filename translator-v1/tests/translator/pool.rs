@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use translator_v1::bridge::notify::ChannelEpoch;
+use translator_v1::upstream::promise::Promise;
 use translator_v1::upstream::session::UpstreamSession;
 use translator_v1::upstream::{Command, Event, MinersTotal, UpstreamSettings};
 use wire::session::{PeerError, Session};
@@ -69,6 +70,24 @@ impl Pool {
     }
 
     fn dialled_by(miners: MinersTotal, knows_the_key: bool, names_workers: bool) -> Self {
+        Self::dialled_with(miners, knows_the_key, (names_workers, None))
+    }
+
+    /// With an open channel to a client that was promised something.
+    pub(crate) fn that_promised(promise: Promise) -> Self {
+        let mut pool = Self::dialled_with(MinersTotal::default(), true, (false, Some(promise)));
+        let _: SetupConnection = pool.take();
+        pool.send(&SetupConnectionSuccess { used_version: 2, flags: 0 });
+        let request: OpenExtendedMiningChannel = pool.take();
+        pool.send(&success(request.request_id, [0xff; 32], 10));
+        pool
+    }
+
+    fn dialled_with(
+        miners: MinersTotal,
+        knows_the_key: bool,
+        (names_workers, promise): (bool, Option<Promise>),
+    ) -> Self {
         let secret = AuthoritySecret::generate(&mut StdRng::seed_from_u64(1));
         let other = AuthoritySecret::generate(&mut StdRng::seed_from_u64(2));
         let expected = if knows_the_key { secret.public() } else { other.public() };
@@ -79,6 +98,7 @@ impl Pool {
             user_identity: "farm".to_owned(),
             initial_hashrate: 5e9,
             share_answer_max: Duration::from_secs(30),
+            promise,
             names_workers,
             first_epoch: ChannelEpoch(100),
         };
@@ -210,6 +230,24 @@ pub(crate) fn success(
         extranonce_size,
         extranonce_prefix: Bytes32::new(&[0xe1, 0xe2]).unwrap(),
         group_channel_id: GROUP,
+    }
+}
+
+/// A job for the group whose coinbase pays all to `address`.
+pub(crate) fn job_that_pays(address: &str, id: u32) -> NewExtendedMiningJob {
+    let address: bitcoin::Address<bitcoin::address::NetworkUnchecked> = address.parse().unwrap();
+    let script = address.assume_checked().script_pubkey();
+    let coinbase_start =
+        |input: &[u8]| [&[2, 0, 0, 0, 1][..], &[0; 32], &[0xff; 4], input].concat();
+    // A script of a height and the extranonce; then one output.
+    let prefix = coinbase_start(&[16, 3, 1, 2, 3]);
+    let output =
+        [&50_u64.to_le_bytes()[..], &[script.len().try_into().unwrap()], script.as_bytes()];
+    let suffix = [&[0xff; 4][..], &[1], &output.concat(), &[0; 4]].concat();
+    NewExtendedMiningJob {
+        coinbase_tx_prefix: Blob::new(prefix).unwrap(),
+        coinbase_tx_suffix: Blob::new(suffix).unwrap(),
+        ..job(id, None)
     }
 }
 

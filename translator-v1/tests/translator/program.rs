@@ -159,11 +159,20 @@ pub(crate) async fn translator_with(
     work_without_upstream_seconds: u32,
     more: &str,
 ) -> Running {
+    translator_of(pool, work_without_upstream_seconds, ("", more)).await
+}
+
+/// The same, with more settings of the upstream too.
+pub(crate) async fn translator_of(
+    pool: &PoolPort,
+    work_without_upstream_seconds: u32,
+    (upstream, more): (&str, &str),
+) -> Running {
     let settings = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"{}\"\n\
          authority_key = \"{}\"\nuser_identity = \"farm\"\n\
          return_after_seconds = 1\n\
-         work_without_upstream_seconds = {work_without_upstream_seconds}\n\
+         work_without_upstream_seconds = {work_without_upstream_seconds}\n{upstream}\n\
          [vardiff]\nshares_per_minute = 6.0\nmin_difficulty = 1e-12\ninitial_hashrate = 25.0\n\
          {more}",
         pool.listener.local_addr().unwrap(),
@@ -194,13 +203,17 @@ impl Miner {
     }
 
     pub(crate) async fn with_password(translator: &Running, password: &str) -> Self {
+        Self::log_in(translator, "w", password).await
+    }
+
+    pub(crate) async fn log_in(translator: &Running, worker: &str, password: &str) -> Self {
         let stream = TcpStream::connect(translator.address).await.unwrap();
         let (reader, writer) = stream.into_split();
         let lines = BufReader::new(reader).lines();
         let mut miner = Self { lines, writer, device: Device::new() };
         miner.send(r#"{"id":1,"method":"mining.subscribe","params":["test/1"]}"#).await;
-        let authorize = r#"{"id":2,"method":"mining.authorize","params":["w",""#;
-        miner.send(&format!("{authorize}{password}\"]}}")).await;
+        let authorize = r#"{"id":2,"method":"mining.authorize","params":[""#;
+        miner.send(&format!("{authorize}{worker}\",\"{password}\"]}}")).await;
         miner
     }
 
@@ -252,8 +265,12 @@ impl Miner {
 
     /// Mines a share that the pool has to judge and submits it with id 9.
     pub(crate) async fn submit(&mut self) -> Found {
+        self.submit_as("w").await
+    }
+
+    pub(crate) async fn submit_as(&mut self, worker: &str) -> Found {
         let found = self.device.mine_upstream();
-        self.send(&found.line(9, "w")).await;
+        self.send(&found.line(9, worker)).await;
         found
     }
 
@@ -543,6 +560,10 @@ fn the_config_that_is_shipped_is_usable_and_says_what_the_defaults_are() {
         "worker_names",
         "return_after_seconds",
         "[health]",
+        "channels = ",
+        "answers = ",
+        "expect_payout = ",
+        "expect_payout_basis_points",
         "address = \"127.0.0.1:9103\"",
     ] {
         assert!(alternatives.contains(&format!("# {key}")), "{key}");
@@ -591,6 +612,14 @@ fn settings_that_cannot_be_used_are_refused_by_name() {
              [upstream]",
             "tls.certificate_file: cannot use no.pem",
         ),
+        ("[upstream]", "[upstream]\nexpect_payout = \"bob\"", "upstream.expect_payout: no address"),
+        (
+            "[upstream]",
+            "[upstream]\nchannels = \"per-user\"\nexpect_payout = \"bob\"",
+            "upstream.expect_payout: where each user",
+        ),
+        ("[upstream]", "[upstream]\nchannels = \"two\"", "per-miner"),
+        ("[upstream]", "[upstream]\nanswers = \"never\"", "early"),
         ("[upstream]", "connections_max = 0\n[upstream]", "listen.connections_max"),
         ("[upstream]", "[vardiff]\nmin_difficulty = 0.0\n[upstream]", "vardiff.min_difficulty"),
         ("[upstream]", "[upstream]\nshare_answer_seconds = 0", "upstream.share_answer_seconds"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mining::target::Target;
 use translator_v1::bridge::submit::Verdict;
-use translator_v1::downstream::{Command, Event, SHARES_WAITING_MAX};
+use translator_v1::downstream::{Answers, Command, Event, SHARES_WAITING_MAX};
 use wire::session::Session;
 
 use crate::device::{Device, MINER_DIFFICULTY, NTIME, REGTEST_NBITS, Sample};
@@ -64,6 +64,27 @@ fn no_share_is_answered_true_that_the_upstream_did_not_count() {
         device.command(Command::Verdict { ticket, verdict });
         assert_eq!(device.line()["error"][0], 20);
     }
+}
+
+#[test]
+fn a_share_that_is_answered_early_is_counted_again_if_the_upstream_refuses_it() {
+    let mut settings = crate::device::settings(6.0);
+    settings.answers = Answers::Early;
+    let mut device = Device::of_settings(&settings, "5e55", std::time::Instant::now());
+    device.give(Sample::default());
+    device.login();
+    let found = device.mine_upstream();
+    assert_eq!(device.submit(&found)["result"], true, "before any verdict");
+    let by_upstream = |event: &Event| matches!(event, Event::Answered { is_upstreams: true, .. });
+    assert!(!device.events.iter().any(by_upstream), "it is not the upstream's word");
+    let (ticket, _) = device.passed_on().unwrap();
+    device.lines.clear();
+    device.command(Command::Verdict { ticket, verdict: Verdict::Rejected("stale-share".into()) });
+    assert!(device.lines.is_empty(), "it was answered");
+    let [Event::LateVerdict { outcome: Err(error) }] = &device.events.make_contiguous()[..] else {
+        panic!("{:?}", device.events);
+    };
+    assert_eq!(error.reason(), "stale");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use translator_v1::bridge::notify::ChannelEpoch;
 use translator_v1::bridge::submit::{UpstreamShare, Verdict};
 use translator_v1::miners::Miners;
 use translator_v1::shares::{Answered, Assigned, Submitted, Ticket};
+use translator_v1::teams::{Channels, Teams};
 use translator_v1::upstream::UpstreamSettings;
 use translator_v1::upstream::dial::Place;
 use translator_v1::upstream::supervise::{NAMES, Supervisor};
@@ -92,6 +93,7 @@ fn upstream(port: &PoolPort) -> Upstream {
                 user_identity: "farm".to_owned(),
                 initial_hashrate: 25.0,
                 share_answer_max: SOON,
+                promise: None,
                 names_workers: false,
                 first_epoch: ChannelEpoch(0),
             },
@@ -107,6 +109,7 @@ fn upstream(port: &PoolPort) -> Upstream {
         metrics: service::metrics::Metrics::new("translator"),
         work_without_upstream: SOON,
         miners: miners.subscribe(),
+        teams: Teams::new(Channels::One),
         work,
         health: service::health::Health::new(&NAMES[..1]),
     };

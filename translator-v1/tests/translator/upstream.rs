@@ -5,6 +5,7 @@ use std::time::Duration;
 use mining::target::Target;
 use translator_v1::bridge::notify::{ChannelEpoch, Job};
 use translator_v1::bridge::submit::{UpstreamShare, Verdict};
+use translator_v1::upstream::promise::Promise;
 use translator_v1::upstream::{Command, Event, MinersTotal};
 use wire::session::PeerError;
 use wire::sv2::codec::{Bytes32, List};
@@ -20,7 +21,7 @@ use wire::sv2::setup::{
 };
 
 use crate::device::{HARD_NBITS, NTIME};
-use crate::pool::{CHANNEL, GROUP, Pool, job, prev_hash, success};
+use crate::pool::{CHANNEL, GROUP, Pool, job, job_that_pays, prev_hash, success};
 
 const SECOND: Duration = Duration::from_secs(1);
 const EASY: [u8; 32] = [0xff; 32];
@@ -34,7 +35,7 @@ fn jobs(pool: &mut Pool) -> Vec<std::sync::Arc<Job>> {
     events.into_iter().filter_map(job).collect()
 }
 
-fn share(epoch: u64, nonce: u32) -> UpstreamShare {
+pub(crate) fn share(epoch: u64, nonce: u32) -> UpstreamShare {
     UpstreamShare {
         epoch: ChannelEpoch(epoch),
         job_id: 1,
@@ -483,4 +484,20 @@ fn a_share_names_its_worker_to_a_pool_that_wants_to_know() {
         pool.command(Command::Submit { share: share(100, 1), worker, ticket: 1 });
         assert_eq!(pool.take_named(), expected);
     }
+}
+
+/// Whom the miners were told that each block pays.
+const PROMISED: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+
+#[test]
+fn a_pool_that_does_not_pay_as_promised_is_left_before_its_job_is_mined() {
+    let mut pool = Pool::that_promised(Promise::new(PROMISED, 9_800).unwrap());
+    pool.send(&job_that_pays(PROMISED, 1));
+    pool.send(&prev_hash(1, 0xa1, HARD_NBITS));
+    assert_eq!(jobs(&mut pool).len(), 1);
+    pool.send(&job_that_pays("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", 2));
+    let is_alarm = |event: &Event<u32>| matches!(event, Event::PromiseBroken { .. });
+    assert!(pool.events.iter().any(is_alarm));
+    let reason = pool.ended.unwrap().to_string();
+    assert!(reason.contains("0 of 50 satoshis"), "{reason}");
 }
