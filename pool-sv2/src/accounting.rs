@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod log;
 mod payouts;
 pub mod recompute;
+mod reserve;
 pub mod settle;
 pub mod shelf;
 pub mod store;

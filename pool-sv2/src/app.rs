@@ -3,9 +3,11 @@
 
 mod block_watch;
 mod bookkeeping;
+mod clerks;
 pub mod command;
 mod providers;
 mod questions;
+mod rates;
 mod wallet;
 mod work_maker;
 
@@ -29,10 +31,8 @@ use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 
 use crate::accounting::bookkeeper::{Beginning, Bookkeeper, Shelf, Sources};
 use crate::accounting::ledger::Ledger;
-use crate::accounting::log::writer::DurableEnd;
 use crate::blocks::Solutions;
 use crate::config::Config;
-use crate::config::node::NodeConfig;
 use crate::config::take_over::take_over;
 use crate::downstream::close::LINGER;
 use crate::downstream::connection::Settings;
@@ -40,15 +40,15 @@ use crate::downstream::drain::Drain;
 use crate::downstream::limits::LimitCounts;
 use crate::downstream::serve::Service;
 use crate::payout::Payout;
-use crate::shares::{self, ShareSender};
+use crate::shares;
 use crate::template_receiver::choice::Choice;
 use crate::template_receiver::session::Constraints;
 use crate::template_receiver::supervise::{Supervisor, Update};
-use block_watch::{BlockWatch, NODE, SUBMITTED_MAX};
+use block_watch::{NODE, SUBMITTED_MAX};
 use bookkeeping::{Bookkeeping, LEDGER};
+use clerks::{Clerks, Desk};
 use command::Command;
 use providers::Providers;
-use wallet::Payer;
 use work_maker::WorkMaker;
 
 /// Updates that may wait to become work. A provider that finds it full waits.
@@ -124,8 +124,9 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         providers: Providers::new(addresses, health.clone()),
     };
     let (submitted, hashes) = mpsc::channel(SUBMITTED_MAX);
-    let watch = block_watch(&config, &shelf, &sender, hashes, health)?;
-    let payer = payer(&config, shelf, &sender, durable)?;
+    let (shares, work) = (sender.clone(), maker.work.subscribe());
+    let desk = Desk { shelf, shares, durable, submitted: hashes, work, health };
+    let clerks = Clerks::new(&config, &maker.payout, desk)?;
     let (certificates, handshakes) =
         (config.authority.certificates(authority), config.limits.handshakes(&metrics));
     let drain = Arc::new(Drain::new(config.drain.window()));
@@ -152,9 +153,8 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let providers = start_providers(&config, &maker.payout, &outlets, &miners_gone)?;
     drop(outlets);
     let making = maker.run(incoming, miners_gone.clone());
-    let watching = watch.run(miners_gone.clone());
-    let paying = Payer::run(payer, miners_gone.clone());
-    tokio::join!(accepting, making, providers, watching, paying);
+    let writing = clerks.run(miners_gone.clone());
+    tokio::join!(accepting, making, providers, writing);
     // Every connection is gone: the ledger writes what it has been given and ends.
     books.finish().await
 }
@@ -182,44 +182,6 @@ fn announce(listeners: &[TcpListener], authority: &AuthoritySecret) -> Result<()
         say(format_args!("mining at {url}"));
     }
     Ok(())
-}
-
-fn block_watch(
-    config: &Config,
-    shelf: &Shelf,
-    shares: &ShareSender,
-    submitted: mpsc::Receiver<[u8; 32]>,
-    health: Health,
-) -> Result<BlockWatch, ConfigError> {
-    Ok(BlockWatch {
-        node: config.node.as_ref().map(NodeConfig::connection).transpose()?,
-        every: Duration::from_secs(config.node.as_ref().map_or(1, |node| node.poll_seconds)),
-        shelf: shelf.clone(),
-        shares: shares.clone(),
-        submitted,
-        health,
-    })
-}
-
-/// Who pays balances; none where no wallet is named.
-fn payer(
-    config: &Config,
-    shelf: Shelf,
-    shares: &ShareSender,
-    durable: watch::Receiver<DurableEnd>,
-) -> Result<Option<Payer>, ConfigError> {
-    let named = config.node.as_ref().zip(config.payout.wallet.as_ref());
-    let payer = named.map(|(node, wallet)| {
-        Ok(Payer {
-            wallet: node.wallet(&wallet.name)?,
-            config: wallet.clone(),
-            network: config.payout.network.to_network(),
-            shelf,
-            shares: shares.clone(),
-            durable,
-        })
-    });
-    payer.transpose()
 }
 
 async fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {

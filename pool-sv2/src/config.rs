@@ -199,6 +199,11 @@ impl Config {
         self.rooms(payout).next().is_some()
     }
 
+    /// True if shares of some port are paid for at a fixed rate.
+    pub fn pays_shares(&self, payout: &Payout) -> bool {
+        self.listen.0.iter().any(|port| payout.pays_shares(port.payout))
+    }
+
     /// How much of a coinbase may be outputs to miners, for each port that shares its blocks.
     pub fn rooms(&self, payout: &Payout) -> impl Iterator<Item = Room> {
         let ports = self.listen.0.iter().filter(|port| payout.shares_blocks(port.payout));
@@ -206,6 +211,13 @@ impl Config {
     }
 
     fn check_node(&self, payout: &Payout) -> Result<(), ConfigError> {
+        if self.pays_shares(payout) && self.payout.wallet.is_none() {
+            return Err(ConfigError::unusable(
+                "payout.wallet",
+                "name a wallet of [node]: where shares are paid for at a fixed rate (fpps), blocks \
+                 pay the pool, and miners are paid from there alone",
+            ));
+        }
         match &self.node {
             Some(node) => node.check(),
             None if self.shares_blocks(payout) => Err(ConfigError::unusable(
@@ -259,6 +271,22 @@ mod tests {
         assert!(error.contains("payout"), "{error}");
         let with_payout = EXAMPLE.replace("# address = \"bc1q", "address = \"bc1q");
         assert!(read(&with_payout).check().is_ok());
+    }
+
+    #[test]
+    fn shares_are_paid_for_at_a_fixed_rate_from_a_wallet_alone() {
+        let usable = EXAMPLE.replace("# address = \"bc1q", "address = \"bc1q");
+        let fpps = usable.replace("mode = \"pool\"", "mode = \"fpps\"");
+        let error = read(&fpps).check().unwrap_err().to_string();
+        assert!(error.starts_with("payout.wallet: name a wallet of [node]"), "{error}");
+        let wallet = fpps + "\n[payout.wallet]\nname = \"pool\"\n";
+        let error = read(&wallet).check().unwrap_err().to_string();
+        assert!(error.starts_with("node: name the node"), "{error}");
+        let node = wallet
+            + "\n[node]\nrpc_url = \"http://127.0.0.1:8332\"\nuser = \"a\"\npassword = \"b\"\n";
+        let config = read(&node);
+        assert_eq!(config.check().map_err(|error| error.to_string()), Ok(()));
+        assert!(config.pays_shares(&Payout::from_config(&config.payout, [0; 4]).unwrap()));
     }
 
     fn complaint(listen: &str) -> String {

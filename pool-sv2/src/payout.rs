@@ -7,6 +7,8 @@ pub mod accounts;
 mod apportion;
 pub mod claims;
 pub mod distribution;
+pub mod fixed;
+mod fpps;
 pub mod identity;
 pub mod names;
 pub mod promises;
@@ -31,6 +33,7 @@ use serde::Deserialize;
 use service::config::ConfigError;
 
 use self::distribution::Room;
+pub use self::fpps::FppsConfig;
 use self::identity::{Identities, Mode, Paid, Payee};
 pub use self::shared::SharingConfig;
 use self::treasury::Treasury;
@@ -65,6 +68,9 @@ pub struct PayoutConfig {
     /// How blocks are shared by all who have worked.
     #[serde(default)]
     pub pplns: SharingConfig,
+    /// What a share is worth where shares are paid for.
+    #[serde(default)]
+    pub fpps: FppsConfig,
     /// Balances are paid from a wallet of the node; absent, by later blocks alone.
     #[serde(default)]
     pub wallet: Option<WalletConfig>,
@@ -89,6 +95,7 @@ impl PayoutConfig {
             fee_basis_points: 0,
             treasury: Vec::new(),
             pplns: SharingConfig::default(),
+            fpps: FppsConfig::default(),
             wallet: None,
             users: BTreeMap::new(),
             coinbase_tag: default_tag(),
@@ -162,6 +169,7 @@ pub struct Payout {
     fee_basis_points: u16,
     treasury: Treasury,
     sharing: SharingConfig,
+    fpps: FppsConfig,
     /// The most that one port lets outputs to miners take.
     room: Room,
     users: Arc<BTreeMap<String, Paid>>,
@@ -206,6 +214,7 @@ impl Payout {
                 config.network.to_network(),
             )?,
             sharing: config.pplns.checked()?,
+            fpps: config.fpps.checked()?,
             room: Room { outputs: 0, bytes: 0 },
             users: Arc::new(users_of(config)?),
         };
@@ -217,8 +226,8 @@ impl Payout {
     pub fn check_mode(&self, field: &str, mode: Mode) -> Result<(), ConfigError> {
         match mode {
             Mode::Pool => Ok(()),
-            Mode::Solo | Mode::Pplns if self.script.is_some() => Ok(()),
-            Mode::Solo | Mode::Pplns => Err(ConfigError::unusable(
+            Mode::Solo | Mode::Pplns | Mode::Fpps if self.script.is_some() => Ok(()),
+            Mode::Solo | Mode::Pplns | Mode::Fpps => Err(ConfigError::unusable(
                 field,
                 "this needs a destination of the pool's own beside it, and no by_template",
             )),
@@ -250,7 +259,7 @@ impl Payout {
         };
         match payee {
             // Before anybody has worked, a block that all share is the pool's.
-            Payee::Pool | Payee::Shared(_) => vec![output(own, value)],
+            Payee::Pool | Payee::Fixed | Payee::Shared(_) => vec![output(own, value)],
             Payee::Finder { script, donated_percent } => {
                 let given = basis_points_of(value, u16::from(*donated_percent) * 100);
                 let fee = given.max(basis_points_of(value, self.fee_basis_points));

@@ -15,7 +15,7 @@ use mining::target::Hashes;
 use service::clock;
 use tokio::sync::mpsc;
 
-pub use self::earner::{Earner, PAYS_ALL, PAYS_FINDER, PAYS_POOL};
+pub use self::earner::{Earner, PAYS_ALL, PAYS_FINDER, PAYS_POOL, PAYS_SHARES};
 pub use self::entry::{BlockFound, BlockStage, BlockState, Entry, PayoutRecord, Reason};
 pub use self::watermark::Watermark;
 use self::watermark::{Parts, Teller};

@@ -89,7 +89,7 @@ impl Work {
     /// The work of those whose blocks pay `payee`; `None` where there is none for them.
     pub fn of(self: &Arc<Self>, payee: &Payee) -> Option<Arc<Self>> {
         match payee {
-            Payee::Pool => Some(Arc::clone(self)),
+            Payee::Pool | Payee::Fixed => Some(Arc::clone(self)),
             Payee::Finder { .. } | Payee::Shared(_) => self.payees.work(self, payee),
         }
     }

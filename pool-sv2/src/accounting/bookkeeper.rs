@@ -269,12 +269,11 @@ impl Bookkeeper {
         }
     }
 
-    /// What changes with blocks and payouts, and the claims if anybody has asked for any. The
-    /// claims that lie there are no longer right: from now on none of them is promised a debt.
+    /// Lays out all of it after a block or a payout. The claims that lie there are no longer right:
+    /// from now on none of them is promised a debt.
     fn lay_out(&mut self) {
         self.shelf.promises().settled_at(self.books.position());
         self.add_up();
-        self.shelf.lay_out_money(&self.books);
         self.laid_out = self.books.changes();
     }
 
@@ -283,6 +282,7 @@ impl Bookkeeper {
         if let Some(window) = self.shelf.window() {
             self.shelf.lay_out_claims(self.books.claims(window));
         }
+        self.shelf.lay_out_money(&self.books);
         self.is_stale = false;
         self.rests_until = Instant::now() + began.elapsed() * IDLE_PARTS;
     }

@@ -15,9 +15,10 @@ use mining::target::Hashes;
 use tracing::warn;
 
 use super::log::cursor::{Located, Place};
-use super::log::record::Record;
+use super::log::record::{LoggedShare, Record};
 use crate::payout::accounts::{Accounts, AccountsError, Balance, BlockHash, Standing};
 use crate::payout::claims::{Claim, Claims, Position};
+use crate::payout::fixed::{FixedRate, Rate};
 use crate::payout::identity::read_address;
 use crate::payout::proof::WorkTree;
 use crate::payout::settlement::{
@@ -25,7 +26,7 @@ use crate::payout::settlement::{
     WalletPayout,
 };
 use crate::payout::window::Window;
-use crate::shares::{BlockStage, BlockState, PAYS_ALL, PayoutRecord};
+use crate::shares::{BlockStage, BlockState, Earner, PAYS_ALL, PAYS_SHARES, PayoutRecord};
 
 /// Milliseconds of the shortest slices.
 const MINUTE_MS: u64 = 60_000;
@@ -44,6 +45,9 @@ pub enum BooksError {
     /// Written by a later version of the pool, or by none.
     #[error("a payout in the log cannot be read ({0}); use the version of the pool that wrote it")]
     Unreadable(String),
+    /// It would leave a debt below zero.
+    #[error("a payout in the log pays {0} more than was earned; the log is of another pool")]
+    NotEarned(String),
     /// Sums that no chain has.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
@@ -77,13 +81,14 @@ pub struct Books {
     position: Position,
     window: Window,
     accounts: Accounts,
+    fixed: FixedRate,
     known: HashMap<Box<str>, Account>,
     blocks: Vec<OpenBlock>,
     /// Transactions of the pool's wallet that are not in the chain for good.
     unconfirmed: Vec<WalletPayout>,
     /// Parts of a payout whose last one has not come yet.
     parts: Vec<AccountPayout>,
-    /// Counts records of anything but work.
+    /// Counts records of anything but work and what it is worth.
     changes: u64,
     /// `ACCOUNTS_MAX`, but in tests.
     accounts_max: usize,
@@ -99,6 +104,7 @@ impl Books {
             position: Position::default(),
             window: Window::default(),
             accounts: Accounts::default(),
+            fixed: FixedRate::default(),
             known: HashMap::new(),
             blocks: Vec::new(),
             unconfirmed: Vec::new(),
@@ -113,25 +119,21 @@ impl Books {
     pub fn take(&mut self, located: &Located) -> Result<(), BooksError> {
         match &located.record {
             Record::Share(share) => {
-                if let Some(earner) = &located.earner
-                    && earner.payout_mode == PAYS_ALL
-                {
-                    let minute = share.time_ms / MINUTE_MS;
-                    if let Some(name) = self.name_to_credit(&earner.account, minute) {
-                        self.window.credit(minute, &name, Hashes(share.work));
-                    }
+                if let Some(earner) = &located.earner {
+                    self.credit(earner, share);
                 }
             }
             Record::BlockFound { time_ms, block, .. } => {
                 let (hash, height, found_ms) = (block.hash, block.height, *time_ms);
+                self.changes += 1;
                 self.found(OpenBlock { hash, height, found_ms, stage: BlockStage::Found });
             }
-            Record::BlockState { state, .. } => self.stands(*state)?,
+            Record::BlockState { state, .. } => {
+                self.changes += 1;
+                self.stands(*state)?;
+            }
             Record::Payout { payout, .. } => self.take_payout(payout)?,
             Record::Earner { .. } | Record::Rejects { .. } | Record::Unknown { .. } => {}
-        }
-        if !matches!(located.record, Record::Share(_) | Record::Rejects { .. }) {
-            self.changes += 1;
         }
         let Place { epoch, sequence } = located.place;
         self.position = Position { epoch, sequence: sequence.saturating_add(1) };
@@ -183,12 +185,18 @@ impl Books {
 
     /// Who is owed satoshis that the pool can spend, and how many: the largest first.
     pub fn payable(&self) -> Vec<WalletLine> {
-        let open = self.accounts.open();
-        let lines = open.filter_map(|(name, balance)| {
+        let mut owed: BTreeMap<&Arc<str>, (u64, u64)> = BTreeMap::new();
+        for (name, balance) in self.accounts.open() {
+            let amount = u64::try_from(balance.owed.min(balance.spendable)).unwrap_or(0);
+            owed.insert(name, (amount, 0));
+        }
+        for (name, earned) in self.fixed.open() {
+            owed.entry(name).or_default().1 = earned;
+        }
+        let lines = owed.into_iter().filter_map(|(name, (shared, earned))| {
             self.known.get(&**name)?.script.as_ref()?;
-            let amount = u64::try_from(balance.owed.min(balance.spendable)).ok()?;
-            let account = name.to_string();
-            (amount > 0).then_some(WalletLine { account, amount })
+            let (account, amount) = (name.to_string(), shared.saturating_add(earned));
+            (amount > 0).then_some(WalletLine { account, amount, earned })
         });
         let mut lines: Vec<_> = lines.collect();
         lines.sort_by(|a, b| b.amount.cmp(&a.amount).then_with(|| a.account.cmp(&b.account)));
@@ -200,11 +208,36 @@ impl Books {
         self.accounts.open()
     }
 
+    /// What was earned at a fixed rate and is owed: all accounts with at least a satoshi.
+    pub fn earned(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        self.fixed.open()
+    }
+
+    /// What work is worth now, where shares are paid for at a fixed rate.
+    pub fn rate(&self) -> Option<Rate> {
+        self.fixed.rate()
+    }
+
     fn claim(&self, name: &Arc<str>, work: Hashes) -> Option<Claim> {
         let script = self.known.get(&**name)?.script.clone()?;
         let balance = self.accounts.balance(name).owed;
         // A copy of the name: by who holds it, the books know whom they still need.
         Some(Claim { account: Box::from(&**name), script, work, balance })
+    }
+
+    /// Credits a share by the rules of its port.
+    fn credit(&mut self, earner: &Earner, share: &LoggedShare) {
+        let (minute, work) = (share.time_ms / MINUTE_MS, Hashes(share.work));
+        if !matches!(earner.payout_mode, PAYS_ALL | PAYS_SHARES) {
+            return;
+        }
+        let Some(name) = self.name_to_credit(&earner.account, minute) else {
+            return;
+        };
+        match earner.payout_mode {
+            PAYS_ALL => self.window.credit(minute, &name, work),
+            _ => self.fixed.credit(&name, work),
+        }
     }
 
     /// None if there are too many accounts for one more.
@@ -276,9 +309,18 @@ impl Books {
             return Err(unreadable(format!("its version is {}", record.version)));
         }
         let entry = serde_json::from_slice(record.bytes());
-        match entry.map_err(|error| unreadable(error.to_string()))? {
+        let entry = entry.map_err(|error| unreadable(error.to_string()))?;
+        // A rate changes what is owed to nobody.
+        if !matches!(entry, PayoutEntry::Rate(_)) {
+            self.changes += 1;
+        }
+        match entry {
             PayoutEntry::Block(block) => self.take_block(block),
             PayoutEntry::Wallet(payout) => self.take_wallet(payout),
+            PayoutEntry::Rate(rate) => {
+                self.fixed.set_rate(rate);
+                Ok(())
+            }
             PayoutEntry::WalletConfirmed { transaction } => {
                 self.unconfirmed.retain(|payout| payout.transaction != transaction);
                 Ok(())
@@ -321,6 +363,11 @@ impl Books {
             Err(AccountsError::KnownBlock) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
+        for line in &payout.lines {
+            if !self.fixed.pay(&line.account, line.earned) {
+                return Err(BooksError::NotEarned(line.account.clone()));
+            }
+        }
         self.unconfirmed.push(payout);
         Ok(())
     }
@@ -340,16 +387,21 @@ impl Books {
             WalletOutcome::Paid => Ok(()),
             WalletOutcome::Unpaid => {
                 let changes = self.changes_of(&payout)?;
+                for line in &payout.lines {
+                    let name = Arc::clone(&self.account(&line.account).name);
+                    self.fixed.take_back(&name, line.earned);
+                }
                 Ok(self.accounts.take_back(&transaction.to_byte_array(), &changes)?)
             }
         }
     }
 
-    /// What a transaction takes off balances.
+    /// What a transaction takes off balances, beside what was earned at a fixed rate.
     fn changes_of(&mut self, payout: &WalletPayout) -> Result<Vec<(Arc<str>, i64)>, BooksError> {
         let mut changes = Vec::new();
         for line in &payout.lines {
-            let amount = i64::try_from(line.amount).map_err(|_| AccountsError::Overflow)?;
+            let amount = line.amount.saturating_sub(line.earned);
+            let amount = i64::try_from(amount).map_err(|_| AccountsError::Overflow)?;
             changes.push((Arc::clone(&self.account(&line.account).name), -amount));
         }
         Ok(changes)
@@ -357,6 +409,7 @@ impl Books {
 
     /// Accounts that have neither work nor a balance are known by nobody else.
     fn forget_strangers(&mut self) {
+        self.fixed.forget_dust();
         self.known.retain(|_, account| Arc::strong_count(&account.name) > 1);
     }
 }

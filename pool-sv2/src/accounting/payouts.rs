@@ -14,6 +14,7 @@ use service::program::{Failure, Sources, say};
 use super::bookkeeper::Sources as BookSources;
 use super::log::cursor::Place;
 use super::recompute::{Recomputed, books_at, prove, recompute};
+use super::reserve::report;
 use super::settle::{SettleError, settle};
 use crate::app::Pool;
 use crate::config::Config;
@@ -34,6 +35,18 @@ pub enum PayoutCommand {
     Recompute {
         /// Its hash.
         block: BlockHash,
+        /// Where the settings are.
+        #[command(flatten)]
+        sources: Sources,
+    },
+    /// Say what luck may cost a pool that pays for shares at a fixed rate (fpps), by the log.
+    Reserve {
+        /// Satoshis that the pool can spend beside what it owes.
+        #[arg(long, value_name = "SATOSHIS")]
+        reserve: u64,
+        /// Over how many days: those of the past say how fast miners are.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
+        days: u16,
         /// Where the settings are.
         #[command(flatten)]
         sources: Sources,
@@ -102,6 +115,9 @@ pub(super) fn execute(command: &PayoutCommand) -> Result<(), Failure> {
         PayoutCommand::Proof { block, account, sources } => {
             print_proof(&settings(sources)?, *block, account)
         }
+        PayoutCommand::Reserve { reserve, days, sources } => {
+            report::say_reserve(&settings(sources)?, *reserve, *days)
+        }
         PayoutCommand::Settle { transaction, outcome, sources } => {
             let config = sources.read::<Pool>()?.0;
             let outcome = if outcome.paid { WalletOutcome::Paid } else { WalletOutcome::Unpaid };
@@ -142,6 +158,9 @@ fn balances(sources: &BookSources) -> Result<(), Failure> {
     let (books, _) = books_at(sources, Position::END).map_err(anyhow::Error::new)?;
     for (account, Balance { owed, spendable }) in books.balances() {
         say(format_args!("{account}: owed {owed} sat, {spendable} sat of mature blocks"));
+    }
+    for (account, earned) in books.earned() {
+        say(format_args!("{account}: earned {earned} sat at a fixed rate"));
     }
     for payout in books.unconfirmed() {
         let WalletPayout { transaction, lines, fee, .. } = payout;

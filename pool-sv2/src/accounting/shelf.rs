@@ -39,7 +39,7 @@ struct Folded {
     is_kept: bool,
 }
 
-/// What changes with blocks and payouts alone.
+/// What is owed, and what is on its way.
 #[derive(Debug, Default)]
 struct Money {
     open_blocks: Vec<OpenBlock>,

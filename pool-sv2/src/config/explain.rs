@@ -73,6 +73,11 @@ impl PayoutConfig {
             Mode::Solo => {
                 format!("A block on {network} pays {rest} to who found it, and {fee} to {own}.")
             }
+            Mode::Fpps => format!(
+                "A block on {network} pays all of its reward to {own}; each share is paid for from \
+                 the wallet {}, {rest} of what it is worth on average.",
+                self.wallet.as_ref().map_or("", |wallet| &wallet.name)
+            ),
             Mode::Pplns => format!(
                 "A block on {network} pays {rest} to all who have worked lately, {fee} to {own}."
             ),
@@ -125,6 +130,10 @@ mod tests {
             .replace("fee_basis_points = 0", "fee_basis_points = 150");
         let parts = format!("pays 98.5 % to who found it, and 1.5 % to {ADDRESS}.");
         assert!(explained(&solo)[1].contains(&parts), "{:?}", explained(&solo));
+        let fpps = solo.replace("mode = \"solo\"", "mode = \"fpps\"");
+        let fpps = explained(&(fpps + "\n[payout.wallet]\nname = \"till\"\n"));
+        let parts = "from the wallet till, 98.5 % of what it is worth";
+        assert!(fpps[1].contains(parts), "{fpps:?}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::rejects::Rejects;
 use super::request::{Kind, OpenRequest};
 use super::retarget::Bounds;
 use crate::payout::identity::{Identity, Payee};
-use crate::shares::{Earner, PAYS_ALL, PAYS_FINDER, PAYS_POOL};
+use crate::shares::{Earner, PAYS_ALL, PAYS_FINDER, PAYS_POOL, PAYS_SHARES};
 
 /// Proxy-sized extranonces on one connection: a proxy needs one, and there are few of them.
 const PROXY_CHANNELS_MAX: usize = 64;
@@ -120,6 +120,7 @@ impl Downstream {
                 Payee::Pool => PAYS_POOL,
                 Payee::Finder { .. } => PAYS_FINDER,
                 Payee::Shared(_) => PAYS_ALL,
+                Payee::Fixed => PAYS_SHARES,
             },
         }
     }

@@ -28,6 +28,8 @@ pub enum Mode {
     Solo,
     /// Each block pays all who have worked lately, by their work.
     Pplns,
+    /// Each block pays the pool, and each share is paid for at what it is worth on average.
+    Fpps,
 }
 
 impl Mode {
@@ -37,6 +39,7 @@ impl Mode {
             Self::Pool => "pool",
             Self::Solo => "solo",
             Self::Pplns => "pplns",
+            Self::Fpps => "fpps",
         }
     }
 }
@@ -64,6 +67,8 @@ pub enum Payee {
         /// The percentage that he leaves to the pool, where he named one.
         donated_percent: u8,
     },
+    /// The pool's own destination, which owes for each share.
+    Fixed,
     /// All who have worked lately.
     Shared(Room),
 }
@@ -139,7 +144,8 @@ impl Identities {
                 Ok(Identity { account: account.into(), worker: worker.into(), payee: Payee::Pool })
             }
             Mode::Solo => self.finder(account, worker, 0),
-            Mode::Pplns => self.sharer(account, worker),
+            Mode::Pplns => self.owed(account, worker, Payee::Shared(self.room)),
+            Mode::Fpps => self.owed(account, worker, Payee::Fixed),
         }
     }
 
@@ -152,7 +158,9 @@ impl Identities {
                 Ok(percent @ 1..=99) => self.finder(address, worker, percent),
                 _ => Err(IdentityError::Malformed),
             },
-            ["donate", _] if self.mode == Mode::Pplns => Err(IdentityError::NotForFinders),
+            ["donate", _] if matches!(self.mode, Mode::Pplns | Mode::Fpps) => {
+                Err(IdentityError::NotForFinders)
+            }
             ["donate", worker] => {
                 Ok(Identity { account: worker.into(), worker: "".into(), payee: Payee::Pool })
             }
@@ -175,10 +183,10 @@ impl Identities {
         Ok(Identity { account, worker: worker.into(), payee })
     }
 
-    /// Somebody whom all blocks pay.
-    fn sharer(&self, address: &str, worker: &str) -> Result<Identity, IdentityError> {
+    /// Somebody whom all blocks pay, or who is owed for each share.
+    fn owed(&self, address: &str, worker: &str, payee: Payee) -> Result<Identity, IdentityError> {
         let account = self.paid(address)?.address;
-        Ok(Identity { account, worker: worker.into(), payee: Payee::Shared(self.room) })
+        Ok(Identity { account, worker: worker.into(), payee })
     }
 
     /// An address, or the address of a user.
@@ -292,8 +300,17 @@ mod tests {
         assert_eq!(read(Mode::Pplns, "alice/rig"), Ok(expected));
         assert!(read(Mode::Pplns, "bob.rig").unwrap_err().contains("must be an address"));
         for name in [format!("sri/solo/{REGTEST}/rig"), "sri/donate/rig".to_owned()] {
-            assert_eq!(identities(Mode::Pplns).read(&name), Err(IdentityError::NotForFinders));
+            for mode in [Mode::Pplns, Mode::Fpps] {
+                assert_eq!(identities(mode).read(&name), Err(IdentityError::NotForFinders));
+            }
         }
+    }
+
+    #[test]
+    fn where_shares_are_paid_for_a_name_must_be_an_address() {
+        let expected = (REGTEST.to_owned(), "rig".to_owned(), Payee::Fixed);
+        assert_eq!(read(Mode::Fpps, &format!("{REGTEST}.rig")), Ok(expected));
+        assert!(read(Mode::Fpps, "bob.rig").unwrap_err().contains("must be an address"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claims::{Position, Withheld};
 use super::distribution::{Distribution, Line, Terms};
+use super::fixed::Rate;
 use super::proof::{Node, text};
 
 /// The version of the records that are made here.
@@ -45,6 +46,8 @@ pub enum PayoutEntry {
         #[serde(with = "text")]
         transaction: Txid,
     },
+    /// What work is worth from here on, where shares are paid for at a fixed rate.
+    Rate(Rate),
     /// Such a transaction can never be in the chain, and a person has said what that means.
     WalletSettled {
         /// Its id.
@@ -86,6 +89,14 @@ pub struct WalletLine {
     pub account: String,
     /// Satoshis.
     pub amount: u64,
+    /// Those of them that were earned at a fixed rate.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub earned: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_nothing(satoshis: &u64) -> bool {
+    *satoshis == 0
 }
 
 /// A shared block. One that many share is cut into parts, which follow each other.

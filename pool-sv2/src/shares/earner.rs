@@ -11,7 +11,8 @@ pub struct Earner {
     pub worker: Box<str>,
     /// The port that was used, by its place in the settings.
     pub listener: u16,
-    /// By which rules blocks pay: 0 the pool, 1 who found them, 2 all who have worked.
+    /// By which rules blocks pay: 0 the pool, 1 who found them, 2 all who have worked, 3 the pool,
+    /// which owes for each share.
     pub payout_mode: u8,
 }
 
@@ -21,6 +22,8 @@ pub const PAYS_POOL: u8 = 0;
 pub const PAYS_FINDER: u8 = 1;
 /// Blocks pay all who have worked, by their work.
 pub const PAYS_ALL: u8 = 2;
+/// Blocks pay the pool, and each share is paid for at a fixed rate.
+pub const PAYS_SHARES: u8 = 3;
 
 impl Earner {
     /// The same with the worker that a share names behind its own.

@@ -10,6 +10,7 @@ use super::{Books, OpenBlock};
 use crate::payout::accounts::Accounts;
 use crate::payout::accounts::saved::SavedAccounts;
 use crate::payout::claims::Position;
+use crate::payout::fixed::{FixedRate, SavedFixedRate};
 use crate::payout::names::Names;
 use crate::payout::settlement::{AccountPayout, WalletPayout};
 use crate::payout::window::Window;
@@ -25,6 +26,7 @@ pub struct SavedBooks {
     names: Vec<String>,
     window: SavedWindow,
     accounts: SavedAccounts,
+    fixed: SavedFixedRate,
     blocks: Vec<SavedBlock>,
     unconfirmed: Vec<WalletPayout>,
     parts: Vec<AccountPayout>,
@@ -44,6 +46,7 @@ impl Books {
         known.sort_unstable();
         let mut names = Names::new(known);
         let (window, accounts) = (self.window.saved(&mut names), self.accounts.saved(&mut names));
+        let fixed = self.fixed.saved(&mut names);
         let block = |block: &OpenBlock| {
             let BlockState { hash, code } = BlockState::new(block.hash, block.stage);
             SavedBlock(hash, block.height, block.found_ms, code)
@@ -54,6 +57,7 @@ impl Books {
             names: names.all().map(str::to_owned).collect(),
             window,
             accounts,
+            fixed,
             blocks: self.blocks.iter().map(block).collect(),
             unconfirmed: self.unconfirmed.clone(),
             parts: self.parts.clone(),
@@ -75,6 +79,7 @@ impl Books {
         let names = Names::new(known.map(|account| Arc::clone(&account.name)));
         this.window = Window::restored(saved.window, &names)?;
         this.accounts = Accounts::restored(saved.accounts, &names)?;
+        this.fixed = FixedRate::restored(saved.fixed, &names)?;
         let block = |SavedBlock(hash, height, found_ms, code)| {
             let stage = BlockState { hash, code }.stage();
             OpenBlock { hash, height, found_ms, stage }

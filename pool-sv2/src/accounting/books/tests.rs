@@ -8,7 +8,7 @@ use super::*;
 use crate::payout::claims::Withheld;
 use crate::payout::distribution::{Terms, distribute};
 use crate::payout::settlement::Settlement;
-use crate::shares::{BlockFound, Earner, PAYS_FINDER};
+use crate::shares::{BlockFound, Earner, PAYS_FINDER, PAYS_SHARES};
 
 /// BIP173's and BIP350's examples, on regtest.
 const ANN: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
@@ -113,6 +113,33 @@ fn work_of_an_account_too_many_counts_for_nothing_until_another_one_leaves() {
 }
 
 #[test]
+fn work_that_is_paid_for_at_a_fixed_rate_is_owed_paid_and_owed_again() {
+    let mut desk = Desk::new();
+    let rate = Rate { value: 100_000, work: Hashes(1_000), fee_basis_points: 100 };
+    desk.payout(serde_json::to_vec(&PayoutEntry::Rate(rate)).unwrap()).unwrap();
+    desk.share(1, ANN, PAYS_SHARES, 500);
+    desk.share(1, BOB, PAYS_FINDER, 500);
+    assert!(desk.books.claims(Hashes(1_000)).all().is_empty(), "blocks pay the pool");
+    let lines = desk.books.payable();
+    let expected = WalletLine { account: ANN.to_owned(), amount: 49_500, earned: 49_500 };
+    assert_eq!(lines, [expected]);
+    let transaction = Txid::from_byte_array([4; 32]);
+    let payout = WalletPayout { transaction, raw: String::new(), fee: 1, lines };
+    desk.payout(serde_json::to_vec(&PayoutEntry::Wallet(payout.clone())).unwrap()).unwrap();
+    assert!(desk.books.payable().is_empty() && desk.books.balances().count() == 0);
+    let outcome = WalletOutcome::Unpaid;
+    let settled = PayoutEntry::WalletSettled { transaction, outcome };
+    desk.payout(serde_json::to_vec(&settled).unwrap()).unwrap();
+    assert_eq!(desk.books.payable(), payout.lines);
+    // And no more than was earned is ever paid.
+    let transaction = Txid::from_byte_array([5; 32]);
+    let lines = vec![WalletLine { account: ANN.to_owned(), amount: 49_501, earned: 49_501 }];
+    let payout = PayoutEntry::Wallet(WalletPayout { transaction, lines, ..payout });
+    let error = desk.payout(serde_json::to_vec(&payout).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("more than was earned"), "{error}");
+}
+
+#[test]
 fn what_a_block_does_not_pay_is_owed_until_a_later_one_does() {
     let mut desk = Desk::new();
     desk.share(1, ANN, PAYS_ALL, 60);
@@ -177,7 +204,7 @@ proptest! {
     /// trust is what it owes.
     #[test]
     fn the_books_balance_after_any_events(
-        events in prop::collection::vec((0..5_u8, any::<u8>(), 1..1_000_u32), 1..80),
+        events in prop::collection::vec((0..6_u8, any::<u8>(), 1..1_000_u32), 1..80),
     ) {
         let mut desk = Desk::new();
         let mut blocks: Vec<(Settlement, bool)> = Vec::new();
@@ -201,6 +228,16 @@ proptest! {
                     let stage = if kind == 3 { BlockStage::Orphaned } else { BlockStage::Accepted };
                     desk.stands(u8::try_from(number).unwrap(), stage);
                     blocks[number].1 = kind == 4;
+                }
+                5 => {
+                    let rate = Rate {
+                        value: amount.into(),
+                        work: Hashes(u128::from(id) + 1),
+                        fee_basis_points: 30,
+                    };
+                    desk.share(id.into(), BOB, PAYS_SHARES, amount.into());
+                    let rate = serde_json::to_vec(&PayoutEntry::Rate(rate)).unwrap();
+                    desk.payout(rate).unwrap();
                 }
                 _ => {}
             }

@@ -20,8 +20,9 @@ use crate::accounting::ledger::Ledger;
 use crate::accounting::settle::settle;
 use crate::payout::claims::{Claim, Claims, Position, Withheld};
 use crate::payout::distribution::{Terms, distribute};
+use crate::payout::fixed::Rate;
 use crate::payout::settlement::{AccountPayout, BlockPayout, Settlement, WalletOutcome};
-use crate::shares::{self, BlockStage, BlockState};
+use crate::shares::{self, BlockStage, BlockState, Earner, PAYS_SHARES, ShareRecord};
 
 /// The node's wallet, as the test kit makes it.
 const WALLET: &str = "testkit";
@@ -291,6 +292,33 @@ async fn a_dry_run_and_a_fee_that_is_too_high_pay_nothing() {
     assert!(matches!(error, PayError::TooDear { .. }), "{error}");
     assert_eq!(life.shelf.payable(100_000).len(), 2, "they are owed as before");
     drop(payer);
+    life.end().await;
+}
+
+/// Blocks pay the pool; what is earned needs no block at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_shares_earn_at_a_fixed_rate_is_paid_from_the_wallet() {
+    let node = Arc::new(Mutex::new(Node::start_funded().unwrap()));
+    let (folder, accounts) = (tempfile::tempdir().unwrap(), addresses(&node));
+    let life = Life::start(folder.path());
+    let rate = Rate { value: 1_000_000, work: Hashes(1_000), fee_basis_points: 100 };
+    let rate = serde_json::to_vec(&PayoutEntry::Rate(rate)).unwrap();
+    life.write(Entry::Payout(PayoutRecord::new(PAYOUT_VERSION, rate).unwrap())).await;
+    let share = |account: &String, work| ShareRecord {
+        earner: Arc::new(Earner { payout_mode: PAYS_SHARES, ..Earner::named(account, "") }),
+        work: Hashes(work),
+        hash: [1; 32],
+    };
+    let shares = vec![share(&accounts[0], 200), share(&accounts[1], 101), share(&accounts[2], 100)];
+    let mut gathered = Gathered { shares, ..Gathered::default() };
+    life.shares.send(&mut gathered).await.unwrap();
+    while life.shelf.payable(1).len() < accounts.len() {
+        tokio::task::yield_now().await;
+    }
+    pay_to_the_end(&life, &node).await;
+    assert_eq!(received(&node, &accounts), [198_000, 0, 0], "99,990 and less are below it");
+    let owed: Vec<_> = life.shelf.payable(1).into_iter().map(|line| line.amount).collect();
+    assert_eq!(owed, [99_990, 99_000]);
     life.end().await;
 }
 
