@@ -4,8 +4,8 @@
 //! is in it, which `feed` brings up to it, on a thread of its own. `command` is what a person asks
 //! of them, `audit` whether they agree, `api` what other programs ask. `books` are what is owed and
 //! claimed by the log, kept by `bookkeeper` on a thread of its own, laid out on the `shelf`, and
-//! now and then written to disk as a `checkpoint`. None of them ever stands between a block and the
-//! network.
+//! now and then written to disk as a `checkpoint`. `webhook` tells another program of it. None of
+//! them ever stands between a block and the network.
 
 pub mod api;
 pub mod audit;
@@ -23,3 +23,4 @@ mod reserve;
 pub mod settle;
 pub mod shelf;
 pub mod store;
+pub mod webhook;

@@ -31,6 +31,7 @@ use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 
 use crate::accounting::bookkeeper::{Beginning, Bookkeeper, Shelf, Sources};
 use crate::accounting::ledger::Ledger;
+use crate::accounting::webhook::config::WebhookConfig;
 use crate::blocks::Solutions;
 use crate::config::Config;
 use crate::config::take_over::take_over;
@@ -105,7 +106,8 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     health.clone().start("health.address", &config.health, &shutdown).await?;
     announce(&listeners, &authority)?;
     let (sender, queue) = shares::queue();
-    let books = Bookkeeping::start(ledger, queue, keeper, &config.ledger, &health, &metrics);
+    let told = config.webhook.as_ref().map(WebhookConfig::target).transpose()?;
+    let books = Bookkeeping::start(ledger, queue, keeper, told, &config.ledger, &health, &metrics);
     let (updates, incoming) = mpsc::channel(UPDATES_MAX);
     let solutions = Solutions::default();
     let extranonces = ExtranonceAllocator::new(config.limits.channels_max);

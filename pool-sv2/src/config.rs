@@ -20,6 +20,7 @@ use self::listen::{ListenConfig, Listeners};
 use self::node::NodeConfig;
 use crate::accounting::api::config::ApiConfig;
 use crate::accounting::config::LedgerConfig;
+use crate::accounting::webhook::config::WebhookConfig;
 use crate::downstream::close::ReconnectTo;
 use crate::downstream::limits::Limits;
 use crate::payout::distribution::Room;
@@ -59,6 +60,9 @@ pub struct Config {
     /// Where accepted shares, blocks and payouts are kept.
     #[serde(default)]
     pub ledger: LedgerConfig,
+    /// Who is told of blocks and money.
+    #[serde(default)]
+    pub webhook: Option<WebhookConfig>,
     /// What other programs may ask.
     #[serde(default)]
     pub api: ApiConfig,
@@ -174,6 +178,7 @@ impl Config {
         self.ledger.check()?;
         self.limits.check()?;
         self.check_api()?;
+        self.webhook.as_ref().map(WebhookConfig::target).transpose()?;
         self.vardiff.policy("vardiff")?;
         let policy = |one: &ListenConfig, section: &str| one.vardiff(&self.vardiff).policy(section);
         self.listen.check(&self.limits, &payout, policy)?;

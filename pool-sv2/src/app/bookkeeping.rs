@@ -7,18 +7,25 @@ use std::time::{Duration, Instant};
 use service::health::Health;
 use service::metrics::{Gauge, Metrics};
 use service::program::Failure;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::accounting::bookkeeper::Bookkeeper;
 use crate::accounting::config::LedgerConfig;
 use crate::accounting::feed::StoreState;
 use crate::accounting::ledger::Ledger;
+use crate::accounting::log::writer::DurableEnd;
+use crate::accounting::webhook::Webhook;
+use crate::accounting::webhook::config::Target;
 use crate::shares::ShareQueue;
 
 /// The ledger's name in /health; the providers have theirs in `providers`.
 pub(super) const LEDGER: &str = "ledger";
 /// The books'.
 const BOOKS: &str = "books";
+/// The webhook's.
+const WEBHOOK: &str = "webhook";
 /// The store's.
 const STORE: &str = "store";
 /// A store that lacks more records is behind.
@@ -31,14 +38,17 @@ pub(super) struct Bookkeeping {
     writer: JoinHandle<()>,
     keeper: JoinHandle<()>,
     feeder: JoinHandle<()>,
+    teller: Option<JoinHandle<()>>,
 }
 
 impl Bookkeeping {
-    /// Starts the one that writes the log and those that bring store and books up to it.
+    /// Starts the one that writes the log, those that bring store and books up to it, and the one
+    /// that tells of it, if anybody is to be told.
     pub(super) fn start(
         ledger: Ledger,
         queue: ShareQueue,
         keeper: Bookkeeper,
+        webhook: Option<Target>,
         config: &LedgerConfig,
         health: &Health,
         metrics: &Metrics,
@@ -47,6 +57,11 @@ impl Bookkeeping {
         let mut standing = Standing::new(health.clone(), metrics);
         let feeder = tokio::task::spawn_blocking(move || {
             feeder.run(&durable, &mut |state| standing.report(state));
+        });
+        let teller = webhook.map(|target| {
+            let durable = ledger.durable();
+            let end = *durable.borrow();
+            start_teller(Webhook::new(target, config, end, metrics), durable, health)
         });
         let durable = ledger.durable();
         let (health, shown) = (health.clone(), health.clone());
@@ -60,15 +75,33 @@ impl Bookkeeping {
             Err(error) => health.lost(LEDGER, error),
         };
         let writer = tokio::task::spawn_blocking(move || ledger.run(queue, &report));
-        Self { writer, keeper, feeder }
+        Self { writer, keeper, feeder, teller }
     }
 
     /// Waits until all that was handed over is written; call it when nobody hands over any more.
     pub(super) async fn finish(self) -> Result<(), Failure> {
         self.writer.await.map_err(|error| Failure::Internal(error.into()))?;
         self.keeper.await.map_err(|error| Failure::Internal(error.into()))?;
+        if let Some(teller) = self.teller {
+            teller.await.map_err(|error| Failure::Internal(error.into()))?;
+        }
         self.feeder.await.map_err(|error| Failure::Internal(error.into()))
     }
+}
+
+/// Nobody waits for who is told: it is shown, and not missed.
+fn start_teller(
+    webhook: Webhook,
+    durable: watch::Receiver<DurableEnd>,
+    health: &Health,
+) -> JoinHandle<()> {
+    let (health, runtime) = (health.clone(), Handle::current());
+    tokio::task::spawn_blocking(move || {
+        webhook.run(&durable, &runtime, &|told| match told {
+            Ok(()) => health.found(WEBHOOK, "told"),
+            Err(reason) => health.lost_spare(WEBHOOK, reason),
+        });
+    })
 }
 
 /// How the store stands, and since when it is not as it should be.

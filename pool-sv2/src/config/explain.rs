@@ -18,6 +18,10 @@ impl Config {
             "Shares are kept in {}, and acknowledged once they are on the disk there.",
             self.ledger.directory.display()
         ));
+        sentences.extend(self.webhook.as_ref().map(|webhook| {
+            let events: Vec<_> = webhook.events.iter().map(|event| event.name()).collect();
+            format!("{} is told of {}.", webhook.url, events.join(", "))
+        }));
         sentences.push(self.questions());
         sentences
     }

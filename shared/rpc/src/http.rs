@@ -117,7 +117,19 @@ impl HttpConnection {
         body: Bytes,
         deadline: Duration,
     ) -> Result<HttpAnswer, HttpError> {
-        self.request(Method::POST, authorization, body, deadline).await
+        let headers: Vec<_> =
+            authorization.map(|it| (AUTHORIZATION.as_str(), it)).into_iter().collect();
+        self.request(Method::POST, &headers, body, deadline).await
+    }
+
+    /// The same with headers of any names.
+    pub async fn post_with(
+        &mut self,
+        headers: &[(&str, &str)],
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<HttpAnswer, HttpError> {
+        self.request(Method::POST, headers, body, deadline).await
     }
 
     /// Gets what is there. As for `post`, a dead connection is replaced.
@@ -126,25 +138,27 @@ impl HttpConnection {
         authorization: Option<&str>,
         deadline: Duration,
     ) -> Result<HttpAnswer, HttpError> {
-        self.request(Method::GET, authorization, Bytes::new(), deadline).await
+        let headers: Vec<_> =
+            authorization.map(|it| (AUTHORIZATION.as_str(), it)).into_iter().collect();
+        self.request(Method::GET, &headers, Bytes::new(), deadline).await
     }
 
     async fn request(
         &mut self,
         method: Method,
-        authorization: Option<&str>,
+        headers: &[(&str, &str)],
         body: Bytes,
         deadline: Duration,
     ) -> Result<HttpAnswer, HttpError> {
         let exchange = async {
             if let Some(sender) = self.take_idle().await {
-                match self.exchange(sender, &method, authorization, body.clone()).await {
+                match self.exchange(sender, &method, headers, body.clone()).await {
                     Err(HttpError::Broken(_)) => {}
                     other => return other,
                 }
             }
             let sender = self.connect().await?;
-            self.exchange(sender, &method, authorization, body).await
+            self.exchange(sender, &method, headers, body).await
         };
         timeout(deadline, exchange).await.map_err(|_| HttpError::TimedOut(deadline))?
     }
@@ -172,7 +186,7 @@ impl HttpConnection {
         &mut self,
         mut sender: SendRequest<Full<Bytes>>,
         method: &Method,
-        authorization: Option<&str>,
+        headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<HttpAnswer, HttpError> {
         let request = Request::builder().method(method).uri(&self.endpoint.path);
@@ -180,8 +194,8 @@ impl HttpConnection {
         if method == Method::POST {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        if let Some(authorization) = authorization {
-            request = request.header(AUTHORIZATION, authorization);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let answer = sender.send_request(request.body(Full::new(body))?).await?;
         let status = answer.status();
