@@ -183,3 +183,102 @@ fn read(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::Network;
+    use bitcoin::hashes::Hash;
+    use mining::memo::BlockRecords;
+    use mining::target::Hashes;
+
+    use super::super::log::recover::segments;
+    use super::super::log::writer::{LogSettings, LogWriter};
+    use super::*;
+    use crate::payout::claims::Withheld;
+    use crate::payout::distribution::Terms;
+    use crate::payout::settlement::Settlement;
+    use crate::shares::{Earner, Entry, PAYS_ALL, PayoutRecord, ShareRecord};
+
+    /// BIP173's and BIP350's examples, on regtest.
+    const ANN: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    const BOB: &str = "bcrt1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqc8gma6";
+    const TERMS: Terms =
+        Terms { fee_basis_points: 100, output_min: 1_000, outputs_max: 1, output_bytes_max: 1_000 };
+    const NOW_MS: u64 = 1_700_000_000_000;
+
+    /// A log in which each commit is a segment.
+    struct Pool {
+        sources: Sources,
+        writer: LogWriter<Folder>,
+    }
+
+    impl Pool {
+        fn start(folder: &tempfile::TempDir) -> Self {
+            let log = Folder(folder.path().to_owned());
+            let settings = LogSettings { node: 0, segment_bytes: 1 };
+            let (mut writer, _) = LogWriter::open(log.clone(), settings, NOW_MS, 3).unwrap();
+            for (account, work) in [(ANN, 60), (BOB, 40)] {
+                let earner = Earner { payout_mode: PAYS_ALL, ..Earner::named(account, "") };
+                let (earner, work) = (Arc::new(earner), Hashes(work));
+                writer.push_share(NOW_MS, &ShareRecord { earner, work, hash: [1; 32] });
+                writer.commit().unwrap();
+            }
+            let checkpoint = folder.path().join("books.checkpoint");
+            Self { sources: Sources { log, checkpoint, network: Network::Regtest }, writer }
+        }
+
+        /// A block that leaves out these debts, and that says so or not.
+        fn block(&mut self, id: u8, withheld: &Withheld, said: Withheld) -> BlockHash {
+            let (books, _) = books_at(&self.sources, Position::END).unwrap();
+            let claims = Arc::new(books.claims(Hashes(1_000)));
+            let distribution = distribute(100_000, &TERMS, &claims, withheld).unwrap();
+            let settlement = Settlement { terms: TERMS, withheld: said, distribution };
+            for bytes in settlement.records(&[id; 32]) {
+                let record = PayoutRecord::new(PAYOUT_VERSION, bytes).unwrap();
+                self.writer.push_entry(NOW_MS, Entry::Payout(record));
+            }
+            self.writer.commit().unwrap();
+            BlockHash::from_byte_array([id; 32])
+        }
+
+        fn is_right(&self, block: BlockHash) -> bool {
+            recompute(&self.sources, block).unwrap().is_right()
+        }
+    }
+
+    #[test]
+    fn a_block_that_was_found_while_the_books_stood_still_is_right_as_it_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pool = Pool::start(&folder);
+        // Bob has no output, and is owed his part.
+        let first = pool.block(1, &Withheld::Nobodys, Withheld::Nobodys);
+        let still = pool.block(2, &Withheld::Everybodys, Withheld::Everybodys);
+        let of = Withheld::Of([BOB.to_owned()].into());
+        let wallet = pool.block(3, &of, of.clone());
+        assert!(pool.is_right(first) && pool.is_right(still) && pool.is_right(wallet));
+        let silent = pool.block(4, &Withheld::Everybodys, Withheld::Nobodys);
+        assert!(!pool.is_right(silent), "it paid by other debts than it says");
+    }
+
+    #[test]
+    fn without_the_shares_that_it_needs_it_says_so_and_from_a_checkpoint_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pool = Pool::start(&folder);
+        let first = pool.block(1, &Withheld::Nobodys, Withheld::Nobodys);
+        let end = pool.writer.durable_end();
+        let next = Place { epoch: end.segment.epoch, sequence: end.sequence };
+        let (books, _) = books_at(&pool.sources, Position::END).unwrap();
+        let second = pool.block(2, &Withheld::Nobodys, Withheld::Nobodys);
+        let oldest = segments(&pool.sources.log).unwrap()[0].to_string();
+        std::fs::remove_file(folder.path().join(oldest)).unwrap();
+        for block in [first, second] {
+            let error = recompute(&pool.sources, block).unwrap_err();
+            assert!(error.to_string().starts_with("the shares that it needs are not there"));
+        }
+        checkpoint::write(&pool.sources.checkpoint, next, &books).unwrap();
+        let recomputed = recompute(&pool.sources, second).unwrap();
+        assert!(recomputed.is_right() && recomputed.from == Some(next));
+        let error = recompute(&pool.sources, first).unwrap_err();
+        assert!(matches!(error, RecomputeError::SharesGone(_)), "it is from before: {error}");
+    }
+}
