@@ -69,6 +69,11 @@ pub enum Paying {
         /// Outputs to miners in a coinbase.
         outputs_max: u16,
     },
+    /// `World::payout_address`; each share is owed for, and nobody is paid yet.
+    Shares {
+        /// The pool's part.
+        fee: u16,
+    },
 }
 
 /// A port of the pool with rules of its own.
@@ -435,6 +440,11 @@ fn payout_settings(plan: &Plan, payout_address: &str) -> Table {
             mode = "pplns"
             fee_basis_points = (i64::from(fee))
             pplns = { window = WINDOW_BLOCKS, outputs_max = (i64::from(outputs_max)) }
+        }),
+        Paying::Shares { fee } => payout.extend(toml! {
+            mode = "fpps"
+            fee_basis_points = (i64::from(fee))
+            wallet = { name = "testkit", dry_run = true }
         }),
     }
     payout

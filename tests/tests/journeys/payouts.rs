@@ -27,6 +27,35 @@ fn a_block_pays_its_finder_and_the_pool_its_fee() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn where_shares_are_paid_for_a_block_pays_the_pool_and_the_log_says_what_is_owed()
+-> anyhow::Result<()> {
+    let _alone = alone();
+    let mut world = Plan::for_test()?.paying(Paying::Shares { fee: 100 }).start()?;
+    let miner = world.node.new_address()?;
+    let from = world.pool.program.log().end();
+    let device = world.start_device(Route::V2Extended, &format!("{miner}.rig"))?;
+    let block = world.wait_for_block(&format!("{miner}.rig"), from, SOON)?;
+    let subsidy = block.check_payout(&world.payout_address)?.to_sat();
+    ensure!(block.check_payout(&miner).is_err(), "the block pays the miner too");
+    drop(device);
+    let earned = until("what the miner has earned", SOON, || {
+        let output = pool_command(&world, &["payout", "balances"])?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = said.lines().find_map(|line| line.strip_prefix(&format!("{miner}: earned ")));
+        Ok(line.and_then(|line| line.split_once(' ')).map(|(earned, _)| earned.to_owned()))
+    })?;
+    // On regtest each share is a block's work or more.
+    ensure!(earned.parse::<u64>()? >= subsidy * 99 / 100, "{earned} sat of {subsidy}");
+    let output = pool_command(&world, &["payout", "reserve", "--reserve", "100000000000"])?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for expected in ["owed now: ", "expected shortfall", "is ever used up: "] {
+        ensure!(said.contains(expected), "{expected} in {said}");
+    }
+    Ok(())
+}
+
 /// A world where blocks pay all, the pool two percent.
 fn shared_by_all(outputs_max: u16) -> anyhow::Result<Plan> {
     Ok(Plan::for_test()?.paying(Paying::All { fee: 200, outputs_max }))
