@@ -80,3 +80,11 @@ FROM runtime AS cpu-miner
 COPY --from=build /src/target/release/cpu-miner /usr/local/bin/
 USER adit
 ENTRYPOINT ["cpu-miner"]
+
+# Last, so that the older builder does not make it for the others.
+FROM runtime AS prometheus
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends prometheus \
+ && rm -rf /var/lib/apt/lists/*
+USER adit
+ENTRYPOINT ["prometheus"]

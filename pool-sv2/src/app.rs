@@ -10,6 +10,7 @@ mod questions;
 mod rates;
 mod wallet;
 mod work_maker;
+mod work_times;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,12 +46,14 @@ use crate::shares;
 use crate::template_receiver::choice::Choice;
 use crate::template_receiver::session::Constraints;
 use crate::template_receiver::supervise::{Supervisor, Update};
+use crate::work::Work;
 use block_watch::{NODE, SUBMITTED_MAX};
 use bookkeeping::{Bookkeeping, LEDGER};
 use clerks::{Clerks, Desk};
 use command::Command;
 use providers::Providers;
 use work_maker::WorkMaker;
+use work_times::WorkTimes;
 
 /// Updates that may wait to become work. A provider that finds it full waits.
 const UPDATES_MAX: usize = 64;
@@ -101,8 +104,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let ledger = Ledger::open(&config.ledger, &metrics)?;
     let (keeper, shelf) = open_books(&config, &payout, &ledger)?;
     let (work, durable) = (watch::Sender::new(None), ledger.durable());
-    let health = Health::new(&neighbours(&config)).with_metrics(metrics.clone());
-    let health = questions::answered(health, &config, work.subscribe())?;
+    let health = health(&config, &metrics, &work)?;
     health.clone().start("health.address", &config.health, &shutdown).await?;
     announce(&listeners, &authority)?;
     let (sender, queue) = shares::queue();
@@ -159,6 +161,17 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     tokio::join!(accepting, making, providers, writing);
     // Every connection is gone: the ledger writes what it has been given and ends.
     books.finish().await
+}
+
+/// What people and monitors are shown.
+fn health(
+    config: &Config,
+    metrics: &Metrics,
+    work: &watch::Sender<Option<Arc<Work>>>,
+) -> Result<Health, ConfigError> {
+    tokio::spawn(WorkTimes::new(metrics).follow(work.subscribe()));
+    let health = Health::new(&neighbours(config)).with_metrics(metrics.clone());
+    questions::answered(health, config, work.subscribe())
 }
 
 /// Reads the books from the log, for as long as that takes. Who pays balances must know them.

@@ -3,6 +3,7 @@
 //!
 //! A disk that fails stops acknowledgements, loudly, and nothing else.
 
+mod counts;
 mod record_clock;
 
 use std::fs::{self, File, TryLockError};
@@ -11,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use service::clock;
 use service::config::ConfigError;
-use service::metrics::{Counter, Histogram, Metrics};
+use service::metrics::Metrics;
 use tokio::sync::watch;
 use tracing::{error, info};
 
+use self::counts::Counts;
 use self::record_clock::RecordClock;
 use super::config::LedgerConfig;
 use super::log::LogError;
@@ -32,8 +34,6 @@ const COMMIT_RECORDS_MAX: usize = 1 << 16;
 const GATHER_STEP: Duration = Duration::from_millis(10);
 /// Between some connections that are told of a commit and the next ones.
 const TELL_STEP: Duration = Duration::from_millis(1);
-/// Bounds of the histogram of commits.
-const COMMIT_SECONDS: [f64; 8] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0];
 /// Locked by the pool that writes the ledger.
 const LOCK_FILE: &str = "pool.lock";
 
@@ -47,28 +47,6 @@ pub struct Ledger {
     durable: watch::Sender<DurableEnd>,
     /// Keeps another pool from the same folder.
     _lock: File,
-}
-
-/// What /metrics shows of the ledger.
-#[derive(Debug, Clone)]
-struct Counts {
-    records: Counter,
-    failures: Counter,
-    commit_seconds: Histogram,
-}
-
-impl Counts {
-    fn new(metrics: &Metrics) -> Self {
-        Self {
-            records: metrics.counter("ledger_records", "Records made durable in the log"),
-            failures: metrics.counter("ledger_failures", "Attempts to write the log that failed"),
-            commit_seconds: metrics.histogram(
-                "ledger_commit_seconds",
-                "From the first attempt to write what was gathered until it was durable",
-                &COMMIT_SECONDS,
-            ),
-        }
-    }
 }
 
 impl Ledger {
@@ -135,6 +113,7 @@ impl Ledger {
     fn take(&mut self, batch: Batch, tickets: &mut Vec<u64>) {
         tickets.push(batch.ticket);
         let time_ms = self.clock.time(Instant::now(), batch.time_ms);
+        self.counts.count(&batch);
         for share in &batch.gathered.shares {
             self.log.push_share(time_ms, share);
         }

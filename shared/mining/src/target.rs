@@ -30,6 +30,11 @@ impl Hashes {
     pub fn difficulty_floor(self) -> u64 {
         u64::try_from(self.0 >> 32).unwrap_or(u64::MAX)
     }
+
+    /// Rounded to what a float holds: for graphs, never for accounts.
+    pub fn to_f64(self) -> f64 {
+        self.0.to_be_bytes().iter().fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte))
+    }
 }
 
 /// Decimal digits.

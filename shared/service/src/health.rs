@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::listen;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Gauge, Labelled, Metrics};
 use crate::program::{Failure, say};
 use crate::questions::Questions;
 
@@ -35,7 +35,7 @@ pub struct HealthConfig {
 #[derive(Debug, Clone)]
 pub struct Health {
     neighbours: Arc<watch::Sender<BTreeMap<&'static str, Neighbour>>>,
-    metrics: Option<Metrics>,
+    metrics: Option<(Metrics, Labelled<Gauge>)>,
     questions: Option<Questions>,
     pages: Vec<Page>,
 }
@@ -80,9 +80,14 @@ impl Health {
         Self { neighbours, metrics: None, questions: None, pages: Vec::new() }
     }
 
-    /// Shows `metrics` as well, under `/metrics`.
+    /// Shows `metrics` as well, under `/metrics`, and in them each neighbour.
     pub fn with_metrics(self, metrics: Metrics) -> Self {
-        Self { metrics: Some(metrics), ..self }
+        let help = "1 while the neighbour is there, 0 while it is missing";
+        let up = metrics.gauges("neighbour_up", help, "neighbour");
+        for (name, neighbour) in &*self.neighbours.borrow() {
+            up.with(name).set(neighbour.up.into());
+        }
+        Self { metrics: Some((metrics, up)), ..self }
     }
 
     /// Answers `questions` as well, under `/api`.
@@ -130,6 +135,9 @@ impl Health {
     }
 
     fn set(&self, name: &'static str, new: Neighbour) {
+        if let Some((_, up)) = &self.metrics {
+            up.with(name).set(new.up.into());
+        }
         self.neighbours.send_if_modified(|all| all.insert(name, new.clone()) != Some(new));
     }
 
@@ -168,7 +176,7 @@ impl Health {
         let mut routes = Router::new()
             .route("/health", get(|State(health): State<Self>| async move { health.answer() }))
             .with_state(self);
-        if let Some(metrics) = metrics {
+        if let Some((metrics, _)) = metrics {
             let answer =
                 move || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text()) };
             routes = routes.route("/metrics", get(answer));
@@ -187,6 +195,17 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_metrics_say_of_each_neighbour_whether_it_is_there() {
+        let metrics = Metrics::new("x");
+        let health = Health::new(&["node"]).with_metrics(metrics.clone());
+        assert!(metrics.text().contains("x_neighbour_up{neighbour=\"node\"} 0"));
+        health.found("node", "here");
+        assert!(metrics.text().contains("x_neighbour_up{neighbour=\"node\"} 1"));
+        health.lost_spare("node", "gone");
+        assert!(metrics.text().contains("x_neighbour_up{neighbour=\"node\"} 0"));
+    }
 
     #[test]
     fn a_spare_neighbour_may_be_missing() {

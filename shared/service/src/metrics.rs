@@ -5,7 +5,8 @@
 //! may be a label.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::encoding::{EncodeMetric, text};
 use prometheus_client::metrics::TypedMetric;
@@ -16,13 +17,34 @@ pub use prometheus_client::metrics::counter::Counter;
 pub use prometheus_client::metrics::gauge::Gauge;
 pub use prometheus_client::metrics::histogram::Histogram;
 
+/// A counter that grows by fractions.
+pub type Sum = Counter<f64, AtomicU64>;
+
 /// The form that `/metrics` answers in.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The last line.
+const END: &str = "# EOF\n";
 
 /// A program's metrics. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Metrics {
-    registry: Arc<Mutex<Registry>>,
+    prefix: Arc<str>,
+    registered: Arc<Mutex<Registered>>,
+}
+
+/// What is shown, and what would be if it had happened yet.
+struct Registered {
+    registry: Registry,
+    heads: Vec<Head>,
+}
+
+/// A metric's first two lines.
+struct Head {
+    /// `# TYPE NAME KIND`.
+    kind: String,
+    /// `# HELP NAME HELP.`
+    help: String,
 }
 
 impl fmt::Debug for Metrics {
@@ -34,13 +56,20 @@ impl fmt::Debug for Metrics {
 impl Metrics {
     /// No metrics yet; each name gets `prefix` and an underscore before it.
     pub fn new(prefix: &str) -> Self {
-        Self { registry: Arc::new(Mutex::new(Registry::with_prefix(prefix))) }
+        let (registry, heads) = (Registry::with_prefix(prefix), Vec::new());
+        let registered = Arc::new(Mutex::new(Registered { registry, heads }));
+        Self { prefix: prefix.into(), registered }
     }
 
     /// A number that only grows. `name` without `_total`, which is added to it; `help` without its
     /// full stop, like all of them.
     pub fn counter(&self, name: &str, help: &str) -> Counter {
         self.registered(name, help, Counter::default())
+    }
+
+    /// The same where it grows by fractions.
+    pub fn sum(&self, name: &str, help: &str) -> Sum {
+        self.registered(name, help, Sum::default())
     }
 
     /// Counters that differ in one label.
@@ -75,11 +104,24 @@ impl Metrics {
 
     /// All of it, as `/metrics` shows it.
     pub fn text(&self) -> String {
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let Registered { registry, heads } = &*self.lock();
         let mut out = String::new();
         // Writing to a string cannot fail.
-        let _ = text::encode(&mut out, &registry);
-        out
+        let _ = text::encode(&mut out, registry);
+        let body = out.trim_end_matches(END).len();
+        let end = out.split_off(body);
+        // What has labels and was never counted is left out there. Who makes an alarm of it wants
+        // to know that it is there.
+        for Head { kind, help } in heads {
+            if !out.contains(kind.as_str()) {
+                out.extend([help, "\n", kind, "\n"]);
+            }
+        }
+        out + &end
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registered> {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn labelled<M, const N: usize>(
@@ -94,9 +136,17 @@ impl Metrics {
         Labelled { labels, family: self.registered(name, help, Family::default()) }
     }
 
-    fn registered<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register(name, help, metric.clone());
+    fn registered<M>(&self, name: &str, help: &str, metric: M) -> M
+    where
+        M: Metric + TypedMetric + Clone,
+    {
+        let (full, kind) = (format!("{}_{name}", self.prefix), M::TYPE.as_str());
+        let mut registered = self.lock();
+        registered.heads.push(Head {
+            kind: format!("# TYPE {full} {kind}"),
+            help: format!("# HELP {full} {help}."),
+        });
+        registered.registry.register(name, help, metric.clone());
         metric
     }
 }
@@ -127,6 +177,18 @@ impl<M: Default + Clone, const N: usize> Labelled<M, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_never_counted_is_named_all_the_same() {
+        let metrics = Metrics::new("provider");
+        let bans = metrics.counters("bans", "Who was banned", "fault");
+        let text = metrics.text();
+        assert!(text.contains("# HELP provider_bans Who was banned.\n"), "{text}");
+        assert!(text.ends_with("# TYPE provider_bans counter\n# EOF\n"), "{text}");
+        bans.with("x").inc();
+        let text = metrics.text();
+        assert_eq!(text.matches("# TYPE provider_bans counter\n").count(), 1, "{text}");
+    }
 
     #[test]
     fn what_was_counted_is_shown_with_the_programs_prefix() {

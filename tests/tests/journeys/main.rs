@@ -6,6 +6,7 @@
 mod blocks;
 mod init;
 mod losses;
+mod metrics;
 mod payouts;
 mod ports;
 mod shielded;

@@ -1,0 +1,51 @@
+//! Says in /metrics since when the present tip and the present template are mined: an alarm that no
+//! work comes any more is made of these. It must not hold up the work.
+
+use std::sync::Arc;
+
+use service::clock;
+use service::metrics::{Gauge, Metrics};
+use tokio::sync::watch;
+
+use crate::work::Work;
+
+/// When something last was new, in seconds since 1970.
+pub(super) struct WorkTimes {
+    tip: Gauge,
+    template: Gauge,
+    before: Option<Arc<Work>>,
+}
+
+impl WorkTimes {
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        let tip = "When the present tip was first mined on, seconds since 1970; 0 for never";
+        let template = "When the present template was first mined, seconds since 1970; 0 for never";
+        Self {
+            tip: metrics.gauge("tip_timestamp_seconds", tip),
+            template: metrics.gauge("template_timestamp_seconds", template),
+            before: None,
+        }
+    }
+
+    /// Follows the work until there is no one left to make any.
+    pub(super) async fn follow(mut self, mut work: watch::Receiver<Option<Arc<Work>>>) {
+        while work.changed().await.is_ok() {
+            let present = work.borrow_and_update().clone();
+            if let Some(present) = present {
+                self.note(present);
+            }
+        }
+    }
+
+    fn note(&mut self, work: Arc<Work>) {
+        let (before, now) = (self.before.as_ref(), clock::unix_now_seconds().into());
+        if before.is_none_or(|it| !Arc::ptr_eq(&it.job.tip, &work.job.tip)) {
+            self.tip.set(now);
+        }
+        // The same job goes out again and again, so that miners do not take the pool for dead.
+        if before.is_none_or(|it| it.job.template.id != work.job.template.id) {
+            self.template.set(now);
+        }
+        self.before = Some(work);
+    }
+}
