@@ -33,7 +33,8 @@ pub struct InitArguments {
     #[arg(long)]
     address: Option<String>,
     /// "pool": each block pays the address. "solo": it pays who found it. "pplns": all who have
-    /// worked lately. In the last two the address gets the fee.
+    /// worked lately. In the last two the address gets the fee. ("fpps", which pays for each share,
+    /// needs a wallet: change the settings that are made here.)
     #[arg(long, value_enum, default_value = "pool")]
     mode: Mode,
     /// What the pool keeps of blocks that pay miners, in hundredths of a percent.

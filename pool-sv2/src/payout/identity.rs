@@ -28,7 +28,9 @@ pub enum Mode {
     Solo,
     /// Each block pays all who have worked lately, by their work.
     Pplns,
-    /// Each block pays the pool, and each share is paid for at what it is worth on average.
+    /// Each block pays the pool, and each share is paid for at what it is worth on average. It
+    /// needs a wallet, which `init` does not know of.
+    #[value(skip)]
     Fpps,
 }
 
