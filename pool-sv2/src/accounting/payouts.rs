@@ -10,12 +10,13 @@ use bitcoin::{BlockHash, Txid};
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use service::program::{Failure, Sources, say};
+use tokio::runtime;
 
 use super::bookkeeper::Sources as BookSources;
 use super::log::cursor::Place;
 use super::recompute::{Recomputed, books_at, prove, recompute};
 use super::reserve::report;
-use super::settle::{SettleError, settle};
+use super::settle::{SettleError, check_conflict, settle};
 use crate::app::Pool;
 use crate::config::Config;
 use crate::payout::accounts::Balance;
@@ -138,13 +139,11 @@ fn settle_payout(
     outcome: WalletOutcome,
 ) -> Result<(), Failure> {
     let network = config.payout.network.to_network();
+    if outcome == WalletOutcome::Unpaid {
+        check_unpaid(config, transaction)?;
+    }
     let settled = settle(&config.ledger, network, transaction, outcome);
-    let payout = settled.map_err(|error| match error {
-        error @ (SettleError::Locked(_) | SettleError::NotOnItsWay(_)) => {
-            Failure::Usage(error.to_string())
-        }
-        error => Failure::Internal(anyhow::Error::new(error)),
-    })?;
+    let payout = settled.map_err(not_settled)?;
     let amount: u64 = payout.lines.iter().map(|line| line.amount).sum();
     let accounts = payout.lines.len();
     say(match outcome {
@@ -152,6 +151,27 @@ fn settle_payout(
         WalletOutcome::Unpaid => format!("{amount} sat are owed to {accounts} accounts again"),
     });
     Ok(())
+}
+
+/// Whom the transaction pays is paid again only if it can never confirm.
+fn check_unpaid(config: &Config, transaction: Txid) -> Result<(), Failure> {
+    let named = config.node.as_ref().zip(config.payout.wallet.as_ref());
+    let (node, wallet) = named.ok_or_else(|| {
+        Failure::Usage("name [node] and [payout.wallet]: the wallet knows the payout".to_owned())
+    })?;
+    let mut wallet = node.wallet(&wallet.name)?;
+    let waiting = runtime::Builder::new_current_thread().enable_all().build();
+    let waiting = waiting.map_err(anyhow::Error::from)?;
+    waiting.block_on(check_conflict(&mut wallet, transaction)).map_err(not_settled)
+}
+
+fn not_settled(error: SettleError) -> Failure {
+    match error {
+        SettleError::Locked(_) | SettleError::NotOnItsWay(_) | SettleError::MayConfirm(_) => {
+            Failure::Usage(error.to_string())
+        }
+        error => Failure::Internal(anyhow::Error::new(error)),
+    }
 }
 
 fn balances(sources: &BookSources) -> Result<(), Failure> {

@@ -2,8 +2,12 @@
 //! in conflict with another transaction. The pool must be stopped, for a log has one writer.
 
 use std::io;
+use std::time::Duration;
 
 use bitcoin::{Network, Txid};
+use rpc::{Rpc, RpcError};
+use serde::Deserialize;
+use serde_json::json;
 use service::clock;
 
 use super::bookkeeper::Sources;
@@ -15,6 +19,11 @@ use crate::payout::claims::Position;
 use crate::payout::settlement::{PAYOUT_VERSION, PayoutEntry, WalletOutcome, WalletPayout};
 use crate::shares::{Entry, PayoutRecord};
 
+/// Of the other transaction, before balances are owed again.
+const CONFIRMATIONS: i64 = 6;
+/// How long the node may take for an answer.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
 /// Why nothing was settled.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
@@ -24,6 +33,15 @@ pub enum SettleError {
     /// It was paid and confirmed, or settled before, or it is none of the pool's.
     #[error("{0} is no payout that is on its way; `pool-sv2 payout balances` names those that are")]
     NotOnItsWay(Txid),
+    /// Who is paid again might be paid twice.
+    #[error(
+        "{0} may still come into the chain: the transaction that it is in conflict with must have \
+         {CONFIRMATIONS} confirmations first"
+    )]
+    MayConfirm(Txid),
+    /// Only the wallet knows.
+    #[error("the node's wallet does not say whether the payout can still confirm: {0}")]
+    Wallet(#[from] RpcError),
     /// The books cannot be read.
     #[error(transparent)]
     Books(#[from] RecomputeError),
@@ -33,6 +51,22 @@ pub enum SettleError {
     /// Nothing was written.
     #[error("the log cannot be written: {0}")]
     NotWritten(io::Error),
+}
+
+/// Fails unless the wallet knows that the transaction can never be in the chain: another one, deep
+/// enough in it, has spent its coins.
+pub async fn check_conflict(wallet: &mut Rpc, transaction: Txid) -> Result<(), SettleError> {
+    #[derive(Deserialize)]
+    struct Known {
+        /// Below zero: those of the other transaction.
+        confirmations: i64,
+    }
+    let params = json!([transaction.to_string()]);
+    let known = wallet.ask::<Known>("gettransaction", params, ANSWER_MAX).await?;
+    match known.confirmations <= -CONFIRMATIONS {
+        true => Ok(()),
+        false => Err(SettleError::MayConfirm(transaction)),
+    }
 }
 
 /// Settles a transaction, and gives what it would have paid.

@@ -17,7 +17,7 @@ use super::*;
 use crate::accounting::bookkeeper::{Beginning, Bookkeeper, Sources};
 use crate::accounting::config::LedgerConfig;
 use crate::accounting::ledger::Ledger;
-use crate::accounting::settle::settle;
+use crate::accounting::settle::{check_conflict, settle};
 use crate::payout::claims::{Claim, Claims, Position, Withheld};
 use crate::payout::distribution::{Terms, distribute};
 use crate::payout::fixed::Rate;
@@ -382,7 +382,11 @@ async fn a_payout_in_conflict_stops_others_until_a_person_settles_it() {
         let sent = life.shelf.unconfirmed();
         let (first, second) = (sent[0].transaction, sent[1].transaction);
         node.lock().unwrap().rpc("bumpfee", &json!([first.to_string()])).unwrap();
-        node.lock().unwrap().generate(6).unwrap();
+        for (blocks, is_safe) in [(1, false), (4, false), (1, true)] {
+            node.lock().unwrap().generate(blocks).unwrap();
+            let checked = check_conflict(&mut payer.wallet, first).await;
+            assert_eq!(checked.is_ok(), is_safe, "{checked:?}");
+        }
         let error = payer.round().await.unwrap_err();
         assert!(matches!(error, PayError::InConflict(id) if id == first), "{error}");
         let left: Vec<_> = life.shelf.unconfirmed().iter().map(|it| it.transaction).collect();
