@@ -24,9 +24,12 @@ use crate::payout::{NetworkName, Payout, PayoutConfig};
 /// `pool-sv2 init`.
 #[derive(Debug, Args)]
 pub struct InitArguments {
-    /// The folder for settings, keys and data. What stands there already is not touched.
+    /// The folder for settings. What stands there already is not touched.
     #[arg(long, default_value = "adit")]
     dir: PathBuf,
+    /// The folder for keys and data. Absent, `data` in the folder for settings.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
     #[command(flatten)]
     node: NodeArguments,
     /// Whom blocks pay: an address of the node's network. Asked for if it is absent.
@@ -53,8 +56,10 @@ pub fn execute(arguments: &InitArguments) -> Result<(), Failure> {
     let found = waiting.map_err(anyhow::Error::from)?.block_on(arguments.node.find())?;
     say(format_args!("node: {}, {}", found.description, found.rpc_url));
     let address = address(arguments, found.network)?;
+    let data = arguments.data_dir.clone().unwrap_or_else(|| directory.join("data"));
+    let data = std::path::absolute(data).map_err(anyhow::Error::from)?;
     let settings = Settings {
-        directory: &directory,
+        data: &data,
         node: &found,
         address: &address,
         mode: arguments.mode,
@@ -63,7 +68,7 @@ pub fn execute(arguments: &InitArguments) -> Result<(), Failure> {
     };
     let files = settings.files();
     files::write(&directory, &files)?;
-    let key = make_keys(&directory)?;
+    let key = make_keys(&data)?;
     tell(&directory, &found, &files, key);
     Ok(())
 }
@@ -93,11 +98,11 @@ fn check_payout(
 }
 
 /// Makes the keys of pool and template-provider; gives the pool's.
-fn make_keys(directory: &Path) -> Result<AuthorityKey, Failure> {
+fn make_keys(data: &Path) -> Result<AuthorityKey, Failure> {
     let key = |program: &str| {
         let config = AuthorityConfig {
-            secret_key_file: files::secret_key(directory, program),
-            public_key_file: Some(files::public_key(directory, program)),
+            secret_key_file: files::secret_key(data, program),
+            public_key_file: Some(files::public_key(data, program)),
             certificate_validity_seconds: 86_400,
         };
         config.open().map(|secret| secret.public())

@@ -21,7 +21,7 @@ pub(super) struct File {
 
 /// What the files are made of.
 pub(super) struct Settings<'a> {
-    pub(super) directory: &'a Path,
+    pub(super) data: &'a Path,
     pub(super) node: &'a Found,
     pub(super) address: &'a str,
     pub(super) mode: Mode,
@@ -59,12 +59,12 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-pub(super) fn secret_key(directory: &Path, program: &str) -> PathBuf {
-    directory.join("data").join(program).join("authority.key")
+pub(super) fn secret_key(data: &Path, program: &str) -> PathBuf {
+    data.join(program).join("authority.key")
 }
 
-pub(super) fn public_key(directory: &Path, program: &str) -> PathBuf {
-    directory.join("data").join(program).join("authority.pub")
+pub(super) fn public_key(data: &Path, program: &str) -> PathBuf {
+    data.join(program).join("authority.pub")
 }
 
 impl Settings<'_> {
@@ -79,7 +79,7 @@ impl Settings<'_> {
             NetworkName::Testnet4 => "testnet",
             network => network.name(),
         };
-        let data = |name: &str| quoted(&self.directory.join("data/template-provider").join(name));
+        let data = |name: &str| quoted(&self.data.join("template-provider").join(name));
         format!(
             "{}[listen]\naddress = \"127.0.0.1:8442\"\n\n{}\n[node]\n{}network = \"{network}\"\n\n\
              [vault]\nblocks_dir = {}\ntemplates_dir = {}\n\n\
@@ -93,7 +93,7 @@ impl Settings<'_> {
     }
 
     fn pool(&self) -> String {
-        let provider = quoted(&public_key(self.directory, "template-provider"));
+        let provider = quoted(&public_key(self.data, "template-provider"));
         format!(
             "{}[listen]\naddress = \"0.0.0.0:34254\"\n\n{}\n[[template_provider]]\n\
              address = \"127.0.0.1:8442\"\nauthority_key_file = {provider}\n\n[node]\n{}\n\
@@ -108,7 +108,7 @@ impl Settings<'_> {
             self.mode.name(),
             self.fee_basis_points,
             self.min_difficulty,
-            quoted(&self.directory.join("data/pool-sv2/ledger")),
+            quoted(&self.data.join("pool-sv2/ledger")),
         )
     }
 
@@ -119,7 +119,7 @@ impl Settings<'_> {
              authority_key_file = {}\nuser_identity = {}\n\n[vardiff]\nmin_difficulty = {:?}\n\n\
              [health]\naddress = \"127.0.0.1:9103\"\n",
             head("translator-v1"),
-            quoted(&public_key(self.directory, "pool-sv2")),
+            quoted(&public_key(self.data, "pool-sv2")),
             text(&user),
             self.min_difficulty,
         )
@@ -140,8 +140,8 @@ impl Settings<'_> {
         format!(
             "[authority]\n# Miners or pools know the server by it: keep a copy.\n\
              secret_key_file = {}\npublic_key_file = {}\n",
-            quoted(&secret_key(self.directory, program)),
-            quoted(&public_key(self.directory, program)),
+            quoted(&secret_key(self.data, program)),
+            quoted(&public_key(self.data, program)),
         )
     }
 

@@ -20,6 +20,8 @@ fn init(programs: &Programs, node: &Node, directory: &Path, address: &str) -> Re
         .arg(node.cookie_file())
         .arg("--dir")
         .arg(directory)
+        .arg("--data-dir")
+        .arg(directory.join("keys & data"))
         .output()?;
     Ok(output)
 }
@@ -51,7 +53,8 @@ fn what_init_writes_is_read_by_all_three_programs_and_explained_in_plain_words()
         assert!(said(&checked).contains(&sentence), "{}", said(&checked));
     }
     // The key that miners are told is the one that the pool will have.
-    let key = std::fs::read_to_string(directory.join("data/pool-sv2/authority.pub")).unwrap();
+    let key =
+        std::fs::read_to_string(directory.join("keys & data/pool-sv2/authority.pub")).unwrap();
     assert!(said(&made).contains(key.trim()), "{}", said(&made));
     let environment = std::fs::read_to_string(directory.join(".env")).unwrap();
     assert!(environment.contains("CHAIN=regtest\n"), "{environment}");
