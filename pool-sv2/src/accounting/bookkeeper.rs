@@ -272,7 +272,8 @@ impl Bookkeeper {
     /// Lays out all of it after a block or a payout. The claims that lie there are no longer right:
     /// from now on none of them is promised a debt.
     fn lay_out(&mut self) {
-        self.shelf.promises().settled_at(self.books.position());
+        let (books, promises) = (&self.books, self.shelf.promises());
+        promises.settled_at(books.position(), &|block| books.has_payout_of(block));
         self.add_up();
         self.laid_out = self.books.changes();
     }

@@ -140,6 +140,11 @@ impl Books {
         Ok(())
     }
 
+    /// True if the payout of this block is in them.
+    pub fn has_payout_of(&self, block: &BlockHash) -> bool {
+        self.accounts.has(block)
+    }
+
     /// The place behind the last record that was taken.
     pub fn position(&self) -> Position {
         self.position

@@ -136,6 +136,11 @@ impl Accounts {
         Ok(())
     }
 
+    /// True if the block, or the transaction, was recorded.
+    pub fn has(&self, block: &BlockHash) -> bool {
+        self.blocks.contains_key(block)
+    }
+
     /// One account's balance; nothing for one that is not known.
     pub fn balance(&self, account: &str) -> Balance {
         self.balances.get(account).copied().unwrap_or_default()

@@ -6,15 +6,22 @@
 //! while it pays an account no new job pays that account's debt. The lock is held for a moment: a
 //! distribution is made outside of it, and made again if the rules have changed meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use mining::memo::BlockRecords;
+
+use super::accounts::BlockHash;
 use super::claims::{Claims, Position, Withheld};
 use super::settlement::Settlement;
 
 /// Jobs that pay debts, each of one template and port. With more, further ones pay no debts: what
 /// is owed stays owed.
 const LIVING_MAX: usize = 8_192;
+/// A block that was found and is in no book after so long was never recorded: its miner's
+/// connection, or the ledger, has ended.
+const RECORDED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a job that is shared is made by.
 #[derive(Debug, Clone)]
@@ -36,6 +43,9 @@ struct State {
     stands_still: bool,
     /// Claims of an earlier place may hold debts that were paid since.
     settled: Position,
+    /// Blocks that were found and are not in the books yet, and when: what they have paid is not
+    /// known.
+    found: BTreeMap<BlockHash, Instant>,
     /// What the wallet pays at the moment.
     set_aside: BTreeSet<String>,
     /// What jobs promise.
@@ -43,8 +53,11 @@ struct State {
 }
 
 impl State {
-    fn withheld(&self, position: Position) -> Withheld {
-        if self.stands_still || position < self.settled || self.living.len() >= LIVING_MAX {
+    fn withheld(&mut self, position: Position, now: Instant) -> Withheld {
+        self.living.retain(|known| known.strong_count() > 0);
+        self.found.retain(|_, at| now.saturating_duration_since(*at) < RECORDED_WITHIN);
+        let is_unknown = self.stands_still || position < self.settled || !self.found.is_empty();
+        if is_unknown || self.living.len() >= LIVING_MAX {
             Withheld::Everybodys
         } else if self.set_aside.is_empty() {
             Withheld::Nobodys
@@ -65,8 +78,7 @@ impl Promises {
         loop {
             let (version, withheld) = {
                 let mut state = self.lock();
-                state.living.retain(|known| known.strong_count() > 0);
-                (state.version, state.withheld(position))
+                (state.version, state.withheld(position, Instant::now()))
             };
             let pays_debts = withheld != Withheld::Everybodys;
             let settlement = Arc::new(make(withheld)?);
@@ -95,10 +107,19 @@ impl Promises {
         SetAside { promises: self.clone(), accounts }
     }
 
-    /// What was owed has changed at `position`: claims from before it promise no debts.
-    pub fn settled_at(&self, position: Position) {
+    /// A block was found: until the books have it, no job promises a debt that it may have paid.
+    fn found(&self, block: BlockHash) {
+        let mut state = self.lock();
+        state.found.insert(block, Instant::now());
+        state.version += 1;
+    }
+
+    /// What is owed has changed at `position`: claims from before it promise no debts. The books
+    /// say which blocks they have by now.
+    pub fn settled_at(&self, position: Position, has_block: &dyn Fn(&BlockHash) -> bool) {
         let mut state = self.lock();
         state.settled = position;
+        state.found.retain(|block, _| !has_block(block));
         state.version += 1;
     }
 
@@ -119,6 +140,23 @@ impl Promises {
     /// A holder that panicked has changed nothing half.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a job keeps of its settlement.
+#[derive(Debug)]
+pub struct Promised {
+    /// Who gets what.
+    pub settlement: Arc<Settlement>,
+    /// Where it is noted.
+    pub promises: Promises,
+}
+
+/// Whoever asks for a block's records has found it.
+impl BlockRecords for Promised {
+    fn records(&self, hash: &[u8; 32]) -> Vec<Vec<u8>> {
+        self.promises.found(*hash);
+        self.settlement.records(hash)
     }
 }
 
@@ -209,9 +247,28 @@ mod tests {
     #[test]
     fn claims_from_before_a_payment_promise_no_debts() {
         let promises = Promises::default();
-        promises.settled_at(Position { epoch: 1, sequence: 5 });
+        promises.settled_at(Position { epoch: 1, sequence: 5 }, &|_| false);
         assert_eq!(promise(&promises, &claims(4)).withheld, Withheld::Everybodys);
         assert_eq!(promise(&promises, &claims(5)).withheld, Withheld::Nobodys);
+    }
+
+    /// Two blocks in a row would pay the same debts.
+    #[test]
+    fn a_block_that_the_books_do_not_know_yet_may_have_paid_all_debts() {
+        let promises = Promises::default();
+        let settlement = promise(&promises, &claims(1));
+        let job = Promised { settlement, promises: promises.clone() };
+        assert_eq!(job.records(&[7; 32]).len(), 1);
+        assert_eq!(promise(&promises, &claims(1)).withheld, Withheld::Everybodys);
+        let position = Position { epoch: 1, sequence: 2 };
+        promises.settled_at(position, &|block| *block == [8; 32]);
+        assert_eq!(promise(&promises, &claims(2)).withheld, Withheld::Everybodys);
+        promises.settled_at(position, &|block| *block == [7; 32]);
+        assert_eq!(promise(&promises, &claims(2)).withheld, Withheld::Nobodys);
+        // One whose record is lost is not waited for for ever.
+        drop(job.records(&[9; 32]));
+        let later = Instant::now() + RECORDED_WITHIN;
+        assert_eq!(promises.lock().withheld(position, later), Withheld::Nobodys);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Blocks that pay all who have worked lately (PPLNS): how large the window is, how many outputs a
 //! coinbase may have, and what a coinbase pays by given claims.
 
+use std::sync::Arc;
+
 use mining::coinbase::Output;
 use mining::memo::Memo;
 use mining::target::{Hashes, Target};
@@ -10,7 +12,7 @@ use service::config::ConfigError;
 use super::claims::Withheld;
 use super::distribution::{OUTPUT_BYTES, Room, Terms, distribute};
 use super::identity::Mode;
-use super::promises::Sharing;
+use super::promises::{Promised, Sharing};
 use super::settlement::Settlement;
 use super::{ADDRESS_SIGOPS_MAX, OUTPUT_MIN, Payout, output};
 
@@ -119,7 +121,8 @@ impl Payout {
         let mut outputs: Vec<_> =
             payees.map(|line| output(&line.claim.script, line.paid)).collect();
         outputs.extend(self.treasury.outputs(own, distribution.pool_output(), value));
-        (outputs, Memo::new(settlement))
+        let promises = promises.clone();
+        (outputs, Memo::new(Arc::new(Promised { settlement, promises })))
     }
 
     /// What as many outputs cost as fit, in signature operations.

@@ -274,13 +274,20 @@ mod shared {
     const BOB: &str = "bcrt1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqc8gma6";
     const PAYEE: Payee = Payee::Shared(Room { outputs: 1, bytes: 500 });
 
-    /// What the one output to a miner pays, and the records of a block of that job.
-    fn paid(work: &Arc<Work>) -> (u64, Vec<Vec<u8>>) {
+    /// What the one output to a miner pays.
+    fn paid(work: &Arc<Work>) -> u64 {
         let work = work.of(&PAYEE).unwrap();
         let suffix = &work.job.coinbase.suffix;
         // Sequence and count of outputs; the template's own output comes last.
         let value = suffix[5..13].try_into().unwrap();
-        (u64::from_le_bytes(value), work.job.memo.records(&[9; 32]))
+        u64::from_le_bytes(value)
+    }
+
+    /// What a block of that job leaves in the ledger.
+    fn records(work: &Arc<Work>, id: u8) -> Vec<Entry> {
+        let records = work.of(&PAYEE).unwrap().job.memo.records(&[id; 32]);
+        let record = |bytes| PayoutRecord::new(crate::payout::settlement::PAYOUT_VERSION, bytes);
+        records.into_iter().map(|bytes| Entry::Payout(record(bytes).unwrap())).collect()
     }
 
     /// Block 9 is shared; what it pays is known to the books only a moment after the next template.
@@ -315,29 +322,33 @@ mod shared {
         );
         bench.say(news(100_000, 0x207f_ffff)).await;
         let first = bench.next().await.unwrap();
+        let mut write = |entries: Vec<Entry>| {
+            entries.into_iter().for_each(|entry| writer.push_entry(1_000, entry));
+            writer.commit().unwrap();
+            durable.send_replace(writer.durable_end());
+        };
         // Bob has no output, and is owed his half.
-        let (value, records) = paid(&first);
-        assert_eq!(value, 50_000);
-        for bytes in records {
-            let record = PayoutRecord::new(crate::payout::settlement::PAYOUT_VERSION, bytes);
-            writer.push_entry(1_000, Entry::Payout(record.unwrap()));
-        }
-        writer.commit().unwrap();
-        durable.send_replace(writer.durable_end());
+        assert_eq!(paid(&first), 50_000);
+        write(records(&first, 9));
         let next = loop {
             let next = bench.next().await.unwrap();
-            if paid(&next).0 != 50_000 {
+            if paid(&next) != 50_000 {
                 break next;
             }
         };
         assert!(Arc::ptr_eq(&next.job, &first.job), "no template has come");
-        assert_eq!(paid(&next).0, 100_000, "his half of this block and of the one before");
-        // And back, when the node says that the block is out of the chain.
-        let orphaned = BlockState::new([9; 32], BlockStage::Orphaned);
-        writer.push_entry(1_000, Entry::BlockState(orphaned));
-        writer.commit().unwrap();
-        durable.send_replace(writer.durable_end());
-        while paid(&bench.next().await.unwrap()).0 != 50_000 {}
+        assert_eq!(paid(&next), 100_000, "his half of this block and of the one before");
+        // It is found too, and the next template comes before the books know.
+        let found = records(&next, 8);
+        bench.say(news(100_000, 0x207f_ffff)).await;
+        assert_eq!(paid(&bench.next().await.unwrap()), 50_000, "his debt would be paid twice");
+        write(found);
+        // Now it is Ann who had no output.
+        while paid(&bench.next().await.unwrap()) != 100_000 {}
+        // And back, when the node says that both are out of the chain.
+        let orphaned = |id| Entry::BlockState(BlockState::new([id; 32], BlockStage::Orphaned));
+        write(vec![orphaned(8), orphaned(9)]);
+        while paid(&bench.next().await.unwrap()) != 50_000 {}
         drop((bench, durable));
         tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
     }
