@@ -26,7 +26,9 @@ use pool_sv2::accounting::ledger::Ledger;
 use pool_sv2::accounting::log::cursor::{Located, Place};
 use pool_sv2::accounting::log::record::{LoggedShare, Record};
 use pool_sv2::accounting::store::sqlite::{SqliteReader, SqliteStore};
-use pool_sv2::accounting::store::{Chunk, DAY_SECONDS, Reader, SLICE_SECONDS, Scope, Span, Store};
+use pool_sv2::accounting::store::{
+    After, Chunk, DAY_SECONDS, Reader, SLICE_SECONDS, Scope, Span, Store,
+};
 use pool_sv2::shares::{Earner, Gathered, ShareRecord, ShareSender, queue};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -301,7 +303,7 @@ fn ask_all(reader: &SqliteReader, days: u64, now_s: u64) {
     ask("an account's workers", || {
         reader.workers(&any().account, None, 100, now_ms).unwrap().len()
     });
-    ask("50 blocks", || reader.blocks(u64::MAX, 50).unwrap().len());
+    ask("50 blocks", || reader.blocks(After::START, 50).unwrap().len());
 }
 
 fn ask(what: &str, mut question: impl FnMut() -> usize) {

@@ -5,6 +5,7 @@ mod block_watch;
 mod bookkeeping;
 mod clerks;
 pub mod command;
+mod mined;
 mod providers;
 mod questions;
 mod rates;
@@ -52,6 +53,7 @@ use bookkeeping::{Bookkeeping, LEDGER};
 use clerks::{Clerks, Desk};
 use command::Command;
 use providers::Providers;
+use questions::Open;
 use work_maker::WorkMaker;
 use work_times::WorkTimes;
 
@@ -104,7 +106,8 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let ledger = Ledger::open(&config.ledger, &metrics)?;
     let (keeper, shelf) = open_books(&config, &payout, &ledger)?;
     let (work, durable) = (watch::Sender::new(None), ledger.durable());
-    let health = health(&config, &metrics, &work)?;
+    let open = Open::new(&config, &payout, &listeners, &authority);
+    let health = health(&open, &metrics, &shelf, &work, &shutdown)?;
     health.clone().start("health.address", &config.health, &shutdown).await?;
     announce(&listeners, &authority)?;
     let (sender, queue) = shares::queue();
@@ -165,13 +168,15 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
 
 /// What people and monitors are shown.
 fn health(
-    config: &Config,
+    open: &Open<'_>,
     metrics: &Metrics,
+    shelf: &Shelf,
     work: &watch::Sender<Option<Arc<Work>>>,
-) -> Result<Health, ConfigError> {
+    shutdown: &CancellationToken,
+) -> Result<Health, Failure> {
     tokio::spawn(WorkTimes::new(metrics).follow(work.subscribe()));
-    let health = Health::new(&neighbours(config)).with_metrics(metrics.clone());
-    questions::answered(health, config, work.subscribe())
+    let health = Health::new(&neighbours(open.config)).with_metrics(metrics.clone());
+    questions::shown(health, open, shelf, work.subscribe(), shutdown)
 }
 
 /// Reads the books from the log, for as long as that takes. Who pays balances must know them.

@@ -21,6 +21,7 @@ use self::node::NodeConfig;
 use crate::accounting::api::config::ApiConfig;
 use crate::accounting::config::LedgerConfig;
 use crate::accounting::webhook::config::WebhookConfig;
+use crate::dashboard::config::DashboardConfig;
 use crate::downstream::close::ReconnectTo;
 use crate::downstream::limits::Limits;
 use crate::payout::distribution::Room;
@@ -66,6 +67,9 @@ pub struct Config {
     /// What other programs may ask.
     #[serde(default)]
     pub api: ApiConfig,
+    /// What people may see.
+    #[serde(default)]
+    pub dashboard: DashboardConfig,
     /// `[shares]` of earlier versions: named, so that its owner is told what to write.
     #[serde(default)]
     pub shares: Option<IgnoredAny>,
@@ -239,10 +243,14 @@ impl Config {
     }
 
     fn check_api(&self) -> Result<(), ConfigError> {
-        let ApiConfig { enabled, cors_origin } = &self.api;
+        let ApiConfig { enabled, cors_origin, .. } = &self.api;
         if *enabled && self.health.address.is_none() {
             let remedy = "set health.address too: questions are answered there";
             return Err(ConfigError::unusable("api.enabled", remedy));
+        }
+        if self.dashboard.enabled && self.health.address.is_none() {
+            let remedy = "set health.address too: the pages are shown there";
+            return Err(ConfigError::unusable("dashboard.enabled", remedy));
         }
         let checked = cors_origin.as_deref().map(check_origin).transpose();
         checked

@@ -2,14 +2,15 @@
 //! send back and brings blocks to the network.
 //!
 //! Rooms: `template_receiver` (client of the Template Distribution Protocol), `downstream` (one
-//! miner's connection) and `accounting` (the ledger). They meet in `app` alone; what passes
-//! between them is `work`, `shares` and `blocks`; `payout` says whom a block pays, and
-//! `init` makes settings.
+//! miner's connection), `accounting` (the ledger) and `dashboard` (pages for people). They meet in
+//! `app` alone; what passes between them is `work`, `shares` and `blocks`; `payout` says whom a
+//! block pays, and `init` makes settings.
 
 pub mod accounting;
 pub mod app;
 pub mod blocks;
 pub mod config;
+pub mod dashboard;
 pub mod downstream;
 pub mod init;
 mod payees;

@@ -62,6 +62,22 @@ fn questions_are_answered_where_health_is_if_that_is_wanted() {
 }
 
 #[test]
+fn an_address_that_asks_too_often_waits_and_paths_of_other_pools_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let further = "[api]\nenabled = true\nquestions_per_minute = 6\n";
+    let (_pool, address) = start(folder.path(), further);
+    assert!(get(&address, "/api/v1/template", "").0.starts_with("HTTP/1.1 404"));
+    let (head, _) = get(&address, "/users/nobody", "");
+    assert!(head.starts_with("HTTP/1.1 404") || head.starts_with("HTTP/1.1 503"), "{head}");
+    assert!(!head.to_lowercase().contains("access-control-allow-origin"), "{head}");
+    get(&address, "/pool/pool.status", "");
+    let (head, body) = get(&address, "/api/v1/pool", "");
+    assert!(head.starts_with("HTTP/1.1 429") && body.contains("too many"), "{head} {body}");
+    assert!(head.to_lowercase().contains("retry-after: "), "{head}");
+    assert!(get(&address, "/health", "").0.starts_with("HTTP/1.1 503"), "health has no limit");
+}
+
+#[test]
 fn without_being_told_to_nothing_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let (_pool, address) = start(folder.path(), "");

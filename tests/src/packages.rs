@@ -33,13 +33,14 @@ const MAY_USE: [(&str, &[&str]); 12] = [
 ];
 
 /// What no package's code may use but those named.
-const RESERVED: [(&str, &[&str]); 8] = [
+const RESERVED: [(&str, &[&str]); 9] = [
     ("ring", &["wire"]),
     ("stratum-core", &["wire"]),
     ("channels_sv2", &[]),
     ("secp256k1", &["wire"]),
     ("proptest", &[]),
     ("axum", &["service"]),
+    ("maud", &["pool-sv2"]),
     ("prometheus-client", &["service"]),
     ("zeromq", &["template-provider"]),
 ];

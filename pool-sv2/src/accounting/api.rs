@@ -1,23 +1,40 @@
-//! What other programs may ask of the store: `/api/v1/…`, and the endpoints of public-pool that
-//! devices have built in.
+//! What other programs may ask: `/api/v1/…`, and the endpoints of public-pool, ckpool and
+//! miningcore that devices and front ends have built in.
 //!
 //! It reads only, on connections of its own, and knows nothing of HTTP. `api/openapi.json`
-//! describes all of it.
+//! describes all of it. No answer says where on this machine anything is.
 
-mod compatible;
+mod ckpool;
 pub mod config;
+mod dates;
+mod miningcore;
+mod money;
 mod own;
+mod proofs;
+mod public_pool;
+mod routes;
+pub mod template;
 
 use std::fmt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use service::clock;
+use service::health::Health;
 use service::questions::{Question, Reply};
+use tracing::warn;
 
-use super::store::StoreError;
-use super::store::sqlite::SqliteReader;
+use self::proofs::Trees;
+use self::routes::{Answer, Handler, Route};
+use self::template::TemplateNow;
+use super::bookkeeper::{Shelf, Sources};
+use super::store::sqlite::{FileIdentity, SqliteReader};
+use super::store::{After, Reader, Scope, StoreError, Total};
+use crate::payout::identity::Mode;
+use crate::shares::{BlockStage, BlockState};
+
+/// Where questions may begin.
+pub const ROOTS: [&str; 3] = ["api", "pool", "users"];
 
 const OPENAPI: &str = include_str!("api/openapi.json");
 /// Connections that are kept for the next question.
@@ -27,37 +44,65 @@ const LINES_MAX: u32 = 1_000;
 const LINES_DEFAULT: u32 = 100;
 /// Who sent no share for longer is not counted as mining, in milliseconds.
 const ACTIVE_MS: u64 = 3_600_000;
+/// Hashes of a share of difficulty 1.
+const HASHES_OF_DIFFICULTY_1: f64 = 4_294_967_296.0;
+const SECONDS_OF_A_BLOCK: f64 = 600.0;
 
-/// What is known of the chain.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Chain {
-    /// The height of the block that is mined, if the template tells it.
-    pub height: Option<u32>,
-    /// How difficult it is.
-    pub difficulty: f64,
+/// Where the present template comes from; none while there is no work.
+pub type MinedNow = dyn Fn() -> Option<TemplateNow> + Send + Sync;
+
+/// A port for miners.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Port {
+    /// The address that it listens on, `0.0.0.0` for all of the machine's.
+    pub host: String,
+    /// Its number.
+    pub port: u16,
+    /// The least difficulty there.
+    pub min_difficulty: f64,
+    /// Whom its blocks pay.
+    pub mode: Mode,
 }
 
-/// Where the present state of the chain comes from; none while there is no work.
-pub type ChainNow = dyn Fn() -> Option<Chain> + Send + Sync;
+/// What an answer needs besides the store.
+pub struct Facts {
+    /// The store's file.
+    pub store: PathBuf,
+    /// The log behind it, and the network of all addresses.
+    pub sources: Sources,
+    /// Whom the blocks of the first port pay.
+    pub mode: Mode,
+    /// As it is set, in hundredths of a percent.
+    pub fee_basis_points: u16,
+    /// Where miners connect.
+    pub ports: Vec<Port>,
+    /// By which miners know the pool.
+    pub authority_key: String,
+    /// What is mined now.
+    pub mined: Box<MinedNow>,
+    /// Who is owed what; none where miners are owed nothing.
+    pub shelf: Option<Shelf>,
+    /// How the neighbours are.
+    pub health: Health,
+}
 
 /// Answers questions.
 pub struct Api {
-    file: PathBuf,
-    chain: Box<ChainNow>,
-    fee_basis_points: u16,
+    facts: Facts,
     started_ms: u64,
     idle: Mutex<Vec<Idle>>,
+    trees: Trees,
 }
 
 /// A connection, and which file it was opened on: one that was deleted is answered from no more.
 struct Idle {
-    inode: u64,
+    file: FileIdentity,
     reader: SqliteReader,
 }
 
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Api({})", self.file.display())
+        write!(f, "Api({})", self.facts.store.display())
     }
 }
 
@@ -66,6 +111,7 @@ impl fmt::Debug for Api {
 enum Refusal {
     NotFound(&'static str),
     Wrong(String),
+    Later(String),
     Store(StoreError),
 }
 
@@ -84,41 +130,62 @@ struct Asked<'a> {
 }
 
 impl Api {
-    /// Answers from the store in `file`; the fee is said as it is set, in hundredths of a percent.
-    pub fn new(file: &Path, fee_basis_points: u16, chain: Box<ChainNow>) -> Self {
-        let (file, idle) = (file.to_owned(), Mutex::default());
-        Self { file, chain, fee_basis_points, started_ms: clock::unix_now_milliseconds(), idle }
+    /// Answers by these facts.
+    pub fn new(facts: Facts) -> Self {
+        let started_ms = clock::unix_now_milliseconds();
+        Self { facts, started_ms, idle: Mutex::default(), trees: Trees::default() }
     }
 
     /// Answers one question.
     pub fn answer(&self, question: &Question) -> Reply {
-        if question.path == "v1/openapi.json" {
-            return Reply::Found(OPENAPI.to_owned());
-        }
-        let answered = self.reader().and_then(|idle| {
-            let (reader, now_ms) = (&idle.reader, clock::unix_now_milliseconds());
-            let asked = Asked { api: self, reader, question, now_ms };
-            let answered = reader.at_one_moment(|_| asked.answer())?;
-            self.keep(idle);
-            Ok(answered)
-        });
+        let found = routes::find(&question.path);
+        let none = "no such endpoint: /api/v1/openapi.json names them all";
+        let answered = match found {
+            None => Err(Refusal::NotFound(none)),
+            Some((Route { handler: Handler::Api(answer), .. }, at)) => answer(self, at),
+            Some((Route { handler: Handler::Store(answer), .. }, at)) => {
+                self.ask_store(question, |asked| answer(asked, at))
+            }
+        };
         match answered {
-            Ok(Ok(value)) => Reply::of(&value),
-            Ok(Err(Refusal::NotFound(what))) => Reply::NotFound(what.to_owned()),
-            Ok(Err(Refusal::Wrong(what))) => Reply::Wrong(what),
-            Ok(Err(Refusal::Store(error))) | Err(error) => Reply::Unavailable(error.to_string()),
+            Ok(Answer::Json(value)) => Reply::of(&value),
+            Ok(Answer::Document(text)) => Reply::Found(text.to_owned()),
+            Ok(Answer::Text(text)) => Reply::Text(text),
+            Err(Refusal::NotFound(what)) => Reply::NotFound(what.to_owned()),
+            Err(Refusal::Wrong(what)) => Reply::Wrong(what),
+            Err(Refusal::Later(what)) => Reply::Unavailable(what),
+            Err(Refusal::Store(error)) => {
+                warn!(%error, path = question.path, "question not answered");
+                Reply::Unavailable(error.to_string())
+            }
         }
     }
 
+    fn ask_store(
+        &self,
+        question: &Question,
+        answer: impl FnOnce(&Asked<'_>) -> Result<Answer, Refusal>,
+    ) -> Result<Answer, Refusal> {
+        let idle = self.reader()?;
+        let (reader, now_ms) = (&idle.reader, clock::unix_now_milliseconds());
+        let asked = Asked { api: self, reader, question, now_ms };
+        let answered = reader.at_one_moment(|_| answer(&asked))?;
+        self.keep(idle);
+        answered
+    }
+
     fn reader(&self) -> Result<Idle, StoreError> {
-        let inode = std::fs::metadata(&self.file)
-            .map(|it| it.ino())
-            .map_err(|error| StoreError(format!("the store is not there yet: {error}")))?;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|it| it.inode == inode);
-        match idle.pop() {
+        let file = FileIdentity::of(&self.facts.store)
+            .map_err(|error| StoreError(format!("the store is not there yet: {}", error.kind())))?;
+        let known = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.retain(|it| it.file == file);
+            idle.pop()
+        };
+        // To open a file may take long: nobody waits for it who has one.
+        match known {
             Some(known) => Ok(known),
-            None => Ok(Idle { inode, reader: SqliteReader::open(&self.file)? }),
+            None => Ok(Idle { file, reader: SqliteReader::open(&self.facts.store)? }),
         }
     }
 
@@ -128,26 +195,13 @@ impl Api {
             idle.push(reader);
         }
     }
+
+    fn mined(&self) -> Result<TemplateNow, Refusal> {
+        (self.facts.mined)().ok_or(Refusal::NotFound("there is no work at the moment"))
+    }
 }
 
 impl Asked<'_> {
-    fn answer(&self) -> Result<serde_json::Value, Refusal> {
-        let path: Vec<&str> = self.question.path.split('/').collect();
-        match path.as_slice() {
-            ["v1", "pool"] => self.pool(),
-            ["v1", "history"] => self.history(),
-            ["v1", "miners"] => self.miners(),
-            ["v1", "miners", account] => self.miner(account),
-            ["v1", "miners", account, "workers"] => self.workers(account),
-            ["v1", "blocks"] => self.blocks(),
-            ["client", address] => self.client(address),
-            ["info"] => self.info(),
-            ["pool"] => self.pool_status(),
-            ["network"] => self.network(),
-            _ => Err(Refusal::NotFound("no such endpoint: /api/v1/openapi.json names them all")),
-        }
-    }
-
     /// A parameter that is a number.
     fn number(&self, name: &str, default: u64) -> Result<u64, Refusal> {
         let read = |text: &str| {
@@ -161,13 +215,58 @@ impl Asked<'_> {
         let limit = u32::try_from(limit).ok().filter(|limit| (1..=LINES_MAX).contains(limit));
         limit.ok_or_else(|| Refusal::Wrong(format!("limit must be from 1 to {LINES_MAX}")))
     }
+
+    /// Where a list by time goes on.
+    fn after(&self) -> Result<After, Refusal> {
+        let Some(text) = self.question.parameter("after") else {
+            return Ok(After::START);
+        };
+        let wrong = || Refusal::Wrong("after must be the next of the page before".to_owned());
+        let (time, hash) = text.split_once('-').ok_or_else(wrong)?;
+        let mut hash: [u8; 32] = bitcoin::hex::FromHex::from_hex(hash).map_err(|_| wrong())?;
+        hash.reverse();
+        Ok(After { time_ms: time.parse().map_err(|_| wrong())?, hash })
+    }
+
+    /// What somebody did; fails for who did nothing.
+    fn known_total(&self, account: &str) -> Result<Total, Refusal> {
+        let total = self.reader.total(Scope::Account(account))?;
+        let nobody = Refusal::NotFound("nobody of that name has sent a share");
+        Some(total).filter(|total| total.shares > 0).ok_or(nobody)
+    }
+
+    /// The height of the last block of the chain.
+    fn tip_height(&self) -> Option<u32> {
+        self.api.mined().ok()?.height?.checked_sub(1)
+    }
+
+    /// Hashes a second by which the network finds a block in ten minutes.
+    fn network_hashrate(&self) -> f64 {
+        let difficulty = self.api.mined().map_or(0.0, |it| it.difficulty);
+        difficulty * HASHES_OF_DIFFICULTY_1 / SECONDS_OF_A_BLOCK
+    }
+}
+
+/// What a page by time ends with, so that the next one goes on behind it.
+fn cursor(time_ms: u64, hash: &[u8; 32]) -> String {
+    format!("{time_ms}-{}", mining::hash::display(hash))
+}
+
+/// A block's stage in words.
+fn block_state(code: Option<u8>) -> &'static str {
+    let stage = code.map_or(BlockStage::Found, |code| BlockState { hash: [0; 32], code }.stage());
+    stage.name()
 }
 
 /// What a share's hash is worth, of which `hash_high` is the upper half.
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "for people")]
 fn difficulty_of(hash_high: u128) -> f64 {
     // Difficulty 1 is 0xffff times 2 to the power of 208, and 128 of them are the lower half's.
-    65_535.0 * 80_f64.exp2() / (hash_high.max(1) as f64)
+    65_535.0 * 80_f64.exp2() / float(hash_high.max(1))
+}
+
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "for people")]
+fn float(value: u128) -> f64 {
+    value as f64
 }
 
 #[cfg(test)]

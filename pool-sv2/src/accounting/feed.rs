@@ -13,7 +13,7 @@ use super::log::LogError;
 use super::log::cursor::Cursor;
 use super::log::disk::{Disk, Folder};
 use super::log::writer::DurableEnd;
-use super::store::sqlite::SqliteStore;
+use super::store::sqlite::{FileIdentity, SqliteStore};
 use super::store::{Chunk, DAY_SECONDS, Store, StoreError};
 
 /// Records of one transaction, or a frame more.
@@ -67,7 +67,8 @@ impl Feeder {
             match self.feed_while_it_works(durable, report) {
                 Ok(()) => return,
                 Err(error) => {
-                    error!(%error, "store not fed: shares are acknowledged all the same");
+                    let file = self.store.display();
+                    error!(%file, %error, "store not fed: shares are acknowledged all the same");
                     report(StoreState::Broken(error.to_string()));
                 }
             }
@@ -105,6 +106,7 @@ impl Feeder {
         report: &mut dyn FnMut(StoreState),
     ) -> Result<(), FeedError> {
         let mut store = SqliteStore::open(&self.store)?;
+        let opened = FileIdentity::of(&self.store).ok();
         let mut cursor = self.cursor(&store)?;
         let mut forgot_at: Option<Instant> = None;
         info!(file = %self.store.display(), "store opened");
@@ -127,8 +129,9 @@ impl Feeder {
                 forgot_at = Some(Instant::now());
             }
             wait(INTERVAL, durable);
-            if !self.store.exists() {
-                // What is written into it from now on would be lost with it.
+            if FileIdentity::of(&self.store).ok() != opened {
+                // What is written into it from now on would be lost with it; another file may have
+                // its name by now.
                 return Err(StoreError("its file was deleted; it is built again".into()).into());
             }
         }

@@ -99,10 +99,13 @@ pub struct OutcomeArguments {
 
 /// A proof with what it is about, as a miner gets it.
 #[derive(Debug, Serialize, Deserialize)]
-struct ProofFile {
-    block: String,
-    root: Node,
-    proof: Proof,
+pub(super) struct ProofFile {
+    /// The block's hash, display order.
+    pub(super) block: String,
+    /// What the pool publishes.
+    pub(super) root: Node,
+    /// What leads to it.
+    pub(super) proof: Proof,
 }
 
 /// Carries out `command`.

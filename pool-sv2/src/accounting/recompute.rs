@@ -19,7 +19,7 @@ use super::log::recover::begins_after;
 use super::log::segment::Follows;
 use crate::payout::claims::Position;
 use crate::payout::distribution::distribute;
-use crate::payout::proof::Proof;
+use crate::payout::proof::{Node, Proof, WorkTree};
 use crate::payout::settlement::{BlockPayout, PAYOUT_VERSION, PayoutEntry, lines};
 
 /// Why a payout cannot be reckoned again.
@@ -80,6 +80,17 @@ pub fn recompute(sources: &Sources, block: BlockHash) -> Result<Recomputed, Reco
         ..recorded.clone()
     });
     Ok(Recomputed { recorded, reckoned, from })
+}
+
+/// The tree that proofs for `block` are taken from, and the root that was recorded; none if by the
+/// log nobody had worked.
+pub fn work_tree(
+    sources: &Sources,
+    block: BlockHash,
+) -> Result<Option<(Node, WorkTree)>, RecomputeError> {
+    let recorded = recorded(&sources.log, block)?;
+    let (books, _) = books_at(sources, recorded.position)?;
+    Ok(recorded.root.zip(books.work_tree(recorded.window)))
 }
 
 /// The proof that an account's work counted for `block`; none if it had none.

@@ -3,6 +3,7 @@
 //! Nobody waits here for anything to be added up: what lies here was made ready on the
 //! bookkeeper's thread, and a lock is held for no longer than it takes to take a copy's handle.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mining::target::Hashes;
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 
 use super::books::{Books, OpenBlock};
 use super::log::writer::DurableEnd;
+use crate::payout::accounts::Balance;
 use crate::payout::claims::Claims;
 use crate::payout::promises::{Promises, Sharing};
 use crate::payout::settlement::{WalletLine, WalletPayout};
@@ -46,6 +48,8 @@ struct Money {
     unconfirmed: Vec<WalletPayout>,
     /// The largest first.
     payable: Vec<WalletLine>,
+    /// Of those who are owed something, or owe it.
+    balances: BTreeMap<Arc<str>, Balance>,
 }
 
 impl Shelf {
@@ -109,6 +113,11 @@ impl Shelf {
         large.cloned().collect()
     }
 
+    /// What an account is owed, for people; nothing for one that is not known.
+    pub fn balance(&self, account: &str) -> Balance {
+        self.money().balances.get(account).copied().unwrap_or_default()
+    }
+
     /// Waits until all before `end` is in the books; false if they cannot go on.
     pub async fn has_folded(&self, end: DurableEnd) -> bool {
         let mut folded = self.0.folded.subscribe();
@@ -137,6 +146,7 @@ impl Shelf {
             open_blocks: books.open_blocks().to_vec(),
             unconfirmed: books.unconfirmed().to_vec(),
             payable: books.payable(),
+            balances: books.balances().map(|(name, balance)| (Arc::clone(name), balance)).collect(),
         };
         *lock(&self.0.money) = Arc::new(money);
     }

@@ -53,6 +53,11 @@ impl Span {
             Self::Day => DAY_SECONDS,
         }
     }
+
+    /// The same, to divide by.
+    pub fn float_seconds(self) -> f64 {
+        u32::try_from(self.seconds()).map_or(f64::INFINITY, f64::from)
+    }
 }
 
 /// What was accepted within a span.
@@ -118,6 +123,68 @@ pub struct Block {
     pub state: Option<u8>,
 }
 
+/// Where a list that is sorted by time goes on: behind this line, towards older ones. By time alone
+/// it would lose lines, for several may have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct After {
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+    /// Internal byte order.
+    pub hash: [u8; 32],
+}
+
+impl After {
+    /// Before the newest line.
+    pub const START: Self = Self { time_ms: u64::MAX, hash: [u8::MAX; 32] };
+}
+
+/// What paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettledBy {
+    /// The coinbase of a shared block.
+    Block,
+    /// A transaction of the pool's wallet.
+    Wallet,
+}
+
+/// A shared block, or a transaction that paid balances. Amounts are satoshis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// Which of them.
+    pub by: SettledBy,
+    /// The block's hash or the transaction's id, internal byte order.
+    pub hash: [u8; 32],
+    /// When, milliseconds since 1970.
+    pub time_ms: u64,
+    /// What was shared, or sent.
+    pub value: u64,
+    /// The pool's part of a block, or the network's fee.
+    pub fee: u64,
+    /// The pool's output of a block.
+    pub pool_output: u64,
+    /// The work that a block was shared by, in hashes.
+    pub window: String,
+    /// The published root: its hash, and the work below it.
+    pub root: Option<(String, String)>,
+    /// True for a transaction that is in the chain for good.
+    pub is_confirmed: bool,
+    /// The last state of the block; none before the first.
+    pub state: Option<u8>,
+}
+
+/// One account's part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credit {
+    /// Of what.
+    pub settled: Settled,
+    /// Its work in the window, in hashes.
+    pub work: String,
+    /// Its part by its work.
+    pub entitled: u64,
+    /// What it was sent.
+    pub paid: u64,
+}
+
 /// A database behind the log, for the one who feeds it.
 pub trait Store {
     /// The first record of `node` that it does not have.
@@ -160,6 +227,14 @@ pub trait Reader {
         count: u32,
         now_ms: u64,
     ) -> Result<Vec<Line>, StoreError>;
-    /// Blocks that were found before `before_ms`, newest first.
-    fn blocks(&self, before_ms: u64, count: u32) -> Result<Vec<Block>, StoreError>;
+    /// Blocks behind `after`, newest first.
+    fn blocks(&self, after: After, count: u32) -> Result<Vec<Block>, StoreError>;
+    /// How many blocks were found.
+    fn block_count(&self) -> Result<u64, StoreError>;
+    /// Shared blocks and payouts from the wallet behind `after`, newest first.
+    fn settlements(&self, after: After, count: u32) -> Result<Vec<Settled>, StoreError>;
+    /// What an account got of them.
+    fn credits(&self, account: &str, after: After, count: u32) -> Result<Vec<Credit>, StoreError>;
+    /// All that an account was ever sent, in satoshis, orphaned blocks left out.
+    fn paid(&self, account: &str) -> Result<u64, StoreError>;
 }

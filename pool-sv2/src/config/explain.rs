@@ -49,7 +49,8 @@ impl Config {
             return "Nobody can ask how it is: health.address is not set.".to_owned();
         };
         let api = if self.api.enabled { ", /api/v1" } else { "" };
-        format!("http://{address} answers /health, /metrics{api}.")
+        let pages = if self.dashboard.enabled { ", and shows the pool to people" } else { "" };
+        format!("http://{address} answers /health, /metrics{api}{pages}.")
     }
 }
 

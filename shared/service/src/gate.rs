@@ -10,7 +10,7 @@
 //! mines cannot be banned. A ban is for who does nothing but misbehave; it is short, since
 //! addresses change hands, and it ends by itself.
 
-mod network;
+pub(crate) mod network;
 mod register;
 
 use std::net::{IpAddr, SocketAddr};

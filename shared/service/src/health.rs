@@ -2,9 +2,11 @@
 //!
 //! Answers 200 while all neighbours are there and 503 otherwise, with the same JSON. It never waits
 //! for a neighbour. A program that has metrics shows them at the same address, under `/metrics`,
-//! and one that answers questions does so under `/api`.
+//! one that answers questions does so under `/api`, and one that has pages for people shows them at
+//! every other path.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::{fmt, io};
 
@@ -22,6 +24,7 @@ use crate::listen;
 use crate::metrics::{self, Gauge, Labelled, Metrics};
 use crate::program::{Failure, say};
 use crate::questions::Questions;
+use crate::site::Site;
 
 /// `[health]` of a program's config.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -37,6 +40,7 @@ pub struct Health {
     neighbours: Arc<watch::Sender<BTreeMap<&'static str, Neighbour>>>,
     metrics: Option<(Metrics, Labelled<Gauge>)>,
     questions: Option<Questions>,
+    site: Option<Site>,
     pages: Vec<Page>,
 }
 
@@ -64,6 +68,19 @@ struct Neighbour {
     is_needed: bool,
 }
 
+/// What is shown of a neighbour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it is there.
+    pub up: bool,
+    /// Whether it is missed while it is gone.
+    pub is_needed: bool,
+    /// For people.
+    pub detail: String,
+}
+
 #[derive(Serialize)]
 struct Answer {
     status: &'static str,
@@ -77,7 +94,7 @@ impl Health {
             Neighbour { up: false, detail: "not reached yet".to_owned(), is_needed: true };
         let all = neighbours.iter().map(|name| (*name, missing.clone())).collect();
         let neighbours = Arc::new(watch::Sender::new(all));
-        Self { neighbours, metrics: None, questions: None, pages: Vec::new() }
+        Self { neighbours, metrics: None, questions: None, site: None, pages: Vec::new() }
     }
 
     /// Shows `metrics` as well, under `/metrics`, and in them each neighbour.
@@ -93,6 +110,11 @@ impl Health {
     /// Answers `questions` as well, under `/api`.
     pub fn with_questions(self, questions: Questions) -> Self {
         Self { questions: Some(questions), ..self }
+    }
+
+    /// Shows pages as well, wherever nothing else is.
+    pub fn with_site(self, site: Site) -> Self {
+        Self { site: Some(site), ..self }
     }
 
     /// Shows what `text` makes under `path` as well, each time it is asked for.
@@ -134,6 +156,18 @@ impl Health {
         neighbours.get(name).map(|neighbour| (neighbour.up, neighbour.detail.clone()))
     }
 
+    /// The same of all of them, by name.
+    pub fn all(&self) -> Vec<Shown> {
+        let neighbours = self.neighbours.borrow();
+        let all = neighbours.iter().map(|(name, it)| Shown {
+            name,
+            up: it.up,
+            is_needed: it.is_needed,
+            detail: it.detail.clone(),
+        });
+        all.collect()
+    }
+
     fn set(&self, name: &'static str, new: Neighbour) {
         if let Some((_, up)) = &self.metrics {
             up.with(name).set(new.up.into());
@@ -165,6 +199,9 @@ impl Health {
         let listener = listen::bind(address).await.map_err(cannot)?;
         let local = listener.local_addr().map_err(cannot)?;
         say(format_args!("health at http://{local}/health"));
+        if self.site.is_some() {
+            say(format_args!("dashboard at http://{local}/"));
+        }
         tokio::spawn(self.serve(listener, shutdown.clone()));
         Ok(())
     }
@@ -172,7 +209,7 @@ impl Health {
     /// Answers on `listener` until `shutdown`.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let (metrics, questions) = (self.metrics.clone(), self.questions.clone());
-        let pages = self.pages.clone();
+        let (pages, site) = (self.pages.clone(), self.site.clone());
         let mut routes = Router::new()
             .route("/health", get(|State(health): State<Self>| async move { health.answer() }))
             .with_state(self);
@@ -188,6 +225,10 @@ impl Health {
             let answer = move || async move { ([(CONTENT_TYPE, content_type)], text()) };
             routes = routes.route(path, get(answer));
         }
+        if let Some(site) = site {
+            routes = routes.merge(site.routes(shutdown.clone()));
+        }
+        let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
     }
 }

@@ -19,4 +19,5 @@ pub mod listen;
 pub mod metrics;
 pub mod program;
 pub mod questions;
+pub mod site;
 pub mod telemetry;

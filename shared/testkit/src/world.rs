@@ -166,6 +166,8 @@ pub struct World {
     pub pool: Server,
     /// translator-v1, if the plan has one.
     pub translator: Option<Server>,
+    /// Where the pool's pages for people are, on this machine alone: `http://HOST:PORT/`.
+    pub dashboard: String,
     /// Where the pool's blocks pay.
     pub payout_address: String,
     plan: Plan,
@@ -238,12 +240,14 @@ impl World {
             "templates at ",
             "TEMPLATE_PROVIDER__LISTEN__ADDRESS",
         )?;
-        let pool = start(
+        let mut pool = start(
             "pool-sv2",
             pool_settings(&plan, &node, &template_provider, &payout_address, folder.path()),
             "mining at ",
             "POOL_SV2__LISTEN__ADDRESS",
         )?;
+        let dashboard = pool.program.wait_said("dashboard at ")?;
+        pool.program.set_variable("POOL_SV2__HEALTH__ADDRESS", address_of(&dashboard));
         let translator = match plan.translator {
             true => Some(start(
                 "translator-v1",
@@ -253,7 +257,16 @@ impl World {
             )?),
             false => None,
         };
-        Ok(Self { node, template_provider, pool, translator, payout_address, plan, folder })
+        Ok(Self {
+            node,
+            template_provider,
+            pool,
+            translator,
+            dashboard,
+            payout_address,
+            plan,
+            folder,
+        })
     }
 
     /// Starts a device that mines as `user`.
@@ -398,6 +411,12 @@ fn pool_settings(
         min_difficulty = min_difficulty
         [ledger]
         directory = ledger
+        [health]
+        address = "127.0.0.1:0"
+        [api]
+        enabled = true
+        [dashboard]
+        enabled = true
     };
     settings.insert("payout".to_owned(), payout_settings(plan, payout_address).into());
     // In front of the others stays the one with the rules of the pool.

@@ -248,6 +248,8 @@ fn introduce(world: &World) -> Result<()> {
     row("template-provider", &world.template_provider);
     row("pool-sv2", &world.pool);
     row("translator-v1", translator);
+    say("\nOpen in a browser, and see the first block appear:");
+    say(format_args!("  Dashboard          {}", world.dashboard));
     say("\nConnect a miner of your own, with any user name:");
     say(format_args!("  Stratum V2         {}", world.pool.url));
     say(format_args!("  Stratum V1         {}", translator.url));

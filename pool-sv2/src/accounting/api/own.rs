@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ACTIVE_MS, Asked, Refusal, difficulty_of};
+use super::{ACTIVE_MS, Api, Asked, Refusal, block_state, cursor, difficulty_of};
 use crate::accounting::store::rates::Rates;
 use crate::accounting::store::{Block, Line, Reader, Scope, Span, Total};
 
@@ -11,22 +11,26 @@ impl Asked<'_> {
     pub(super) fn pool(&self) -> Result<Value, Refusal> {
         let active = self.reader.active(self.now_ms.saturating_sub(ACTIVE_MS))?;
         let mut shown = self.sums(Scope::Pool)?;
-        let chain = (self.api.chain)();
+        let mined = self.api.mined().ok();
         if let Some(shown) = shown.as_object_mut() {
             shown.insert("miners".to_owned(), active.accounts.into());
             shown.insert("workers".to_owned(), active.workers.into());
-            let chain = chain.map(|it| json!({"height": it.height, "difficulty": it.difficulty}));
-            shown.insert("mined_now".to_owned(), chain.into());
+            let mined = mined.map(|it| json!({"height": it.height, "difficulty": it.difficulty}));
+            shown.insert("mined_now".to_owned(), mined.into());
+            shown.insert("blocks".to_owned(), self.reader.block_count()?.into());
+            shown.insert("active_seconds".to_owned(), (ACTIVE_MS / 1_000).into());
         }
         Ok(shown)
     }
 
     pub(super) fn miner(&self, account: &str) -> Result<Value, Refusal> {
-        let shown = self.sums(Scope::Account(account))?;
-        match shown.get("shares").and_then(Value::as_u64) {
-            None | Some(0) => Err(Refusal::NotFound("nobody of that name has sent a share")),
-            Some(_) => Ok(shown),
+        self.known_total(account)?;
+        let mut shown = self.sums(Scope::Account(account))?;
+        let balance = self.balance(account)?;
+        if let Some(shown) = shown.as_object_mut() {
+            shown.insert("balance".to_owned(), balance);
         }
+        Ok(shown)
     }
 
     fn sums(&self, scope: Scope<'_>) -> Result<Value, Refusal> {
@@ -80,11 +84,41 @@ impl Asked<'_> {
     }
 
     pub(super) fn blocks(&self) -> Result<Value, Refusal> {
-        let before_ms = self.number("before_ms", u64::MAX)?;
-        let blocks = self.reader.blocks(before_ms, self.limit()?)?;
-        let next = blocks.last().map(|block| block.time_ms);
+        let blocks = self.reader.blocks(self.after()?, self.limit()?)?;
+        let next = blocks.last().map(|block| cursor(block.time_ms, &block.found.hash));
         let blocks: Vec<_> = blocks.iter().map(block).collect();
-        Ok(json!({ "blocks": blocks, "next_before_ms": next }))
+        Ok(json!({ "blocks": blocks, "next": next }))
+    }
+}
+
+impl Api {
+    /// `/api/v1/health`.
+    pub(super) fn health(&self) -> Result<Value, Refusal> {
+        let health = &self.facts.health;
+        let neighbours: Vec<_> = health
+            .all()
+            .into_iter()
+            .map(|it| {
+                let (name, detail) = (it.name, it.detail);
+                json!({"name": name, "up": it.up, "needed": it.is_needed, "detail": detail})
+            })
+            .collect();
+        Ok(json!({ "is_well": health.is_well(), "neighbours": neighbours }))
+    }
+
+    /// `/api/v1/connect`.
+    pub(super) fn connect(&self) -> Result<Value, Refusal> {
+        let facts = &self.facts;
+        let ports = facts.ports.iter().map(|it| {
+            json!({"host": it.host, "port": it.port, "min_difficulty": it.min_difficulty,
+                "pays": it.mode.name()})
+        });
+        Ok(json!({
+            "authority_key": facts.authority_key,
+            "network": facts.sources.network.to_string(),
+            "fee_basis_points": facts.fee_basis_points,
+            "ports": ports.collect::<Vec<_>>(),
+        }))
     }
 }
 
@@ -100,7 +134,7 @@ fn page(name: &str, lines: &[Line]) -> Value {
             shown
         })
         .collect();
-    json!({ name: shown, "next_after": lines.last().map(|line| &line.name) })
+    json!({ name: shown, "next": lines.last().map(|line| &line.name) })
 }
 
 fn sums(total: &Total, rates: &Rates) -> Value {
@@ -126,6 +160,6 @@ fn block(block: &Block) -> Value {
         "worker": block.worker,
         "prev_hash": shown(&block.found.prev_hash),
         "coinbase_value": block.found.coinbase_value,
-        "state": block.state,
+        "state": block_state(block.state),
     })
 }

@@ -1,20 +1,67 @@
 //! Each endpoint against a store that is fed as in life, and against the shapes that devices
 //! expect.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
+use bitcoin::Network;
+use bitcoin::hashes::Hash;
+use bitcoin::hex::FromHex;
+use mining::target::Hashes;
+use serde_json::{Value, json};
 
+use super::routes::ROUTES;
 use super::*;
-use crate::accounting::log::cursor::{Located, Place};
+use crate::accounting::bookkeeper::{Beginning, Bookkeeper};
+use crate::accounting::books::Books;
+use crate::accounting::log::cursor::{Cursor, Located, Place};
+use crate::accounting::log::disk::Folder;
 use crate::accounting::log::record::{LoggedShare, Record};
+use crate::accounting::log::writer::{LogSettings, LogWriter};
 use crate::accounting::store::sqlite::SqliteStore;
 use crate::accounting::store::{Chunk, Store};
-use crate::shares::{BlockFound, Earner, Reason};
+use crate::payout::claims::{Position, Withheld};
+use crate::payout::distribution::{Terms, distribute};
+use crate::payout::settlement::{
+    AccountPayout, BlockPayout, PAYOUT_VERSION, PayoutEntry, Settlement, WalletLine, WalletPayout,
+};
+use crate::shares::{BlockFound, Earner, Entry, PAYS_ALL, PayoutRecord, Reason, ShareRecord};
 
 struct Table {
     folder: tempfile::TempDir,
     api: Api,
+}
+
+const TERMS: Terms =
+    Terms { fee_basis_points: 100, output_min: 1_000, outputs_max: 2, output_bytes_max: 1_000 };
+
+/// The last block as it was shared, and a transaction that paid what was left.
+fn payouts() -> [PayoutEntry; 2] {
+    let block = BlockPayout {
+        block: bitcoin::BlockHash::from_byte_array([3; 32]),
+        position: Position::default(),
+        window: Hashes(1_000),
+        root: None,
+        terms: TERMS,
+        withheld: Withheld::Nobodys,
+        value: 50,
+        fee: 1,
+        pool_output: 11,
+        part: 0,
+        parts: 1,
+        lines: vec![AccountPayout { account: "a".into(), work: Hashes(9), entitled: 49, paid: 39 }],
+    };
+    let wallet = WalletPayout {
+        transaction: bitcoin::Txid::from_byte_array([9; 32]),
+        raw: String::new(),
+        fee: 2,
+        lines: vec![WalletLine { account: "a".into(), amount: 10, earned: Default::default() }],
+    };
+    [PayoutEntry::Block(block), PayoutEntry::Wallet(wallet)]
+}
+
+fn payout_record(entry: &PayoutEntry) -> PayoutRecord {
+    PayoutRecord::new(PAYOUT_VERSION, serde_json::to_vec(entry).unwrap()).unwrap()
 }
 
 fn fill(file: &Path) {
@@ -41,11 +88,61 @@ fn fill(file: &Path) {
             nbits: 0x1d00_ffff,
             coinbase_value: 50,
         };
-        let time_ms = now_ms + u64::from(height);
+        // Two of them at the same moment.
+        let time_ms = now_ms + u64::from(height / 2);
         take("a", "rig", Record::BlockFound { time_ms, finder: 0, block });
+    }
+    for entry in payouts() {
+        take("", "", Record::Payout { time_ms: now_ms + 5, payout: payout_record(&entry) });
     }
     let mut store = SqliteStore::open(file).unwrap();
     store.apply(0, &chunk, Place { epoch: 1, sequence: 1 }).unwrap();
+}
+
+/// A coinbase that pays 50 bitcoins to one address.
+fn mined() -> TemplateNow {
+    let script = "0014751e76e8199196d454941c45d1b3a323f1433bd6";
+    let coinbase = format!(
+        "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff\
+         0451515151ffffffff0100f2052a0100000016{script}00000000"
+    );
+    TemplateNow {
+        height: Some(850_001),
+        prev_hash: [3; 32],
+        nbits: 0x1d00_ffff,
+        difficulty: 2.0,
+        id: 7,
+        branches: 3,
+        since_ms: 1_000,
+        tip_since_ms: 500,
+        coinbase: Vec::from_hex(&coinbase).unwrap().into(),
+    }
+}
+
+fn facts(store: &Path) -> Facts {
+    let log = Folder(store.with_file_name("log"));
+    std::fs::create_dir_all(&log.0).unwrap();
+    let settings = LogSettings { node: 0, segment_bytes: 1 << 20 };
+    let (writer, _) = LogWriter::open(log.clone(), settings, 1, 7).unwrap();
+    let end = writer.durable_end();
+    let checkpoint = store.with_file_name("books.checkpoint");
+    let sources = Sources { log, checkpoint, network: Network::Bitcoin };
+    let (_, shelf) = Bookkeeper::open(&sources, Beginning::Needed, end).unwrap();
+    let health = Health::new(&["node"]);
+    health.found("ledger", "written");
+    let port =
+        Port { host: "0.0.0.0".to_owned(), port: 3_333, min_difficulty: 1.0, mode: Mode::Pplns };
+    Facts {
+        store: store.to_owned(),
+        sources,
+        mode: Mode::Pplns,
+        fee_basis_points: 150,
+        ports: vec![port],
+        authority_key: "9auq".to_owned(),
+        mined: Box::new(|| Some(mined())),
+        shelf: Some(shelf),
+        health,
+    }
 }
 
 impl Table {
@@ -53,8 +150,8 @@ impl Table {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("store.sqlite");
         fill(&file);
-        let chain = || Some(Chain { height: Some(850_001), difficulty: 2.0 });
-        Self { api: Api::new(&file, 150, Box::new(chain)), folder }
+        let api = Api::new(facts(&file));
+        Self { api, folder }
     }
 
     fn reply(&self, asked: &str) -> Reply {
@@ -72,26 +169,66 @@ impl Table {
     }
 }
 
+/// Where a block's proof has an own test, for it comes from the log.
+const PROOF: &str = "/api/v1/blocks/{hash}/proof/{account}";
+
+#[test]
+fn what_is_described_is_what_there_is() {
+    let described = serde_json::from_str::<Value>(OPENAPI).unwrap();
+    let mut described: Vec<_> = described["paths"].as_object().unwrap().keys().collect();
+    let mut there: Vec<_> = ROUTES.iter().map(|route| format!("/{}", route.path)).collect();
+    described.sort();
+    there.sort();
+    assert_eq!(there.iter().collect::<Vec<_>>(), described);
+    for path in &there {
+        let root = path.trim_start_matches('/').split('/').next().unwrap();
+        assert!(ROOTS.contains(&root), "{path} is never asked");
+    }
+}
+
 #[test]
 fn every_endpoint_that_is_described_answers() {
     let (table, described) = (Table::new(), serde_json::from_str::<Value>(OPENAPI).unwrap());
-    for path in described["paths"].as_object().unwrap().keys() {
-        let asked = path.strip_prefix("/api/").unwrap().replace("{account}", "a");
-        let answer = table.ask(&asked);
+    let session = table.ask("api/client/a")["workers"][0]["sessionId"].as_str().unwrap().to_owned();
+    for path in described["paths"].as_object().unwrap().keys().filter(|path| *path != PROOF) {
+        let asked = path.trim_start_matches('/').replace("{account}", "a").replace("{id}", "adit");
+        let asked = asked.replace("{worker}", "rig").replace("{session}", &session);
+        let reply = table.reply(&asked);
         let answers = &described["paths"][path]["get"]["responses"]["200"]["content"];
-        let schema = &answers["application/json"]["schema"]["$ref"];
-        let Some(name) = schema.as_str().and_then(|it| it.rsplit('/').next()) else { continue };
-        let wanted = &described["components"]["schemas"][name]["required"];
-        let wanted: Vec<_> = wanted.as_array().unwrap().iter().map(|it| it.as_str()).collect();
-        let mut given: Vec<_> = answer.as_object().unwrap().keys().map(|it| it.as_str()).collect();
-        given.sort_by_key(|name| wanted.iter().position(|it| *it == Some(name)));
-        assert_eq!(given.into_iter().map(Some).collect::<Vec<_>>(), wanted, "{path}");
+        if answers["text/plain"].is_object() {
+            assert!(matches!(reply, Reply::Text(_)), "{asked}: {reply:?}");
+            continue;
+        }
+        let Reply::Found(answer) = reply else { panic!("{asked}: {reply:?}") };
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        check_shape(path, &described, &answers["application/json"]["schema"], &answer);
+    }
+}
+
+/// Fails unless the answer has the keys that its schema asks for, and no other, at any depth.
+fn check_shape(path: &str, described: &Value, schema: &Value, answer: &Value) {
+    let name = schema["$ref"].as_str().and_then(|it| it.rsplit('/').next());
+    let schema = name.map_or(schema, |name| &described["components"]["schemas"][name]);
+    if let Some(items) = answer.as_array() {
+        assert_eq!(schema["type"], "array", "{path}");
+        items.iter().for_each(|item| check_shape(path, described, &schema["items"], item));
+    }
+    let (Some(wanted), Some(given)) = (schema["required"].as_array(), answer.as_object()) else {
+        return;
+    };
+    let mut wanted: Vec<_> = wanted.iter().filter_map(Value::as_str).collect();
+    let mut keys: Vec<_> = given.keys().map(String::as_str).collect();
+    wanted.sort_unstable();
+    keys.sort_unstable();
+    assert_eq!(keys, wanted, "{path}");
+    for (key, value) in given {
+        check_shape(path, described, &schema["properties"][key], value);
     }
 }
 
 #[test]
 fn sums_are_exact_and_rates_and_rejects_stand_beside_them() {
-    let pool = Table::new().ask("v1/pool");
+    let pool = Table::new().ask("api/v1/pool");
     assert_eq!(
         (&pool["shares"], &pool["miners"], &pool["workers"]),
         (&3.into(), &2.into(), &2.into())
@@ -107,22 +244,24 @@ fn sums_are_exact_and_rates_and_rejects_stand_beside_them() {
 #[test]
 fn lists_come_page_by_page() {
     let table = Table::new();
-    let first = table.ask("v1/miners?limit=1");
-    assert_eq!((&first["miners"][0]["name"], &first["next_after"]), (&"a".into(), &"a".into()));
-    let second = table.ask("v1/miners?limit=1&after=a");
+    let first = table.ask("api/v1/miners?limit=1");
+    assert_eq!((&first["miners"][0]["name"], &first["next"]), (&"a".into(), &"a".into()));
+    let second = table.ask("api/v1/miners?limit=1&after=a");
     assert_eq!(second["miners"][0]["name"], "b");
-    assert_eq!(
-        table.ask("v1/miners?after=b"),
-        serde_json::json!({"miners": [], "next_after": null})
-    );
-    let blocks = table.ask("v1/blocks?limit=2");
+    assert_eq!(table.ask("api/v1/miners?after=b"), json!({"miners": [], "next": null}));
+    let blocks = table.ask("api/v1/blocks?limit=2");
     assert_eq!(
         (&blocks["blocks"][0]["height"], &blocks["blocks"][1]["height"]),
         (&3.into(), &2.into())
     );
-    let next = blocks["next_before_ms"].as_u64().unwrap();
-    assert_eq!(table.ask(&format!("v1/blocks?before_ms={next}"))["blocks"][0]["height"], 1);
-    let workers = table.ask("v1/miners/a/workers");
+    // The last of the page and the first of the next one have the same time.
+    assert_eq!(blocks["blocks"][0]["time_ms"], blocks["blocks"][1]["time_ms"]);
+    let next = blocks["next"].as_str().unwrap();
+    assert_eq!(table.ask(&format!("api/v1/blocks?after={next}"))["blocks"][0]["height"], 1);
+    let one = table.ask("api/v1/blocks?limit=1");
+    let next = one["next"].as_str().unwrap();
+    assert_eq!(table.ask(&format!("api/v1/blocks?after={next}"))["blocks"][0]["height"], 2);
+    let workers = table.ask("api/v1/miners/a/workers");
     assert_eq!(workers["workers"][0]["name"], "old");
 }
 
@@ -134,15 +273,15 @@ fn a_history_has_the_spans_with_work() {
         let spans = answer["spans"].as_array().unwrap();
         spans.iter().map(|span| span["shares"].as_u64().unwrap()).sum()
     };
-    assert_eq!(shares("v1/history"), 3);
-    assert_eq!(shares("v1/history?account=a&worker=rig"), 1);
-    assert_eq!(shares("v1/history?account=a&span=day"), 2);
-    assert_eq!(shares("v1/history?from=0&to=1000"), 0);
+    assert_eq!(shares("api/v1/history"), 3);
+    assert_eq!(shares("api/v1/history?account=a&worker=rig"), 1);
+    assert_eq!(shares("api/v1/history?account=a&span=day"), 2);
+    assert_eq!(shares("api/v1/history?from=0&to=1000"), 0);
 }
 
 #[test]
 fn a_client_looks_as_public_pool_shows_it() {
-    let client = Table::new().ask("client/a");
+    let client = Table::new().ask("api/client/a");
     assert_eq!(
         (&client["workersCount"], &client["bestDifficulty"]),
         (&1.into(), &(65_535.0 / 256.0).into())
@@ -159,29 +298,201 @@ fn a_client_looks_as_public_pool_shows_it() {
 #[test]
 fn the_pool_and_the_network_look_as_public_pool_shows_them() {
     let table = Table::new();
-    let pool = table.ask("pool");
+    let pool = table.ask("api/pool");
     assert_eq!((&pool["blockHeight"], &pool["totalMiners"]), (&850_000.into(), &2.into()));
     assert_eq!((&pool["blocksFound"][0]["minerAddress"], &pool["fee"]), (&"a".into(), &1.5.into()));
-    let network = table.ask("network");
+    let network = table.ask("api/network");
     assert_eq!((&network["blocks"], &network["difficulty"]), (&850_000.into(), &2.0.into()));
-    let info = table.ask("info");
+    let info = table.ask("api/info");
     assert_eq!(info["blockData"].as_array().unwrap().len(), 3);
-    assert_eq!(info["userAgents"], serde_json::json!([]));
+    assert_eq!(info["userAgents"], json!([]));
 }
 
 #[test]
 fn a_wrong_question_is_told_what_is_wrong_with_it() {
     let table = Table::new();
     for asked in [
-        "v1/miners?limit=0",
-        "v1/blocks?before_ms=x",
-        "v1/history?span=year",
-        "v1/history?worker=x",
+        "api/v1/miners?limit=0",
+        "api/v1/blocks?after=x",
+        "api/v1/payouts?after=5-00",
+        "api/v1/history?span=year",
+        "api/v1/history?worker=x",
+        "api/pools/adit/blocks?page=1000000",
+        "api/v1/blocks/x/proof/a",
     ] {
         assert!(matches!(table.reply(asked), Reply::Wrong(_)), "{asked}");
     }
-    for asked in ["", "v1", "v1/miners/nobody", "client", "v2/pool"] {
+    for asked in [
+        "",
+        "api",
+        "api/v1/miners/nobody",
+        "api/client",
+        "api/v2/pool",
+        "api/client/a/nobody",
+        "api/pools/other",
+        "users/nobody",
+    ] {
         assert!(matches!(table.reply(asked), Reply::NotFound(_)), "{asked}");
+    }
+}
+
+#[test]
+fn payouts_are_listed_for_all_and_for_one_with_what_is_known_of_them() {
+    let table = Table::new();
+    let all = table.ask("api/v1/payouts");
+    let [wallet, block] = &all["payouts"].as_array().unwrap()[..] else { panic!("{all}") };
+    assert_eq!((&wallet["kind"], &wallet["state"]), (&"wallet".into(), &"sent".into()));
+    assert_eq!((&wallet["value"], &wallet["fee"]), (&10.into(), &2.into()));
+    assert_eq!((&block["kind"], &block["state"]), (&"block".into(), &"found".into()));
+    assert_eq!((&block["hash"], &block["fee"]), (&"03".repeat(32).into(), &1.into()));
+    let first = table.ask("api/v1/miners/a/payouts?limit=1");
+    assert_eq!(first["payouts"][0]["paid"], 10);
+    let next = first["next"].as_str().unwrap();
+    let second = table.ask(&format!("api/v1/miners/a/payouts?after={next}"));
+    let [line] = &second["payouts"].as_array().unwrap()[..] else { panic!("{second}") };
+    assert_eq!(
+        (&line["entitled"], &line["paid"], &line["work"]),
+        (&49.into(), &39.into(), &"9".into())
+    );
+    assert_eq!(table.ask("api/v1/miners/a")["balance"]["paid"], 49);
+    assert_eq!(table.ask("api/v1/miners/b/payouts")["payouts"], json!([]));
+}
+
+#[test]
+fn the_template_is_told_output_by_output() {
+    let template = Table::new().ask("api/v1/template");
+    assert_eq!(
+        (&template["height"], &template["value"]),
+        (&850_001.into(), &5_000_000_000_u64.into())
+    );
+    let output = &template["outputs"][0];
+    assert_eq!(output["kind"], "payment");
+    assert_eq!(output["address"], "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4");
+}
+
+#[test]
+fn ckpools_files_have_its_keys_in_its_order() {
+    let table = Table::new();
+    let Reply::Text(status) = table.reply("pool/pool.status") else { panic!("three lines") };
+    let keys = |line: &str| -> Vec<String> {
+        serde_json::from_str::<Value>(line).unwrap().as_object().unwrap().keys().cloned().collect()
+    };
+    let sorted = |keys: &[&str]| {
+        let mut keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
+        keys.sort();
+        keys
+    };
+    let [users, rates, shares] = &status.lines().collect::<Vec<_>>()[..] else {
+        panic!("{status}")
+    };
+    let expected = ["runtime", "lastupdate", "Users", "Workers", "Idle", "Disconnected"];
+    assert_eq!(keys(users), sorted(&expected));
+    let expected = ["1m", "5m", "15m", "1hr", "6hr", "1d", "7d"].map(|it| format!("hashrate{it}"));
+    assert_eq!(keys(rates), sorted(&expected.each_ref().map(|it| &**it)));
+    let expected =
+        ["diff", "accepted", "rejected", "bestshare", "SPS1m", "SPS5m", "SPS15m", "SPS1h"];
+    assert_eq!(keys(shares), sorted(&expected));
+    let status: Vec<Value> = status.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    assert_eq!((&status[0]["Users"], &status[0]["Workers"]), (&2.into(), &2.into()));
+    assert_eq!(status[2]["rejected"], 3);
+    let user = table.ask("users/a");
+    assert_eq!((&user["workers"], &user["worker"][1]["workername"]), (&1.into(), &"a.rig".into()));
+    assert!(user["hashrate1m"].as_str().unwrap().ends_with('E'), "{user}");
+    let expected = [
+        "authorised",
+        "bestever",
+        "bestshare",
+        "hashrate1d",
+        "hashrate1hr",
+        "hashrate1m",
+        "hashrate5m",
+        "hashrate7d",
+        "lastshare",
+        "shares",
+        "worker",
+        "workers",
+    ];
+    assert_eq!(user.as_object().unwrap().keys().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn miningcores_front_ends_find_what_they_look_for() {
+    let table = Table::new();
+    let pool = &table.ask("api/pools")["pools"][0];
+    assert_eq!((&pool["id"], &pool["poolFeePercent"]), (&"adit".into(), &1.5.into()));
+    assert_eq!(pool["networkStats"]["blockHeight"], 850_000);
+    assert_eq!(pool["poolStats"]["connectedMiners"], 2);
+    assert_eq!(table.ask("api/pools/adit")["pool"]["id"], "adit");
+    let block = &table.ask("api/pools/adit/blocks?page=1&pageSize=2")[0];
+    assert_eq!((&block["blockHeight"], &block["status"]), (&1.into(), &"pending".into()));
+    let miner = table.ask("api/pools/adit/miners/a");
+    assert!(miner["performance"]["workers"]["rig"]["hashrate"].as_f64().unwrap() > 0.0, "{miner}");
+    assert_eq!(miner["totalPaid"], 49e-8);
+    let payments = table.ask("api/pools/adit/miners/a/payments");
+    assert_eq!((&payments[0]["amount"], &payments[0]["address"]), (&10e-8.into(), &"a".into()));
+}
+
+#[test]
+fn public_pools_charts_have_a_point_for_each_slice_with_work() {
+    let table = Table::new();
+    let chart = table.ask("api/info/chart");
+    let points = chart.as_array().unwrap();
+    assert!(!points.is_empty() && points.iter().all(|it| it["data"].as_f64().unwrap() > 0.0));
+    assert!(points[0]["label"].as_str().unwrap().ends_with(":00.000Z"), "{chart}");
+    let client = table.ask("api/client/b");
+    let session = client["workers"][0]["sessionId"].as_str().unwrap();
+    let worker = table.ask(&format!("api/client/b/worker/{session}"));
+    assert_eq!((&worker["workerName"], &worker["sessionId"]), (&"worker".into(), &session.into()));
+    assert_eq!(table.ask("api/client/a/rig")["name"], "rig");
+}
+
+/// BIP173's example, on the network of `facts`.
+const ANN: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+
+#[test]
+fn a_miner_gets_the_proof_of_a_block_that_was_shared() {
+    let table = Table::new();
+    let log = table.api.facts.sources.log.clone();
+    let settings = LogSettings { node: 0, segment_bytes: 1 << 20 };
+    let (mut writer, _) = LogWriter::open(log.clone(), settings, 1, 7).unwrap();
+    let earner = Arc::new(Earner { payout_mode: PAYS_ALL, ..Earner::named(ANN, "rig") });
+    writer.push_share(60_000, &ShareRecord { earner, work: Hashes(77), hash: [1; 32] });
+    writer.commit().unwrap();
+    let mut books = Books::new(Network::Bitcoin);
+    let mut cursor = Cursor::new(log, Place::default());
+    cursor.read_frame(None, &mut |located| books.take(&located).unwrap()).unwrap();
+    let (claims, withheld) = (Arc::new(books.claims(Hashes(1_000))), Withheld::Nobodys);
+    let distribution = distribute(50_000, &TERMS, &claims, &withheld).unwrap();
+    let settlement = Settlement { terms: TERMS, withheld, distribution };
+    let block = bitcoin::BlockHash::from_byte_array([4; 32]);
+    for part in settlement.parts(block) {
+        writer.push_entry(60_001, Entry::Payout(payout_record(&PayoutEntry::Block(part))));
+    }
+    writer.commit().unwrap();
+    let asked = format!("api/v1/blocks/{block}/proof/{ANN}");
+    let file = table.ask(&asked);
+    assert_eq!((&file["proof"]["work"], &file["root"]["work"]), (&"77".into(), &"77".into()));
+    assert_eq!(table.ask(&asked), file, "the second one is made from the same tree");
+    let stranger = table.reply(&format!("api/v1/blocks/{block}/proof/b"));
+    assert!(matches!(stranger, Reply::NotFound(_)), "{stranger:?}");
+    let other = table.reply(&format!("api/v1/blocks/{}/proof/{ANN}", "05".repeat(32)));
+    assert!(matches!(other, Reply::NotFound(_)), "{other:?}");
+}
+
+#[test]
+fn who_asks_is_not_told_where_on_the_machine_anything_is() {
+    let table = Table::new();
+    let file = table.folder.path().join("store.sqlite");
+    SqliteStore::delete(&file).unwrap();
+    let mut refusals = vec![table.reply("api/v1/pool")];
+    std::fs::write(&file, "no database".repeat(100)).unwrap();
+    refusals.push(table.reply("api/v1/pool"));
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    refusals.push(table.reply("api/v1/pool"));
+    for refusal in refusals {
+        let Reply::Unavailable(why) = refusal else { panic!("{refusal:?}") };
+        assert!(!why.contains(&table.folder.path().display().to_string()), "{why}");
     }
 }
 
@@ -189,9 +500,9 @@ fn a_wrong_question_is_told_what_is_wrong_with_it() {
 fn a_store_that_is_not_there_or_was_built_again_is_noticed() {
     let table = Table::new();
     let file = table.folder.path().join("store.sqlite");
-    assert_eq!(table.ask("v1/pool")["shares"], 3);
+    assert_eq!(table.ask("api/v1/pool")["shares"], 3);
     SqliteStore::delete(&file).unwrap();
-    assert!(matches!(table.reply("v1/pool"), Reply::Unavailable(_)));
+    assert!(matches!(table.reply("api/v1/pool"), Reply::Unavailable(_)));
     drop(SqliteStore::open(&file).unwrap());
-    assert_eq!(table.ask("v1/pool")["shares"], 0);
+    assert_eq!(table.ask("api/v1/pool")["shares"], 0);
 }

@@ -176,9 +176,10 @@ impl<'a> Line<'a> {
         write!(out, "{epoch},{sequence},{time_ms},{kind}")?;
         let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
         let text = |value: Option<&str>| value.map(quoted).unwrap_or_default();
+        let name = |value: Option<&str>| value.map(harmless).unwrap_or_default();
         let fields = [
-            text(self.account),
-            text(self.worker),
+            name(self.account),
+            name(self.worker),
             number(self.listener.map(u64::from)),
             number(self.payout_mode.map(u64::from)),
             text(self.work.as_deref()),
@@ -197,6 +198,15 @@ impl<'a> Line<'a> {
             write!(out, ",{field}")?;
         }
         writeln!(out)
+    }
+}
+
+/// What a miner has chosen, so that no spreadsheet takes it for a formula: an apostrophe before it
+/// says that it is text.
+fn harmless(name: &str) -> String {
+    match name.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => quoted(&format!("'{name}")),
+        false => quoted(name),
     }
 }
 
@@ -262,6 +272,15 @@ mod tests {
         let [names, share, state] = &text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
         assert!(share.contains(",share,\"a \"\"b\"\"\",\"x,1\",0,0,1180591620717411303424,0707"));
         assert_eq!(state.split(',').count(), names.split(',').count());
+    }
+
+    #[test]
+    fn no_name_is_a_formula_in_a_spreadsheet() {
+        for name in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert!(harmless(name).trim_start_matches('"').starts_with('\''), "{name}");
+        }
+        assert_eq!(harmless("bc1q.rig=1"), "bc1q.rig=1");
+        assert_eq!(harmless("=\"a\",b"), "\"'=\"\"a\"\",b\"");
     }
 
     #[test]

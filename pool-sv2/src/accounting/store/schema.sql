@@ -48,6 +48,8 @@ CREATE TABLE total (
     rate_1d REAL NOT NULL,
     rate_7d REAL NOT NULL
 ) STRICT;
+-- Who mines at the moment is found without a look at all who ever did.
+CREATE INDEX total_last ON total (last_ms);
 CREATE TABLE reject (
     scope INTEGER NOT NULL REFERENCES scope (id),
     reason INTEGER NOT NULL,
@@ -63,7 +65,7 @@ CREATE TABLE block (
     nbits INTEGER NOT NULL,
     coinbase_value INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX block_time ON block (time_ms);
+CREATE INDEX block_time ON block (time_ms, hash);
 CREATE TABLE block_state (
     hash BLOB NOT NULL,
     time_ms INTEGER NOT NULL,
@@ -79,4 +81,29 @@ CREATE TABLE payout (
     bytes BLOB NOT NULL,
     PRIMARY KEY (node, epoch, sequence)
 ) STRICT;
-PRAGMA user_version = 1;
+-- What a payout record says, ready to be shown. kind 0: a shared block, whose hash it is; 1: a
+-- transaction of the pool's wallet. Amounts are satoshis; root is empty where nobody had worked.
+CREATE TABLE settlement (
+    hash BLOB PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    value INTEGER NOT NULL,
+    fee INTEGER NOT NULL,
+    pool_output INTEGER NOT NULL,
+    counted_work TEXT NOT NULL,
+    root TEXT NOT NULL,
+    root_work TEXT NOT NULL,
+    is_confirmed INTEGER NOT NULL
+) STRICT;
+CREATE INDEX settlement_time ON settlement (time_ms, hash);
+-- One account's line of it.
+CREATE TABLE credit (
+    scope INTEGER NOT NULL REFERENCES scope (id),
+    time_ms INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    work TEXT NOT NULL,
+    entitled INTEGER NOT NULL,
+    paid INTEGER NOT NULL,
+    PRIMARY KEY (scope, time_ms, hash)
+) STRICT, WITHOUT ROWID;
+PRAGMA user_version = 2;

@@ -4,29 +4,50 @@
 //! A file of another version, or one that is no database, is not touched: whoever opens it is told
 //! to delete it, for the log builds it again.
 
+mod money;
 mod read;
 mod write;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::rates::Rates;
 use super::{
-    Active, Block, Chunk, HISTORY_MAX, Line, Reader, Scope, Slice, Span, Store, StoreError, Total,
+    Active, After, Block, Chunk, Credit, HISTORY_MAX, Line, Reader, Scope, Settled, Slice, Span,
+    Store, StoreError, Total,
 };
 use crate::accounting::log::cursor::Place;
 use crate::shares::Reason;
 
 const SCHEMA: &str = include_str!("schema.sql");
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long a lock of another program is waited for.
 const BUSY: Duration = Duration::from_secs(5);
 /// Statements that are kept ready: more than there are.
 const STATEMENTS_MAX: usize = 64;
 /// Bits of `work_low`.
 const LOW_BITS: u32 = 40;
+
+/// Which file it is, whatever its name: one that was deleted and made again is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+    /// A file system may give an inode's number to the next file.
+    made: Option<SystemTime>,
+}
+
+impl FileIdentity {
+    /// Of the file that has this name now.
+    pub fn of(path: &Path) -> std::io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        let (device, inode, made) = (metadata.dev(), metadata.ino(), metadata.created().ok());
+        Ok(Self { device, inode, made })
+    }
+}
 
 /// The database, for the one who feeds it.
 #[derive(Debug)]
@@ -107,21 +128,34 @@ fn check_version(connection: &Connection, path: &Path) -> Result<(), StoreError>
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(|error| unusable(path, &error))?;
     if version != VERSION {
-        let path = path.display();
-        let text = format!("{path} is of version {version}, not {VERSION}; delete it");
+        let file = name(path);
+        let text = format!("{file} is of version {version}, not {VERSION}; delete it");
         return Err(StoreError(format!("{text}: it is built again from the log")));
     }
     Ok(())
 }
 
 fn unusable(path: &Path, error: &rusqlite::Error) -> StoreError {
-    let path = path.display();
-    StoreError(format!("{path}: {error}; if that stays, delete it: it is built from the log"))
+    let (file, error) = (name(path), reason(error));
+    StoreError(format!("{file}: {error}; if that stays, delete it: it is built from the log"))
+}
+
+/// Who asks from outside is not told where it is.
+fn name(path: &Path) -> std::path::Display<'_> {
+    path.file_name().map_or(path, Path::new).display()
+}
+
+/// Without what SQLite adds, which is the whole path.
+fn reason(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(code, Some(text)) if text.contains('/') => code.to_string(),
+        error => error.to_string(),
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self(error.to_string())
+        Self(reason(&error))
     }
 }
 
@@ -198,8 +232,27 @@ impl Reader for SqliteReader {
         Ok(lines)
     }
 
-    fn blocks(&self, before_ms: u64, count: u32) -> Result<Vec<Block>, StoreError> {
-        Ok(read::blocks(&self.connection, before_ms, count)?)
+    fn blocks(&self, after: After, count: u32) -> Result<Vec<Block>, StoreError> {
+        Ok(read::blocks(&self.connection, after, count)?)
+    }
+
+    fn block_count(&self) -> Result<u64, StoreError> {
+        Ok(read::block_count(&self.connection)?)
+    }
+
+    fn settlements(&self, after: After, count: u32) -> Result<Vec<Settled>, StoreError> {
+        Ok(money::settlements(&self.connection, after, count)?)
+    }
+
+    fn credits(&self, account: &str, after: After, count: u32) -> Result<Vec<Credit>, StoreError> {
+        let scope = read::id_of(&self.connection, Scope::Account(account))?;
+        let credits = |scope| money::credits(&self.connection, scope, after, count);
+        Ok(scope.map(credits).transpose()?.unwrap_or_default())
+    }
+
+    fn paid(&self, account: &str) -> Result<u64, StoreError> {
+        let scope = read::id_of(&self.connection, Scope::Account(account))?;
+        Ok(scope.map(|scope| money::paid(&self.connection, scope)).transpose()?.unwrap_or(0))
     }
 }
 

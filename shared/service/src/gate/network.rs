@@ -51,7 +51,7 @@ impl Network {
 
     /// Who is held to account for an address: it alone, or its /64, for whoever has one address of
     /// that has them all.
-    pub(super) fn source(address: IpAddr) -> Self {
+    pub(crate) fn source(address: IpAddr) -> Self {
         let is_v4 = address.to_canonical().is_ipv4();
         Self::new(address, if is_v4 { 32 } else { NEIGHBOURS_V6_BITS })
     }

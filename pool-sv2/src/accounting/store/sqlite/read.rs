@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{int, joined, names, natural};
 use crate::accounting::log::cursor::Place;
 use crate::accounting::store::rates::Rates;
-use crate::accounting::store::{Active, Block, Line, Scope, Slice, Span, Total};
+use crate::accounting::store::{Active, After, Block, Line, Scope, Slice, Span, Total};
 use crate::shares::{BlockFound, Reason};
 
 /// What `sums_from` reads, in its order.
@@ -55,7 +55,7 @@ fn sums_from(row: &Row<'_>, first: usize) -> rusqlite::Result<(Total, Rates)> {
     Ok((total, rates))
 }
 
-fn id_of(connection: &Connection, scope: Scope<'_>) -> rusqlite::Result<Option<i64>> {
+pub(super) fn id_of(connection: &Connection, scope: Scope<'_>) -> rusqlite::Result<Option<i64>> {
     let (kind, account, worker) = names(scope);
     let query = "SELECT id FROM scope WHERE kind = ?1 AND account = ?2 AND worker = ?3";
     let key = params![kind, account, worker];
@@ -155,18 +155,23 @@ fn line(row: &Row<'_>) -> rusqlite::Result<Line> {
     Ok(Line { name: row.get(0)?, total, rates })
 }
 
+pub(super) fn block_count(connection: &Connection) -> rusqlite::Result<u64> {
+    let query = "SELECT count(*) FROM block";
+    connection.prepare_cached(query)?.query_row([], |row| Ok(natural(row.get(0)?)))
+}
+
 pub(super) fn blocks(
     connection: &Connection,
-    before_ms: u64,
+    after: After,
     count: u32,
 ) -> rusqlite::Result<Vec<Block>> {
     let query = "SELECT hash, height, time_ms, account, worker, prev_hash, nbits, coinbase_value, \
                  (SELECT state FROM block_state WHERE block_state.hash = block.hash \
                  ORDER BY block_state.rowid DESC LIMIT 1) \
                  FROM block JOIN scope ON scope.id = block.finder \
-                 WHERE time_ms < ?1 ORDER BY time_ms DESC LIMIT ?2";
+                 WHERE (time_ms, hash) < (?1, ?2) ORDER BY time_ms DESC, hash DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(query)?;
-    let rows = statement.query_map(params![int(before_ms), count], |row| {
+    let rows = statement.query_map(params![int(after.time_ms), after.hash, count], |row| {
         Ok(Block {
             found: BlockFound {
                 hash: row.get(0)?,

@@ -134,7 +134,7 @@ fn a_store_that_was_deleted_is_built_again_as_it_was() {
             table.history(Scope::Worker("a", "rig"), Span::Day),
             reader.total(Scope::Pool).unwrap(),
             reader.rejects(Scope::Account("b")).unwrap(),
-            reader.blocks(u64::MAX, 10).unwrap(),
+            reader.blocks(After::START, 10).unwrap(),
         );
         (sums, reader.rates(Scope::Pool, NOW_MS + 10_000_000).unwrap())
     };
@@ -172,6 +172,10 @@ fn the_best_share_of_the_round_begins_anew_with_a_block_and_the_best_ever_stays(
     assert_eq!(best(&table, Scope::Account("b")), [Some(8), Some(2)]);
 }
 
+fn after(block: &Block) -> After {
+    After { time_ms: block.time_ms, hash: block.found.hash }
+}
+
 #[test]
 fn a_block_has_its_last_state_and_payouts_are_kept() {
     let mut table = Table::new();
@@ -182,12 +186,12 @@ fn a_block_has_its_last_state_and_payouts_are_kept() {
     }
     table.writer.push_entry(NOW_MS, Entry::Payout(PayoutRecord::new(1, vec![1, 2]).unwrap()));
     table.feed();
-    let blocks = table.reader.blocks(u64::MAX, 10).unwrap();
+    let blocks = table.reader.blocks(After::START, 10).unwrap();
     let shown: Vec<_> = blocks.iter().map(|it| (it.found.hash[0], it.state)).collect();
     assert_eq!(shown, [(2, None), (1, Some(3))]);
     let newest = &blocks[0];
     assert_eq!((&*newest.account, &*newest.worker, newest.found.height), ("a", "rig", Some(7)));
-    assert_eq!(table.reader.blocks(newest.time_ms, 10).unwrap(), blocks[1..]);
+    assert_eq!(table.reader.blocks(after(newest), 10).unwrap(), blocks[1..]);
     let payouts: i64 = table
         .store
         .connection
@@ -284,4 +288,17 @@ fn what_is_no_store_is_refused_with_the_remedy_and_left_alone() {
     let error = SqliteStore::open(&file).unwrap_err().to_string();
     assert!(error.contains("delete it"), "{error}");
     assert!(std::fs::read_to_string(&file).unwrap().starts_with("no database"));
+}
+
+#[test]
+fn a_file_of_the_same_name_is_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("store.sqlite");
+    drop(SqliteStore::open(&file).unwrap());
+    let before = FileIdentity::of(&file).unwrap();
+    assert_eq!(FileIdentity::of(&file).unwrap(), before);
+    SqliteStore::delete(&file).unwrap();
+    assert!(FileIdentity::of(&file).is_err());
+    drop(SqliteStore::open(&file).unwrap());
+    assert_ne!(FileIdentity::of(&file).unwrap(), before);
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{int, names, read, split};
+use super::{int, money, names, read, split};
 use crate::accounting::log::cursor::Place;
 use crate::accounting::store::{Added, Chunk, ChunkEvent, Scope, Span, Total};
 
@@ -32,7 +32,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-fn id_of(transaction: &Transaction<'_>, scope: Scope<'_>) -> rusqlite::Result<i64> {
+pub(super) fn id_of(transaction: &Transaction<'_>, scope: Scope<'_>) -> rusqlite::Result<i64> {
     let (kind, account, worker) = names(scope);
     let key = params![kind, account, worker];
     let query = "SELECT id FROM scope WHERE kind = ?1 AND account = ?2 AND worker = ?3";
@@ -148,6 +148,7 @@ fn add_event(transaction: &Transaction<'_>, node: u32, event: &ChunkEvent) -> ru
                 payout.version,
                 payout.bytes()
             ])?;
+            money::take(transaction, *time_ms, payout)?;
         }
     }
     Ok(())

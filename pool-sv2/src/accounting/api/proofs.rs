@@ -1,0 +1,92 @@
+//! Proofs that a miner's work counted for a shared block, as `pool-sv2 payout check` takes them.
+//!
+//! The tree of a block is folded from the whole log, which takes long: one at a time, and the last
+//! few are kept, so that a block's many miners cost no more than one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bitcoin::BlockHash;
+use tracing::warn;
+
+use super::{Api, Refusal};
+use crate::accounting::bookkeeper::Sources;
+use crate::accounting::payouts::ProofFile;
+use crate::accounting::recompute::{RecomputeError, work_tree};
+use crate::payout::proof::{Node, WorkTree};
+
+/// Trees that are kept.
+const TREES_MAX: usize = 4;
+
+/// The trees that were asked for last.
+#[derive(Debug, Default)]
+pub(super) struct Trees {
+    known: Mutex<VecDeque<Arc<Tree>>>,
+    /// Held while one is made.
+    making: Mutex<()>,
+}
+
+/// What proofs of one block are taken from.
+#[derive(Debug)]
+struct Tree {
+    block: BlockHash,
+    root: Node,
+    tree: WorkTree,
+}
+
+impl Api {
+    /// `/api/v1/blocks/{hash}/proof/{account}`.
+    pub(super) fn proof(&self, block: &str, account: &str) -> Result<serde_json::Value, Refusal> {
+        let block: BlockHash = block
+            .parse()
+            .map_err(|_| Refusal::Wrong("write the block's hash as explorers do".to_owned()))?;
+        let tree = self.trees.of(&self.facts.sources, block)?;
+        let proof = tree
+            .tree
+            .proof(account)
+            .ok_or(Refusal::NotFound("nobody of that name had work in the window of this block"))?;
+        // What is wrong with the books must not leave the house as a proof.
+        proof.check(&tree.root).map_err(|error| Refusal::Later(error.to_string()))?;
+        let file = ProofFile { block: block.to_string(), root: tree.root, proof };
+        serde_json::to_value(&file).map_err(|error| Refusal::Later(error.to_string()))
+    }
+}
+
+impl Trees {
+    fn of(&self, sources: &Sources, block: BlockHash) -> Result<Arc<Tree>, Refusal> {
+        if let Some(known) = self.known(block) {
+            return Ok(known);
+        }
+        let Ok(_alone) = self.making.try_lock() else {
+            let what = "another proof is being made from the log; ask again in a while";
+            return Err(Refusal::Later(what.to_owned()));
+        };
+        if let Some(known) = self.known(block) {
+            return Ok(known);
+        }
+        let made = work_tree(sources, block).map_err(refusal)?;
+        let (root, tree) =
+            made.ok_or(Refusal::NotFound("nobody had worked when this block was shared"))?;
+        let tree = Arc::new(Tree { block, root, tree });
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.truncate(TREES_MAX - 1);
+        known.push_front(Arc::clone(&tree));
+        Ok(tree)
+    }
+
+    fn known(&self, block: BlockHash) -> Option<Arc<Tree>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|tree| tree.block == block).cloned()
+    }
+}
+
+fn refusal(error: RecomputeError) -> Refusal {
+    match error {
+        RecomputeError::NotShared(_) => Refusal::NotFound("the pool has shared no such block"),
+        // It may name files.
+        error => {
+            warn!(%error, "no proof made");
+            Refusal::Later("the log cannot be read at the moment".to_owned())
+        }
+    }
+}
