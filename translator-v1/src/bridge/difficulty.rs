@@ -27,15 +27,16 @@ pub fn advertised(wanted: f64, upstream_target: Target) -> f64 {
     2_f64.powi(exponent)
 }
 
-/// The largest power of two at or below `value`, as an exponent. What is no positive number counts
-/// as the easiest.
+/// The largest power of two at or below `value`, as an exponent: that of the number's own form
+/// (IEEE 754). What is no positive number counts as the easiest. It is asked for each job of each
+/// miner.
 fn floor_of_log2(value: f64) -> i32 {
     let (least, most) = (*EXPONENT_RANGE.start(), *EXPONENT_RANGE.end());
-    EXPONENT_RANGE
-        .rev()
-        .find(|exponent| 2_f64.powi(*exponent) <= value)
-        .unwrap_or(least)
-        .clamp(least, most)
+    if value.is_nan() || value <= 0.0 {
+        return least;
+    }
+    let exponent = i32::try_from((value.to_bits() >> 52) & 0x7ff).unwrap_or_default();
+    (exponent - 1023).clamp(least, most)
 }
 
 /// The target that a share of a job advertised at `difficulty` has to meet.
