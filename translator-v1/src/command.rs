@@ -15,6 +15,7 @@ use crate::bridge::notify::{ChannelEpoch, ChannelTerms, Job};
 use crate::downstream::device_kind::DeviceKind;
 use crate::register::MinerShown;
 use crate::status::{hashes_per_second, rejects};
+use crate::teams::Channels;
 use crate::upstream::session::UpstreamSession;
 use crate::upstream::{Command as ToUpstream, Event, MinersTotal, UpstreamSettings};
 
@@ -83,6 +84,7 @@ pub async fn probe(pool: &str, user: String) -> Result<Vec<String>, Failure> {
         user_identity: user,
         initial_hashrate: 1e12,
         share_answer_max: PROBE_MAX,
+        channels: Channels::One,
         promise: None,
         names_workers: true,
         first_epoch: ChannelEpoch(0),

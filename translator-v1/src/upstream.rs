@@ -30,7 +30,7 @@ use self::promise::Promise;
 use crate::bridge::notify::{ChannelEpoch, ChannelTerms, Job};
 use crate::bridge::submit::{UpstreamShare, Verdict};
 pub use crate::miners::MinersTotal;
-use crate::teams::{TeamId, TeamName};
+use crate::teams::{Channels, TeamId, TeamName};
 
 /// What one connection to the upstream needs to know.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct UpstreamSettings {
     pub initial_hashrate: f64,
     /// How long a share may wait for its verdict.
     pub share_answer_max: Duration,
+    /// Which miners share a channel.
+    pub channels: Channels,
     /// What the coinbase of each job has to pay; none takes any.
     pub promise: Option<Promise>,
     /// True to ask it for extension 0x0002, and then to name the worker in each share.

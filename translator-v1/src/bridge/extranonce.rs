@@ -21,8 +21,10 @@ const EXTRANONCE_2_BYTES_ENOUGH: usize = 4;
 /// miners take any length, for p2pool's had none at all.
 const EXTRANONCE_1_BYTES_MAX: usize = 4;
 
-/// Rollable bytes to ask the upstream for, best first.
+/// Rollable bytes to ask the upstream for, best first, for a channel that all miners share.
 pub const ROLLABLE_BYTES_WANTED: [u16; 3] = [10, 8, 6];
+/// The same where there are many channels: a pool has room for more of them if each rolls less.
+pub const ROLLABLE_BYTES_OF_MANY: [u16; 2] = [8, 6];
 
 /// A channel without room for miners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -175,6 +175,7 @@ impl Config {
                 user_identity: user_identity.clone(),
                 initial_hashrate: self.vardiff.initial_hashrate,
                 share_answer_max: self.upstream.share_answer_max(),
+                channels: self.upstream.channels,
                 promise: self.upstream.promise()?,
                 names_workers: self.upstream.worker_names,
                 first_epoch: ChannelEpoch(0),

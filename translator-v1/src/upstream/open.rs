@@ -13,8 +13,9 @@ use wire::sv2::mining::{
 use super::Event;
 use super::channel::Channel;
 use super::session::{Phase, Timer, UpstreamSession, single};
-use crate::bridge::extranonce::{ExtranonceSplit, ROLLABLE_BYTES_WANTED};
+use crate::bridge::extranonce::{ExtranonceSplit, ROLLABLE_BYTES_OF_MANY, ROLLABLE_BYTES_WANTED};
 use crate::bridge::notify::{ChannelEpoch, ChannelTerms};
+use crate::teams::Channels;
 
 /// The answer to an open request may take so long.
 const OPEN_MAX: Duration = Duration::from_secs(10);
@@ -27,7 +28,7 @@ const ERROR_UNSUPPORTED_MIN_EXTRANONCE_SIZE: &str = "unsupported-min-extranonce-
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OpenRequest {
     id: u32,
-    /// Which of `ROLLABLE_BYTES_WANTED` it asks for.
+    /// Which of the sizes that are wanted it asks for.
     rollable_index: usize,
     /// True if a pool refused the honest 0.
     claims_initial_hashrate: bool,
@@ -40,7 +41,12 @@ impl<T> UpstreamSession<T> {
         rollable_index: usize,
         claims_initial_hashrate: bool,
     ) -> Result<(), PeerError> {
-        let Some(rollable) = ROLLABLE_BYTES_WANTED.get(rollable_index) else {
+        // Miners are told one size, whichever channel they will have.
+        let wanted: &[u16] = match self.settings.channels {
+            Channels::One => &ROLLABLE_BYTES_WANTED,
+            Channels::PerUser | Channels::PerMiner => &ROLLABLE_BYTES_OF_MANY,
+        };
+        let Some(rollable) = wanted.get(rollable_index) else {
             return Err(PeerError::Incompatible("it has no extranonce for a translator".into()));
         };
         let request =

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use translator_v1::bridge::notify::ChannelEpoch;
+use translator_v1::teams::Channels;
 use translator_v1::upstream::promise::Promise;
 use translator_v1::upstream::session::UpstreamSession;
 use translator_v1::upstream::{Command, Event, MinersTotal, UpstreamSettings};
@@ -70,12 +71,22 @@ impl Pool {
     }
 
     fn dialled_by(miners: MinersTotal, knows_the_key: bool, names_workers: bool) -> Self {
-        Self::dialled_with(miners, knows_the_key, (names_workers, None))
+        Self::dialled_with(miners, knows_the_key, (names_workers, Channels::One, None))
+    }
+
+    /// Connected and set up by a client whose miners have channels of their own.
+    pub(crate) fn with_teams() -> Self {
+        let settings = (false, Channels::PerMiner, None);
+        let mut pool = Self::dialled_with(MinersTotal::default(), true, settings);
+        let _: SetupConnection = pool.take();
+        pool.send(&SetupConnectionSuccess { used_version: 2, flags: 0 });
+        pool
     }
 
     /// With an open channel to a client that was promised something.
     pub(crate) fn that_promised(promise: Promise) -> Self {
-        let mut pool = Self::dialled_with(MinersTotal::default(), true, (false, Some(promise)));
+        let settings = (false, Channels::One, Some(promise));
+        let mut pool = Self::dialled_with(MinersTotal::default(), true, settings);
         let _: SetupConnection = pool.take();
         pool.send(&SetupConnectionSuccess { used_version: 2, flags: 0 });
         let request: OpenExtendedMiningChannel = pool.take();
@@ -86,7 +97,7 @@ impl Pool {
     fn dialled_with(
         miners: MinersTotal,
         knows_the_key: bool,
-        (names_workers, promise): (bool, Option<Promise>),
+        (names_workers, channels, promise): (bool, Channels, Option<Promise>),
     ) -> Self {
         let secret = AuthoritySecret::generate(&mut StdRng::seed_from_u64(1));
         let other = AuthoritySecret::generate(&mut StdRng::seed_from_u64(2));
@@ -98,6 +109,7 @@ impl Pool {
             user_identity: "farm".to_owned(),
             initial_hashrate: 5e9,
             share_answer_max: Duration::from_secs(30),
+            channels,
             promise,
             names_workers,
             first_epoch: ChannelEpoch(100),

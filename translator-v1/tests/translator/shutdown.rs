@@ -93,6 +93,7 @@ fn upstream(port: &PoolPort) -> Upstream {
                 user_identity: "farm".to_owned(),
                 initial_hashrate: 25.0,
                 share_answer_max: SOON,
+                channels: Channels::One,
                 promise: None,
                 names_workers: false,
                 first_epoch: ChannelEpoch(0),

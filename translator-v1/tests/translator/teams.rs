@@ -102,6 +102,18 @@ fn a_team_that_comes_before_the_connection_is_ready_is_opened_then() {
     assert_eq!(open.user_identity.as_str(), Some("bob"));
 }
 
+/// A pool has room for more channels that roll less, and miners are told one size.
+#[test]
+fn where_there_are_many_channels_each_asks_for_eight_bytes() {
+    let mut pool = Pool::with_teams();
+    let open: OpenExtendedMiningChannel = pool.take();
+    assert_eq!(open.min_extranonce_size, 8);
+    pool.send(&success(open.request_id, EASY, 8));
+    pool.command(wanted(5e9));
+    let open: OpenExtendedMiningChannel = pool.take();
+    assert_eq!(open.min_extranonce_size, 8);
+}
+
 #[test]
 fn a_share_of_a_team_goes_up_its_channel_and_gets_the_verdict_for_that() {
     let mut pool = mining();
