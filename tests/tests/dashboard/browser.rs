@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use base64::Engine;
@@ -18,8 +18,9 @@ use serde_json::{Value, json};
 /// How long the browser may take for one thing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often an element is looked for again that was replaced in between.
-const TRIES: usize = 20;
+/// How long an element is looked for again that was replaced in between, and how often.
+const TRY: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How a page is looked at: width and height of the window, `light` or `dark`.
 #[derive(Debug, Clone, Copy)]
@@ -161,22 +162,25 @@ impl Browser {
     /// Its text.
     pub(crate) async fn text(&mut self, css: &str) -> anyhow::Result<String> {
         // Parts that change are replaced whole: the element of a moment ago may be gone.
-        for _ in 0..TRIES {
-            if let Ok(text) = self.client.find(Locator::Css(css)).await?.text().await {
-                return Ok(text);
+        let deadline = Instant::now() + TRY;
+        loop {
+            match self.client.find(Locator::Css(css)).await?.text().await {
+                Ok(text) => return Ok(text),
+                Err(error) if Instant::now() > deadline => bail!("{css} has no text: {error}"),
+                Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
-        bail!("{css} has no text")
     }
 
     pub(crate) async fn click(&mut self, css: &str) -> anyhow::Result<()> {
-        for _ in 0..TRIES {
-            let element = self.client.find(Locator::Css(css)).await?;
-            if element.click().await.is_ok() {
-                return Ok(());
+        let deadline = Instant::now() + TRY;
+        loop {
+            match self.client.find(Locator::Css(css)).await?.click().await {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > deadline => bail!("{css} not clicked: {error}"),
+                Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
-        bail!("{css} cannot be clicked")
     }
 
     pub(crate) async fn type_into(&mut self, css: &str, text: &str) -> anyhow::Result<()> {
