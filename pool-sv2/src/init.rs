@@ -123,6 +123,7 @@ fn tell(directory: &Path, found: &Found, files: &[File], key: AuthorityKey) {
     say("\nMiners on this machine's network connect to");
     say(format_args!("  stratum2+tcp://THIS_HOST:34254/{key}"));
     say("  stratum+tcp://THIS_HOST:3333                (Stratum V1, any name and password)");
+    say("\nThe pool shows itself at http://127.0.0.1:8082/");
     say("\nOr in containers, from a checkout, with a node of their own:");
     say(format_args!("  docker compose --env-file {} up", at(".env")));
     if found.is_syncing {

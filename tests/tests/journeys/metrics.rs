@@ -80,7 +80,7 @@ fn stack(programs: &Programs, node: &Node, folder: &Path) -> Result<[Shown; 3]> 
     let start = |name, ports: &[_], said| Shown::start(programs, folder, name, ports, said);
     let (provider, url) = start("template-provider", &ports, "templates at ")?;
     let templates = address_of(&url);
-    let ports = [("0.0.0.0:34254", any), ("127.0.0.1:8442", templates), ("127.0.0.1:9102", any)];
+    let ports = [("0.0.0.0:34254", any), ("127.0.0.1:8442", templates), ("127.0.0.1:8082", any)];
     let (pool, url) = start("pool-sv2", &ports, "mining at ")?;
     let ports =
         [("0.0.0.0:3333", any), ("127.0.0.1:34254", address_of(&url)), ("127.0.0.1:9103", any)];
