@@ -158,4 +158,6 @@ pub enum Event {
     },
     /// What the miner's hashrate is taken to be, in hashes per second.
     Hashrate(f64),
+    /// The miner was told another difficulty.
+    Difficulty(f64),
 }

@@ -101,10 +101,10 @@ impl Registered {
             }
             Event::Named { agent } => shown.agent = agent.to_string(),
             Event::Hashrate(hashrate) => shown.hashrate = *hashrate,
+            Event::Difficulty(difficulty) => shown.difficulty = *difficulty,
             Event::CoinbaseTooLong { bytes, .. } => shown.coinbase_too_long = Some(*bytes),
-            Event::Answered { difficulty, answer: Ok(()), .. } => {
+            Event::Answered { answer: Ok(()), .. } => {
                 shown.accepted += 1;
-                shown.difficulty = *difficulty;
                 shown.last_share_at = Some(clock::unix_now_seconds().into());
             }
             Event::Answered { answer: Err(error), .. } => {
@@ -147,6 +147,7 @@ mod tests {
         let entry = register.enter("10.0.0.7:4028".parse().unwrap());
         entry.note(&Event::Authorized { worker: "a.b".into(), agent: "x/1".into() });
         entry.note(&Event::Hashrate(5e12));
+        entry.note(&Event::Difficulty(64.0));
         for answer in [Ok(()), Ok(()), Err(ShareError::upstream_lost())] {
             let (worker, difficulty, is_upstreams) = ("a.b".into(), 64.0, true);
             entry.note(&Event::Answered { worker, difficulty, is_upstreams, answer });

@@ -14,6 +14,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -25,6 +26,7 @@ use crate::metrics::{self, Gauge, Labelled, Metrics};
 use crate::program::{Failure, say};
 use crate::questions::Questions;
 use crate::site::Site;
+use crate::visitors::Visitors;
 
 /// `[health]` of a program's config.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -229,7 +231,9 @@ impl Health {
             routes = routes.merge(site.routes(shutdown.clone()));
         }
         let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        // Tapped for nothing but the visitors' addresses, which are told of tapped ones alone.
+        let visitors = Visitors::new(listener).tap_io(|_| {});
+        axum::serve(visitors, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
     }
 }
 

@@ -21,3 +21,4 @@ pub mod program;
 pub mod questions;
 pub mod site;
 pub mod telemetry;
+mod visitors;

@@ -154,12 +154,17 @@ impl Questions {
             let seconds = wait.as_secs().saturating_add(1);
             return self.refuse(StatusCode::TOO_MANY_REQUESTS, what, seconds);
         }
-        let Ok(_room) = self.room.try_acquire() else {
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             let what = "too many questions at a time";
             return self.refuse(StatusCode::SERVICE_UNAVAILABLE, what, 1);
         };
         let answerer = Arc::clone(&self.answer);
-        let reply = tokio::task::spawn_blocking(move || answerer(&question)).await;
+        // Who hangs up does not make room for others before his answer is made.
+        let reply = tokio::task::spawn_blocking(move || {
+            let _room = room;
+            answerer(&question)
+        });
+        let reply = reply.await;
         // What broke off in the answerer is in the log.
         let broken = |_| Reply::Unavailable("the answer broke off".to_owned());
         self.respond(reply.unwrap_or_else(broken), headers)

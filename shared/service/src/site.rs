@@ -29,12 +29,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::gate::network::Network;
 use crate::questions::allowance::Allowances;
 
 /// Pages that are made at a time; further visitors are told to come again.
 const AT_A_TIME_MAX: usize = 8;
 /// Visitors who are told of changes; further ones see what was there when they came.
 const WATCHED_MAX: usize = 64;
+/// The same of one address: several tabs of several people.
+const WATCHED_BY_ADDRESS_MAX: usize = 16;
 /// Pages and files that one address may ask for in a minute.
 const PER_MINUTE: u32 = 600;
 /// How often is looked for changes.
@@ -105,7 +108,7 @@ pub trait Show: Send + Sync {
 pub struct Site {
     show: Arc<dyn Show>,
     room: Arc<Semaphore>,
-    watched: Arc<Semaphore>,
+    watched: Arc<Mutex<HashMap<Network, usize>>>,
     allowances: Arc<Mutex<Allowances>>,
 }
 
@@ -128,7 +131,7 @@ impl Site {
         Self {
             show,
             room: Arc::new(Semaphore::new(AT_A_TIME_MAX)),
-            watched: Arc::new(Semaphore::new(WATCHED_MAX)),
+            watched: Arc::default(),
             allowances: Arc::new(Mutex::new(Allowances::new(PER_MINUTE, clock::now()))),
         }
     }
@@ -181,7 +184,7 @@ impl Site {
         headers: &HeaderMap,
         shutdown: CancellationToken,
     ) -> Response<Body> {
-        let place = Arc::clone(&self.watched).try_acquire_owned().ok();
+        let place = Place::take(&self.watched, Network::source(from.ip()));
         let (Some(_), Some(place), Ok(uri)) = (self.admit(from), place, page.parse::<Uri>()) else {
             return busy();
         };
@@ -203,7 +206,37 @@ struct Watcher {
     /// What he sees, by part.
     known: HashMap<&'static str, u64>,
     shutdown: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// A place among those who are told of changes, until it is dropped.
+struct Place {
+    watched: Arc<Mutex<HashMap<Network, usize>>>,
+    source: Network,
+}
+
+impl Place {
+    /// None if there is no more, or no more for who comes from there.
+    fn take(watched: &Arc<Mutex<HashMap<Network, usize>>>, source: Network) -> Option<Self> {
+        let mut places = watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = places.values().sum();
+        let own = places.get(&source).copied().unwrap_or(0);
+        if all >= WATCHED_MAX || own >= WATCHED_BY_ADDRESS_MAX {
+            return None;
+        }
+        places.insert(source, own + 1);
+        Some(Self { watched: Arc::clone(watched), source })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        match places.get_mut(&self.source) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(places.remove(&self.source)),
+        }
+    }
 }
 
 impl Watcher {
@@ -218,16 +251,23 @@ impl Watcher {
     /// Waits for parts that he does not see yet; none at the end.
     async fn next(&mut self) -> Option<HashMap<&'static str, String>> {
         loop {
+            // However much changes, nobody has it looked at more often.
+            if !self.known.is_empty() {
+                tokio::select! {
+                    () = self.shutdown.cancelled() => return None,
+                    () = tokio::time::sleep(LOOK) => {}
+                }
+            }
             let (show, visit) = (Arc::clone(&self.site.show), self.visit.clone());
             let parts = tokio::task::spawn_blocking(move || show.parts(&visit)).await.ok()?;
             let changed: HashMap<_, _> =
                 parts.into_iter().filter(|(id, html)| self.is_new(id, html)).collect();
+            if self.known.is_empty() {
+                // A place where nothing ever changes.
+                return None;
+            }
             if !changed.is_empty() {
                 return Some(changed);
-            }
-            tokio::select! {
-                () = self.shutdown.cancelled() => return None,
-                () = tokio::time::sleep(LOOK) => {}
             }
         }
     }
@@ -367,17 +407,34 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_watcher_is_sent_what_has_changed_and_nothing_else() {
         let site = site();
-        let place = Arc::clone(&site.watched).try_acquire_owned().unwrap();
+        let place = Place::take(&site.watched, Network::source(home().ip())).unwrap();
         let visit = visit(&"/".parse().unwrap(), &HeaderMap::new());
         let shutdown = CancellationToken::new();
         let (known, token) = (HashMap::new(), shutdown.clone());
         let mut watcher = Watcher { site, visit, known, shutdown: token, _place: place };
-        let first = watcher.next().await.unwrap();
+        let (first, began) = (watcher.next().await.unwrap(), tokio::time::Instant::now());
         assert_eq!(first.len(), 2);
         let second = watcher.next().await.unwrap();
         assert_eq!(second, HashMap::from([("moving", "1".to_owned())]));
+        // Each third look shows something else.
+        assert_eq!(began.elapsed(), 3 * LOOK);
+        watcher.next().await.unwrap();
+        assert_eq!(began.elapsed(), 6 * LOOK);
         shutdown.cancel();
         assert_eq!(watcher.next().await.map(|it| it.len()), None);
+    }
+
+    #[test]
+    fn one_address_does_not_take_every_place_and_gives_its_own_back() {
+        let (watched, source) = (Arc::default(), |it: u8| Network::source([10, it, 0, 1].into()));
+        let mut places: Vec<_> =
+            (0..=WATCHED_BY_ADDRESS_MAX).map(|_| Place::take(&watched, source(1))).collect();
+        assert!(places.pop().is_some_and(|last| last.is_none()), "one too many");
+        assert!(Place::take(&watched, source(2)).is_some());
+        places.pop();
+        assert!(Place::take(&watched, source(1)).is_some());
+        places.clear();
+        assert!(watched.lock().unwrap().is_empty());
     }
 
     #[test]

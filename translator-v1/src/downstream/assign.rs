@@ -99,6 +99,7 @@ impl MinerSession {
             self.output.extend_from_slice(set_difficulty_line(difficulty).as_bytes());
             self.difficulty.tell(difficulty, now);
             self.jobs.ease(difficulty);
+            self.events.push_back(Event::Difficulty(difficulty));
         }
         self.look_at_coinbase(job.coinbase_bytes);
         let id = self.jobs.push(Arc::clone(&job), ntime, difficulty, clean);

@@ -73,6 +73,7 @@ impl Counts {
             Event::Named { .. }
             | Event::Submit { .. }
             | Event::SubmitBlock { .. }
+            | Event::Difficulty(_)
             | Event::Hashrate(_) => {}
         }
     }

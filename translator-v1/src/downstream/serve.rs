@@ -216,6 +216,7 @@ impl Host<MinerSession> for MinerHost {
                     debug!(reason = %error, "share that was answered with true was refused");
                 }
             }
+            Event::Difficulty(difficulty) => debug!(difficulty, "difficulty told"),
             Event::Resumed => debug!("session resumed"),
             Event::SlowedDown => info!(
                 "miner slowed down: it sends more than limits.lines_per_second_max; its difficulty \

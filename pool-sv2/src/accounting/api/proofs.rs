@@ -5,8 +5,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bitcoin::BlockHash;
+use service::clock;
 use tracing::warn;
 
 use super::{Api, Refusal};
@@ -15,6 +17,10 @@ use crate::accounting::payouts::ProofFile;
 use crate::accounting::recompute::{RecomputeError, work_tree};
 use crate::payout::proof::{Node, WorkTree};
 
+/// A log that is read in less time may be read again at once.
+const QUICK: Duration = Duration::from_millis(250);
+/// Else it is left in peace for so many times as long as it took.
+const REST: u32 = 9;
 /// Trees that are kept.
 const TREES_MAX: usize = 4;
 
@@ -22,8 +28,8 @@ const TREES_MAX: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Trees {
     known: Mutex<VecDeque<Arc<Tree>>>,
-    /// Held while one is made.
-    making: Mutex<()>,
+    /// Held while one is made. Until then the log is left in peace.
+    making: Mutex<Option<Instant>>,
 }
 
 /// What proofs of one block are taken from.
@@ -57,14 +63,21 @@ impl Trees {
         if let Some(known) = self.known(block) {
             return Ok(known);
         }
-        let Ok(_alone) = self.making.try_lock() else {
+        let Ok(mut rests_until) = self.making.try_lock() else {
             let what = "another proof is being made from the log; ask again in a while";
             return Err(Refusal::Later(what.to_owned()));
         };
         if let Some(known) = self.known(block) {
             return Ok(known);
         }
-        let made = work_tree(sources, block).map_err(refusal)?;
+        let began = clock::now();
+        if rests_until.is_some_and(|until| began < until) {
+            let what = "the log was read for a proof just now; ask again in a while";
+            return Err(Refusal::Later(what.to_owned()));
+        }
+        let made = work_tree(sources, block).map_err(refusal);
+        *rests_until = rest_after(clock::now().saturating_duration_since(began), clock::now());
+        let made = made?;
         let (root, tree) =
             made.ok_or(Refusal::NotFound("nobody had worked when this block was shared"))?;
         let tree = Arc::new(Tree { block, root, tree });
@@ -80,6 +93,12 @@ impl Trees {
     }
 }
 
+/// Whoever asks for one block after the other, or for some that never were, must not keep the disk
+/// busy beside the log's writer.
+fn rest_after(took: Duration, now: Instant) -> Option<Instant> {
+    (took > QUICK).then(|| now + took.saturating_mul(REST))
+}
+
 fn refusal(error: RecomputeError) -> Refusal {
     match error {
         RecomputeError::NotShared(_) => Refusal::NotFound("the pool has shared no such block"),
@@ -88,5 +107,18 @@ fn refusal(error: RecomputeError) -> Refusal {
             warn!(%error, "no proof made");
             Refusal::Later("the log cannot be read at the moment".to_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_took_long_to_read_is_left_in_peace_for_nine_times_as_long() {
+        let now = clock::now();
+        assert_eq!(rest_after(QUICK, now), None);
+        let long = Duration::from_secs(20);
+        assert_eq!(rest_after(long, now), Some(now + Duration::from_secs(180)));
     }
 }

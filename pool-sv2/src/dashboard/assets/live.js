@@ -58,8 +58,15 @@
 
   addCopy(document);
   if (!main || !window.EventSource) return;
-  const source = new EventSource(main.dataset.live);
-  source.addEventListener("open", () => say("live", "Live"));
-  source.addEventListener("message", (event) => { say("live", "Live"); show(JSON.parse(event.data)); });
-  source.addEventListener("error", () => say("lost", "Not live; trying again"));
+  const listen = () => {
+    const source = new EventSource(main.dataset.live);
+    source.addEventListener("open", () => say("live", "Live"));
+    source.addEventListener("message", (event) => { say("live", "Live"); show(JSON.parse(event.data)); });
+    source.addEventListener("error", () => {
+      say("lost", "Not live; trying again");
+      // A refusal ends it for good; only a lost connection is tried again by the browser.
+      if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
+    });
+  };
+  listen();
 })();
