@@ -26,12 +26,22 @@ pub struct LedgerConfig {
     pub slice_days: u64,
     /// Which of several pools that share a store this one is.
     pub node: u32,
+    /// The clock may be far behind the log's last record: it was wrong before, and is right now.
+    /// For one start.
+    pub accept_earlier_clock: bool,
 }
 
 impl Default for LedgerConfig {
     fn default() -> Self {
         let directory = PathBuf::from("data/pool-sv2/ledger");
-        Self { directory, ack_interval_ms: 50, segment_megabytes: 64, slice_days: 90, node: 0 }
+        Self {
+            directory,
+            ack_interval_ms: 50,
+            segment_megabytes: 64,
+            slice_days: 90,
+            node: 0,
+            accept_earlier_clock: false,
+        }
     }
 }
 

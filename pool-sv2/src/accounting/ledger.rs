@@ -14,14 +14,15 @@ use service::clock;
 use service::config::ConfigError;
 use service::metrics::Metrics;
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::counts::Counts;
+pub use self::record_clock::ClockBehind;
 use self::record_clock::RecordClock;
 use super::config::LedgerConfig;
 use super::log::LogError;
 use super::log::disk::Folder;
-use super::log::recover::Recovered;
+use super::log::recover::{Recovered, recover};
 use super::log::writer::{DurableEnd, LogSettings, LogWriter};
 use crate::shares::{Batch, ShareQueue};
 
@@ -36,6 +37,17 @@ const GATHER_STEP: Duration = Duration::from_millis(10);
 const TELL_STEP: Duration = Duration::from_millis(1);
 /// Locked by the pool that writes the ledger.
 const LOCK_FILE: &str = "pool.lock";
+
+/// Why a log is not written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Its records would be of an earlier time.
+    #[error(transparent)]
+    Clock(#[from] ClockBehind),
+}
 
 /// The writer. It runs on a thread of its own, for it waits for the disk.
 pub struct Ledger {
@@ -55,8 +67,10 @@ impl Ledger {
         let directory = config.directory.display();
         let unusable = |remedy: String| ConfigError::unusable("ledger.directory", remedy);
         let lock = prepare(config).map_err(|error| unusable(format!("{directory}: {error}")))?;
-        let (log, recovered) =
-            open_log(config).map_err(|error| unusable(format!("{directory}/log/{error}")))?;
+        let (log, recovered) = open_log(config).map_err(|error| match error {
+            OpenError::Log(error) => unusable(format!("{directory}/log/{error}")),
+            OpenError::Clock(error) => unusable(format!("{directory}: {error}")),
+        })?;
         info!(%directory, epoch = log.durable_end().segment.epoch,
             cut_bytes = recovered.cut_bytes, "ledger opened");
         Ok(Self {
@@ -157,15 +171,26 @@ fn next(queue: &mut ShareQueue) -> Option<Batch> {
     }
 }
 
-/// Recovers the log and begins a segment of it. Only who has the lock may do so.
-pub(super) fn open_log(config: &LedgerConfig) -> Result<(LogWriter<Folder>, Recovered), LogError> {
+/// Recovers the log and begins a segment of it, unless the clock is far behind. Only who has the
+/// lock may do so.
+pub(super) fn open_log(config: &LedgerConfig) -> Result<(LogWriter<Folder>, Recovered), OpenError> {
     let settings = LogSettings {
         node: config.node,
         segment_bytes: config.segment_megabytes.saturating_mul(1 << 20),
     };
     let now_ms = clock::unix_now_milliseconds();
     let salt = clock::fresh_seed().first_chunk().map_or(0, |it| u32::from_le_bytes(*it));
-    LogWriter::open(Folder(config.log_directory()), settings, now_ms, salt)
+    let log = Folder(config.log_directory());
+    let recovered = recover(&log)?;
+    match record_clock::check(now_ms, recovered.last_ms) {
+        Err(error) if !config.accept_earlier_clock => return Err(error.into()),
+        Err(_) => warn!("earlier clock accepted: records of later times count as of now"),
+        Ok(()) if config.accept_earlier_clock => {
+            warn!("ledger.accept_earlier_clock is set and not needed: remove it");
+        }
+        Ok(()) => {}
+    }
+    Ok((LogWriter::begin(log, settings, &recovered, now_ms, salt)?, recovered))
 }
 
 /// Makes the folders, durably, and locks them: nobody else writes while the file is open.
@@ -227,6 +252,32 @@ mod tests {
         assert_eq!((contents.shares, contents.work, contents.faults.len()), (2, 14, 0));
         drop(sender);
         writer.join().unwrap();
+    }
+
+    /// A machine that starts before its clock is set, or whose clock was ahead before.
+    #[test]
+    fn a_clock_far_behind_the_log_is_refused_and_leaves_no_trace_unless_it_is_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        drop(prepare(&config).unwrap());
+        let log = Folder(config.log_directory());
+        let settings = LogSettings { node: 0, segment_bytes: 1 << 20 };
+        let later_ms = clock::unix_now_milliseconds() + 5 * 3_600_000 + 1_800_000;
+        let (mut writer, _) = LogWriter::open(log.clone(), settings, later_ms, 3).unwrap();
+        let earner = Arc::new(Earner::named("a b", ""));
+        writer.push_share(later_ms, &ShareRecord { earner, work: Hashes(7), hash: [1; 32] });
+        writer.commit().unwrap();
+        drop(writer);
+        let segments = || super::super::log::recover::segments(&log).unwrap().len();
+        let before = segments();
+        let error = Ledger::open(&config, &Metrics::new("x")).err().unwrap().to_string();
+        assert!(error.contains("5 hours behind"), "{error}");
+        assert!(error.contains("ledger.accept_earlier_clock = true"), "{error}");
+        assert_eq!(segments(), before);
+        let config = LedgerConfig { accept_earlier_clock: true, ..config };
+        let ledger = Ledger::open(&config, &Metrics::new("x")).unwrap();
+        assert_eq!(ledger.log.durable_end().sequence, 0);
+        assert!(segments() > before);
     }
 
     #[test]

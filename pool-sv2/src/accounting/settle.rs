@@ -12,7 +12,7 @@ use service::clock;
 
 use super::bookkeeper::Sources;
 use super::config::LedgerConfig;
-use super::ledger;
+use super::ledger::{self, ClockBehind, OpenError};
 use super::log::LogError;
 use super::recompute::{RecomputeError, books_at};
 use crate::payout::claims::Position;
@@ -48,9 +48,21 @@ pub enum SettleError {
     /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The settlement would be of an earlier time than what it settles.
+    #[error(transparent)]
+    Clock(#[from] ClockBehind),
     /// Nothing was written.
     #[error("the log cannot be written: {0}")]
     NotWritten(io::Error),
+}
+
+impl From<OpenError> for SettleError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Log(error) => Self::Log(error),
+            OpenError::Clock(error) => Self::Clock(error),
+        }
+    }
 }
 
 /// Fails unless the wallet knows that the transaction can never be in the chain: another one, deep

@@ -23,7 +23,7 @@ const TIERS: [Tier; 4] = [
 ];
 
 /// A time so much earlier than the newest one, in minutes, means that a clock was ahead and was set
-/// right: no ledger writes it in one life.
+/// right: no ledger writes it in one life, nor begins with it unless a person has said so.
 const SET_RIGHT_MINUTES: u64 = 150;
 /// Minutes of the longest slices.
 const DAY: u64 = 24 * 60;

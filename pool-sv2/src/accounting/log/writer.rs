@@ -81,12 +81,24 @@ impl<D: Disk> LogWriter<D> {
         salt: u32,
     ) -> Result<(Self, Recovered), LogError> {
         let recovered = recover(&disk)?;
+        let writer = Self::begin(disk, settings, &recovered, now_ms, salt)?;
+        Ok((writer, recovered))
+    }
+
+    /// The same for a log that was recovered just now.
+    pub fn begin(
+        disk: D,
+        settings: LogSettings,
+        recovered: &Recovered,
+        now_ms: u64,
+        salt: u32,
+    ) -> Result<Self, LogError> {
         let epoch = recovered.last_epoch.saturating_add(1).max(now_ms / 1_000);
         let id = SegmentId { epoch, first_sequence: 0 };
         let epoch_follows = recovered.follows;
         let header = Header { node: settings.node, id, begun_ms: now_ms, salt, epoch_follows };
         let file = begin(&disk, &header).map_err(|error| LogError::disk(&id.to_string(), error))?;
-        let writer = Self {
+        Ok(Self {
             disk,
             settings,
             file,
@@ -99,8 +111,7 @@ impl<D: Disk> LogWriter<D> {
             pending: Vec::new(),
             open: None,
             pending_records: 0,
-        };
-        Ok((writer, recovered))
+        })
     }
 
     /// Gathers a share for the next commit.
