@@ -28,6 +28,8 @@ use super::config::LedgerConfig;
 use super::log::LogError;
 use super::log::cursor::{Cursor, Located, Place};
 use super::log::disk::Folder;
+use super::log::recover::follows;
+use super::log::segment::Follows;
 use super::log::writer::DurableEnd;
 
 /// How often the log's end is looked at, and whether the pool ends.
@@ -55,8 +57,8 @@ pub struct Webhook {
     backoff: Backoff,
     log: Folder,
     file: PathBuf,
-    /// Where it begins without a file.
-    first: Place,
+    /// Where the log ended at the start: there it begins without a file.
+    end: DurableEnd,
     /// No message goes out before.
     next_at: Instant,
     told: Counter,
@@ -71,7 +73,7 @@ impl Webhook {
     /// told anything.
     pub fn new(target: Target, ledger: &LedgerConfig, end: DurableEnd, metrics: &Metrics) -> Self {
         Self {
-            first: Place { epoch: end.segment.epoch, sequence: end.sequence },
+            end,
             connection: HttpConnection::new(target.endpoint.clone()),
             target,
             backoff: Backoff::new(WAITS[0], WAITS[1]),
@@ -140,12 +142,30 @@ impl Webhook {
         }
     }
 
-    /// Where it was left; a new one begins with what comes next.
+    /// Where it was left; a new one begins with what comes next, and the file says so before
+    /// anything is told: what nobody has taken is told by the next start.
     fn begin(&self) -> Result<Place, TellError> {
         let read = place_file::read(&self.file);
         let found =
             read.map_err(|error| TellError::File(self.file.display().to_string(), error))?;
-        Ok(found.unwrap_or(self.first))
+        match found {
+            Some(place) => Ok(place),
+            None => self.save(self.first()?),
+        }
+    }
+
+    /// The end of the log as it was at the start. An epoch that has no record yet is no place that
+    /// a later start could ask the log for: it stands for the end of the one before.
+    fn first(&self) -> Result<Place, TellError> {
+        let DurableEnd { segment, sequence, .. } = self.end;
+        if sequence > 0 {
+            return Ok(Place { epoch: segment.epoch, sequence });
+        }
+        match follows(&self.log, segment)? {
+            Follows::Place(place) => Ok(place),
+            // There is no record at all.
+            Follows::Nothing | Follows::Unknown => Ok(Place::default()),
+        }
     }
 
     /// True if there was anything to tell of it.
@@ -219,10 +239,7 @@ impl Webhook {
 
     fn save(&self, next: Place) -> Result<Place, TellError> {
         let failed = |error| TellError::File(self.file.display().to_string(), error);
-        // A place before any record of its epoch is none that the log can be asked for.
-        if next.sequence > 0 {
-            place_file::write(&self.file, next).map_err(failed)?;
-        }
+        place_file::write(&self.file, next).map_err(failed)?;
         Ok(next)
     }
 

@@ -75,10 +75,12 @@ fn end_of<D: Disk>(disk: &D, segments: &[SegmentId]) -> Result<(Follows, u64), L
 /// there. Nothing where there is no segment.
 pub fn begins_after<D: Disk>(disk: &D) -> Result<Follows, LogError> {
     let all = segments(disk).map_err(|error| LogError::disk("the log's folder", error))?;
-    let Some(id) = all.first() else {
-        return Ok(Follows::Nothing);
-    };
-    let reader = SegmentReader::open(disk, *id).map_err(|error| damaged(*id, error))?;
+    all.first().map_or(Ok(Follows::Nothing), |id| follows(disk, *id))
+}
+
+/// What a segment says that it goes on from.
+pub fn follows<D: Disk>(disk: &D, id: SegmentId) -> Result<Follows, LogError> {
+    let reader = SegmentReader::open(disk, id).map_err(|error| damaged(id, error))?;
     Ok(reader.header().follows())
 }
 

@@ -206,3 +206,33 @@ fn the_next_start_goes_on_where_the_last_one_was_left_and_a_first_one_tells_no_h
     assert_eq!(told["data"]["block"], mining::hash::display(&[4; 32]));
     bench.end();
 }
+
+/// Nobody listens when the first block is found, and the pool is started again before anybody does.
+#[test]
+fn the_first_messages_are_told_by_the_next_start_if_nobody_took_them_in_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, requests) = server(&[]);
+    let nobody = "http://127.0.0.1:9/hook";
+    let start = |url| Bench::start(&folder, url, &[EventKind::BlockFound]);
+    // A pool that ended before it wrote any record is no obstacle.
+    start(nobody).end();
+    let mut bench = start(nobody);
+    bench.write(vec![found(1)]);
+    bench.end();
+    let bench = start(&url);
+    let told = body(&requests.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(told["data"]["block"], mining::hash::display(&[1; 32]));
+    let file = bench.config.directory.join("webhook.cursor");
+    bench.end();
+    // The same behind a log of earlier blocks, which are not told again.
+    std::fs::remove_file(file).unwrap();
+    start(nobody).end();
+    let mut bench = start(nobody);
+    bench.write(vec![found(2)]);
+    bench.end();
+    let bench = start(&url);
+    let told = body(&requests.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(told["data"]["block"], mining::hash::display(&[2; 32]));
+    bench.end();
+    assert!(requests.try_recv().is_err(), "each is told once");
+}
