@@ -35,6 +35,8 @@ const IDLE_PARTS: u32 = 4;
 
 /// How often a checkpoint is written: so much of the log is read at most after a crash.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(900);
+/// A start that has read the log for so long writes one at once: the next start is to be faster.
+const READING_LONG: Duration = Duration::from_secs(10);
 
 /// Why the books do not go on.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +160,7 @@ impl Bookkeeper {
         let checkpoints = Checkpoints {
             file: sources.checkpoint.clone(),
             written: is_whole.then_some(next),
-            due: started,
+            due: started + CHECKPOINT_EVERY,
         };
         let mut this = Self {
             cursor: Cursor::new(sources.log.clone(), next),
@@ -171,6 +173,9 @@ impl Bookkeeper {
             trouble: None,
         };
         while this.fold(end)? {}
+        if is_due_at_once(next, started.elapsed()) {
+            this.checkpoints.due = started;
+        }
         this.lay_out();
         let accounts = this.books.balances().count();
         info!(
@@ -264,7 +269,8 @@ impl Bookkeeper {
             }
             Err(error) => {
                 let file = self.checkpoints.file.display();
-                warn!(%file, %error, "checkpoint of the books not written: starts take longer");
+                warn!(%file, %error, "checkpoint of the books not written, the one before stays: \
+                    starts take longer");
             }
         }
     }
@@ -307,6 +313,12 @@ impl Bookkeeper {
         taken?;
         Ok(any)
     }
+}
+
+/// Whether the next start would read as much of the log again as this one, which has begun `from`
+/// there and took so long. Otherwise the checkpoint that is there will do for a while.
+fn is_due_at_once(from: Place, reading: Duration) -> bool {
+    from == Place::default() || reading >= READING_LONG
 }
 
 #[cfg(test)]
@@ -500,6 +512,24 @@ mod tests {
         let books = keep(&sources, writer);
         let claims = books.claims(Hashes(u128::MAX));
         assert_eq!(claims.all()[0].work, Hashes(6 * 9));
+    }
+
+    #[test]
+    fn the_first_checkpoint_is_written_at_once_only_where_it_saves_much_reading() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sources, mut writer) = log(&folder);
+        write_share(&mut writer);
+        let is_due = |keeper: &Bookkeeper| keeper.checkpoints.due <= Instant::now();
+        let (keeper, _) = open(&sources, writer.durable_end()).unwrap();
+        assert!(is_due(&keeper), "there is none yet");
+        drop(keeper);
+        keep(&sources, writer);
+        let (_, writer) = log(&folder);
+        let (keeper, _) = open(&sources, writer.durable_end()).unwrap();
+        assert!(!is_due(&keeper), "the one that is there will do");
+        let somewhere = Place { epoch: 7, sequence: 9 };
+        assert!(is_due_at_once(somewhere, READING_LONG));
+        assert!(!is_due_at_once(somewhere, READING_LONG / 2));
     }
 
     #[test]

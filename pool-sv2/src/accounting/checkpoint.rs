@@ -17,7 +17,8 @@ use super::log::cursor::Place;
 
 /// What the file begins with, the version of its form among it.
 const MAGIC: &str = "ADITBOOKS 1";
-/// No file that is read is larger: this is a hundred thousand accounts that work all the time.
+/// No file that is read or written is larger: this is a hundred thousand accounts that work all the
+/// time.
 const BYTES_MAX: u64 = 4 << 30;
 
 /// Why a checkpoint is of no use.
@@ -57,11 +58,21 @@ struct Body {
     books: SavedBooks,
 }
 
-/// Writes the books as they are before `next`; returns when they are durable.
+/// Writes the books as they are before `next`; returns when they are durable. Larger ones than can
+/// be read again are refused, and the file that is there stays.
 pub fn write(path: &Path, next: Place, books: &Books) -> io::Result<()> {
+    write_up_to(BYTES_MAX, path, next, books)
+}
+
+fn write_up_to(bytes_max: u64, path: &Path, next: Place, books: &Books) -> io::Result<()> {
     let Place { epoch, sequence } = next;
     let body = serde_json::to_vec(&Body { epoch, sequence, books: books.saved() })?;
     let head = format!("{MAGIC} {:08x} {}\n", crc32c::crc32c(&body), body.len());
+    let bytes = u64::try_from(head.len().saturating_add(body.len())).unwrap_or(u64::MAX);
+    if bytes > bytes_max {
+        let reason = format!("the books take {bytes} bytes, and no more than {bytes_max} are read");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
     let (partial, folder) = (path.with_extension("partial"), parent(path));
     let mut file = File::create(&partial)?;
     file.write_all(head.as_bytes())?;
@@ -113,6 +124,21 @@ fn parent(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_be_too_large_to_read_is_not_written_and_the_one_before_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("books.checkpoint");
+        let (books, next) = (Books::new(Network::Regtest), Place { epoch: 7, sequence: 9 });
+        write(&path, next, &books).unwrap();
+        let bytes = fs::metadata(&path).unwrap().len();
+        let later = Place { epoch: 8, sequence: 9 };
+        let error = write_up_to(bytes - 1, &path, later, &books).unwrap_err().to_string();
+        assert!(error.contains(&format!("{bytes} bytes")), "{error}");
+        assert_eq!(read(&path, Network::Regtest).unwrap().unwrap().next, next);
+        write_up_to(bytes, &path, later, &books).unwrap();
+        assert_eq!(read(&path, Network::Regtest).unwrap().unwrap().next, later);
+    }
 
     #[test]
     fn it_comes_back_and_no_changed_byte_goes_unnoticed() {
