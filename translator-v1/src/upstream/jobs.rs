@@ -1,5 +1,6 @@
 //! Jobs and what they depend on: tip, target, extranonce prefix.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,11 +34,13 @@ impl<T> UpstreamSession<T> {
         let Some(promise) = &self.settings.promise else { return Ok(()) };
         let own = match &self.phase {
             Phase::Open(channel) if channel.answers_to(job.channel_id) => Some(channel.terms.split),
-            _ => self.teams.split_of(job.channel_id),
+            _ => None,
         };
-        // Of a channel that nobody has here.
-        let Some(split) = own else { return Ok(()) };
-        let Some(breach) = promise.breach(job, split.whole_bytes()) else { return Ok(()) };
+        let splits = own.into_iter().chain(self.teams.splits_of(job.channel_id));
+        // None of a channel that nobody has here; one for each that a group's job is for.
+        let lengths: BTreeSet<_> = splits.map(|split| split.whole_bytes()).collect();
+        let breach = lengths.into_iter().find_map(|bytes| promise.breach(job, bytes));
+        let Some(breach) = breach else { return Ok(()) };
         self.events.push_back(Event::PromiseBroken { breach: breach.clone() });
         Err(PeerError::Incompatible(breach))
     }

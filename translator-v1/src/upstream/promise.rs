@@ -12,6 +12,12 @@ use wire::sv2::mining::NewExtendedMiningJob;
 
 /// Basis points of a whole.
 const WHOLE: u16 = 10_000;
+/// Where the number of inputs stands: after the version. A witness has its marker there.
+const INPUTS_AT: usize = 4;
+/// Where the length of the only input's script stands, in one byte: after its outpoint.
+const SCRIPT_BYTES_AT: usize = 41;
+/// A length from here on is written in more than one byte.
+const LONG_SCRIPT: u8 = 0xfd;
 
 /// What each block has to pay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +59,9 @@ impl Promise {
         extranonce_bytes: usize,
     ) -> Option<String> {
         let mut coinbase = job.coinbase_tx_prefix.as_slice().to_vec();
+        if !has_extranonce_in_script(&coinbase, extranonce_bytes) {
+            return Some("the extranonce is not in the script of the only input".to_owned());
+        }
         coinbase.resize(coinbase.len() + extranonce_bytes, 0);
         coinbase.extend_from_slice(job.coinbase_tx_suffix.as_slice());
         let Ok(coinbase) = deserialize::<Transaction>(&coinbase) else {
@@ -74,8 +83,20 @@ impl Promise {
     }
 }
 
+/// True if all bytes of extranonce that follow `prefix` belong to the script of a single input.
+/// What stands in them would else be read as outputs, and the pool knows some of them before. With
+/// a witness the coinbase is none: its hash is of what is here, and has none.
+fn has_extranonce_in_script(prefix: &[u8], extranonce_bytes: usize) -> bool {
+    let (inputs, script_bytes) = (prefix.get(INPUTS_AT), prefix.get(SCRIPT_BYTES_AT));
+    let (Some(1), Some(&script_bytes)) = (inputs, script_bytes) else { return false };
+    let script_end = SCRIPT_BYTES_AT + 1 + usize::from(script_bytes);
+    script_bytes < LONG_SCRIPT && prefix.len() + extranonce_bytes <= script_end
+}
+
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use bitcoin::absolute::LockTime;
     use bitcoin::consensus::serialize;
     use bitcoin::transaction::Version;
@@ -87,12 +108,12 @@ mod tests {
     const OURS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
     const OTHER: &str = "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2";
 
-    fn job(outputs: &[(&str, u64)]) -> NewExtendedMiningJob {
+    fn coinbase(outputs: &[(&str, u64)]) -> Vec<u8> {
         let output = |(address, sats): &(&str, u64)| {
             let promise = Promise::new(address, 1).unwrap();
             TxOut { value: Amount::from_sat(*sats), script_pubkey: promise.script }
         };
-        let coinbase = serialize(&Transaction {
+        serialize(&Transaction {
             version: Version::TWO,
             lock_time: LockTime::ZERO,
             input: vec![TxIn {
@@ -103,9 +124,13 @@ mod tests {
                 witness: Witness::new(),
             }],
             output: outputs.iter().map(output).collect(),
-        });
-        // Version, count, outpoint, length: 42 bytes; four of the script; twelve of extranonce.
-        let (prefix, suffix) = (coinbase[..46].to_vec(), coinbase[58..].to_vec());
+        })
+    }
+
+    /// A job whose extranonce stands in these bytes of `coinbase`.
+    fn cut(coinbase: &[u8], extranonce: Range<usize>) -> NewExtendedMiningJob {
+        let (prefix, suffix) = (&coinbase[..extranonce.start], &coinbase[extranonce.end..]);
+        let (prefix, suffix) = (prefix.to_vec(), suffix.to_vec());
         NewExtendedMiningJob {
             channel_id: 1,
             job_id: 1,
@@ -116,6 +141,11 @@ mod tests {
             coinbase_tx_prefix: Blob::new(prefix).unwrap(),
             coinbase_tx_suffix: Blob::new(suffix).unwrap(),
         }
+    }
+
+    /// Version, count, outpoint, length: 42 bytes; four of the script; twelve of extranonce.
+    fn job(outputs: &[(&str, u64)]) -> NewExtendedMiningJob {
+        cut(&coinbase(outputs), 46..58)
     }
 
     #[test]
@@ -134,6 +164,36 @@ mod tests {
     fn a_coinbase_that_is_none_pays_nobody() {
         let promise = Promise::new(OURS, 1).unwrap();
         assert!(promise.breach(&job(&[(OURS, 100)]), 11).is_some(), "of another length");
+    }
+
+    /// The pool knows its prefix of the extranonce, in which more than nothing stands.
+    #[test]
+    fn an_output_in_the_extranonce_is_a_breach_however_the_rest_reads() {
+        let promise = Promise::new(OURS, 10_000).unwrap();
+        let coinbase = coinbase(&[(OURS, 100), (OTHER, 0)]);
+        // Up to the script's end 62 bytes, the sequence, the count, and an output of 31.
+        let value = 98..106;
+        assert_eq!(coinbase[value.clone()], [0; 8], "what is paid to the other");
+        assert!(promise.breach(&cut(&coinbase, value), 8).is_some());
+        assert_eq!(promise.breach(&cut(&coinbase, 42..62), 20), None, "the whole script");
+        assert!(promise.breach(&cut(&coinbase, 42..63), 21).is_some(), "a byte beyond it");
+        assert!(promise.breach(&cut(&coinbase, 41..53), 12).is_some(), "its length among it");
+        assert!(promise.breach(&cut(&coinbase, 0..12), 12).is_some());
+    }
+
+    #[test]
+    fn a_coinbase_with_a_witness_or_of_several_inputs_is_a_breach() {
+        let promise = Promise::new(OURS, 1).unwrap();
+        let good = coinbase(&[(OURS, 100)]);
+        let (version, rest) = good.split_at(4);
+        let (start, lock_time) = rest.split_at(rest.len() - 4);
+        let witness = [version, &[0, 1], start, &[1, 1, 7], lock_time].concat();
+        assert!(deserialize::<Transaction>(&witness).is_ok());
+        assert!(promise.breach(&cut(&witness, 48..60), 12).is_some());
+        let input = &rest[1..62];
+        let two = [version, &[2], input, input, &rest[62..]].concat();
+        assert!(deserialize::<Transaction>(&two).is_ok());
+        assert!(promise.breach(&cut(&two, 46..58), 12).is_some());
     }
 
     #[test]

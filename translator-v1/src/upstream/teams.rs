@@ -95,10 +95,10 @@ impl<T> TeamChannels<T> {
         self.all.get_mut(id).map(|team| &mut team.waiting)
     }
 
-    /// How the extranonce of a channel that is addressed so is split.
-    pub(super) fn split_of(&self, channel_id: u32) -> Option<ExtranonceSplit> {
-        let id = self.addressed(channel_id).first().copied()?;
-        Some(self.all.get(&id)?.channel.as_ref()?.terms.split)
+    /// How the extranonce of each channel that is addressed so is split.
+    pub(super) fn splits_of(&self, channel_id: u32) -> impl Iterator<Item = ExtranonceSplit> {
+        let teams = self.addressed(channel_id).into_iter().filter_map(|id| self.all.get(&id));
+        teams.filter_map(|team| Some(team.channel.as_ref()?.terms.split))
     }
 
     pub(super) fn set_alarm(&mut self, at: Instant, id: TeamId) {

@@ -6,6 +6,7 @@ use mining::target::Target;
 use translator_v1::bridge::notify::ChannelEpoch;
 use translator_v1::bridge::submit::Verdict;
 use translator_v1::teams::{TeamId, TeamName};
+use translator_v1::upstream::promise::Promise;
 use translator_v1::upstream::{Command, Event, MinersTotal};
 use wire::session::PeerError;
 use wire::sv2::codec::{Bytes32, List};
@@ -16,7 +17,7 @@ use wire::sv2::mining::{
 };
 
 use crate::device::{Device, HARD_NBITS, NTIME, Sample, UPSTREAM_DIFFICULTY};
-use crate::pool::{GROUP, Pool, job, prev_hash, success};
+use crate::pool::{GROUP, Pool, job, job_that_pays, prev_hash, success};
 use crate::program::{Miner, PoolLink, PoolPort, Running, translator_of};
 use crate::upstream::share;
 
@@ -89,6 +90,22 @@ fn a_team_has_a_channel_of_its_own_that_hears_what_is_said_to_its_group() {
     own.channel_id = OWN;
     pool.send(&own);
     assert_eq!(jobs(&mut pool), [(Some(0xf1), 3)]);
+}
+
+/// The first output would begin in the longer one.
+#[test]
+fn a_job_for_a_group_has_to_pay_as_promised_with_the_extranonce_of_each_of_its_channels() {
+    const PROMISED: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    for (prefix, is_kept) in [(&[1, 2][..], true), (&[1, 2, 3], false)] {
+        let mut pool = Pool::that_promised(Promise::new(PROMISED, 9_800).unwrap());
+        pool.command(wanted(5e9));
+        let open: OpenExtendedMiningChannel = pool.take();
+        let extranonce_prefix = Bytes32::new(prefix).unwrap();
+        let opened = answer(open.request_id, OWN, 0xf1);
+        pool.send(&OpenExtendedMiningChannelSuccess { extranonce_prefix, ..opened });
+        pool.send(&job_that_pays(PROMISED, 1));
+        assert_eq!(pool.ended.is_none(), is_kept, "{:?}", pool.ended);
+    }
 }
 
 #[test]
