@@ -34,8 +34,8 @@ struct Upstream {
     works_since: Option<Instant>,
     /// The tip of its work.
     tip: Option<Tip>,
-    /// The chain on which others have left it behind; none once it has caught up.
-    left_behind: Option<u32>,
+    /// The tip on which others have left it behind; none once it has caught up.
+    left_behind: Option<Tip>,
     /// How often it was lost or late since it was last reliable.
     losses: u32,
 }
@@ -73,7 +73,7 @@ impl Choice {
             state.tip = Some(self.tips.note(hash, state.tip, now));
         }
         if self.is_left_behind(upstream)
-            && !self.is_late(upstream, now)
+            && self.has_caught_up(upstream, now)
             && let Some(state) = self.upstreams.get_mut(upstream)
         {
             (state.left_behind, state.works_since) = (None, Some(now));
@@ -132,7 +132,7 @@ impl Choice {
                 && state.left_behind.is_none()
             {
                 state.count_loss(now);
-                state.left_behind = state.tip.map(|tip| tip.chain);
+                state.left_behind = state.tip;
             }
         }
     }
@@ -151,16 +151,32 @@ impl Choice {
         state.works_since.is_some_and(|since| since + patience <= now)
     }
 
+    /// Tips of the upstreams that nobody has left behind.
+    fn good_tips(&self) -> impl Iterator<Item = Tip> {
+        let good = self.upstreams.iter().filter(|upstream| upstream.left_behind.is_none());
+        good.filter_map(|upstream| upstream.tip)
+    }
+
+    /// True if one that was left behind need not be any more. Another job on the same tip is no
+    /// sign of it, even if nobody is there any more who is known to have gone on from there.
+    fn has_caught_up(&self, index: usize, now: Instant) -> bool {
+        let Some(state) = self.upstreams.get(index) else { return false };
+        let (Some(tip), Some(left)) = (state.tip, state.left_behind) else { return false };
+        let has_moved = tip.hash != left.hash || self.good_tips().any(|it| it.hash == tip.hash);
+        has_moved && !self.is_late(index, now)
+    }
+
     /// True if another upstream went on from the tip on which this one stands. One that was left
-    /// behind, and then shows a tip of which nothing is known, has not caught up.
+    /// behind, and then shows a tip of which nothing is known, has not caught up while somebody
+    /// who was not stands on the chain that it has left.
     fn is_late(&self, index: usize, now: Instant) -> bool {
         let Some(state) = self.upstreams.get(index) else { return false };
         let Some(tip) = state.tip else { return false };
-        let others = || self.upstreams.iter().filter_map(|other| other.tip);
-        if let Some(chain) = state.left_behind.filter(|chain| *chain != tip.chain) {
-            return others().any(|other| other.chain == chain);
+        if let Some(left) = state.left_behind.filter(|left| left.chain != tip.chain) {
+            return self.good_tips().any(|good| good.chain == left.chain);
         }
-        if !others().any(|other| self.tips.is_passed(tip, other)) {
+        let mut others = self.upstreams.iter().filter_map(|other| other.tip);
+        if !others.any(|other| self.tips.is_passed(tip, other)) {
             return false;
         }
         let passed_since = self.tips.passed_since(tip);

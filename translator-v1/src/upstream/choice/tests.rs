@@ -73,6 +73,43 @@ fn one_that_was_left_behind_and_connects_anew_still_is() {
     assert_eq!(choice.decide(now + 1_900 * SECOND), Some(0), "the newest one");
 }
 
+/// Whoever comes back on a tip that nobody knows says nothing of the one who stood still.
+#[test]
+fn one_that_stands_still_has_not_caught_up_when_the_other_was_away_for_a_block() {
+    let (mut choice, now) = left_behind();
+    assert_eq!(choice.decide(now + 2 * SECOND), Some(1));
+    choice.lost(1, now + 3 * SECOND);
+    choice.heard(1, [5; 32], now + 4 * SECOND);
+    choice.heard(0, [1; 32], now + 5 * SECOND);
+    assert_eq!(choice.decide(now + 900 * SECOND), Some(1), "a job on the same old tip");
+    choice.heard(0, [5; 32], now + 901 * SECOND);
+    assert_eq!(choice.decide(now + 1_000 * SECOND), Some(0), "the newest one");
+}
+
+#[test]
+fn one_to_whose_tip_the_others_go_back_has_caught_up() {
+    let (mut choice, now) = left_behind();
+    assert_eq!(choice.decide(now + 2 * SECOND), Some(1));
+    choice.heard(1, [1; 32], now + 3 * SECOND);
+    choice.heard(0, [1; 32], now + 4 * SECOND);
+    assert_eq!(choice.decide(now + 100 * SECOND), Some(0));
+}
+
+#[test]
+fn one_that_has_caught_up_is_not_kept_out_by_a_third_that_stands_still() {
+    let (mut choice, now) = (Choice::new(3, 30 * SECOND), Instant::now());
+    for upstream in [0, 1, 2] {
+        choice.heard(upstream, [1; 32], now);
+    }
+    choice.heard(1, [2; 32], now);
+    assert_eq!(choice.decide(now + 2 * SECOND), Some(1), "two stay behind");
+    choice.lost(1, now + 3 * SECOND);
+    choice.heard(1, [5; 32], now + 4 * SECOND);
+    choice.lost(0, now + 5 * SECOND);
+    choice.heard(0, [5; 32], now + 6 * SECOND);
+    assert_eq!(choice.decide(now + 100 * SECOND), Some(0));
+}
+
 #[test]
 fn one_that_missed_a_step_has_caught_up_when_it_shows_the_newest_tip() {
     let (mut choice, now) = left_behind();
