@@ -1,25 +1,23 @@
 //! Splits the extranonce of one SV2 channel among many V1 miners.
 //!
-//! The whole extranonce is `prefix | seat | extranonce2`: the upstream's fixed part, the two or
-//! more bytes that tell miners apart, and what the miner rolls. A miner sees the first part as the
-//! end of its job's coinbase1, and only its seat as extranonce1. So it stays what it is when the
-//! channel or the pool changes, and nobody has to be told of another (rule 29).
+//! The whole extranonce is `prefix | zeros | seat | extranonce2`: the upstream's fixed part, what
+//! it leaves more than is of use, the two bytes that tell miners apart, and what the miner rolls.
+//! A miner sees the first two as the end of its job's coinbase1, and only its seat as extranonce1.
+//! So it stays what it is when the channel or the pool changes, whatever room that leaves, and
+//! nobody has to be told of another (rule 29).
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wire::sv2::codec::Bytes32;
 
-/// Bytes that a seat needs.
+/// Bytes of a seat, and so of extranonce1. They are enough: miners take any length, for p2pool's
+/// had none at all.
 const SEAT_BYTES: usize = size_of::<u16>();
 /// What NiceHash and large farms want to roll (rule 17).
 const EXTRANONCE_2_BYTES_WANTED: usize = 8;
 /// What every miner can roll (rule 17).
 const EXTRANONCE_2_BYTES_ENOUGH: usize = 4;
-
-/// No extranonce1 is longer; what a channel leaves more is always zero. Two bytes are enough:
-/// miners take any length, for p2pool's had none at all.
-const EXTRANONCE_1_BYTES_MAX: usize = 4;
 
 /// Rollable bytes to ask the upstream for, best first, for a channel that all miners share.
 pub const ROLLABLE_BYTES_WANTED: [u16; 3] = [10, 8, 6];
@@ -40,8 +38,6 @@ pub struct NoRoom {
 /// What a miner has to know of its extranonce, and is told once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExtranonceShape {
-    /// Bytes of extranonce1: two to four.
-    extranonce_1_bytes: usize,
     /// Bytes of extranonce2: 4 or 8, for no other sizes work with every miner.
     pub extranonce_2_bytes: usize,
 }
@@ -49,9 +45,7 @@ pub struct ExtranonceShape {
 impl ExtranonceShape {
     /// The extranonce1 of the miner in `seat`: its number, big-endian.
     pub fn extranonce_1(&self, seat: u16) -> Vec<u8> {
-        let mut bytes = vec![0; self.extranonce_1_bytes.saturating_sub(SEAT_BYTES)];
-        bytes.extend(seat.to_be_bytes());
-        bytes
+        seat.to_be_bytes().to_vec()
     }
 }
 
@@ -88,16 +82,13 @@ impl ExtranonceSplit {
 
     /// What miners see of it.
     pub fn shape(&self) -> ExtranonceShape {
-        ExtranonceShape {
-            extranonce_1_bytes: self.local_bytes.min(EXTRANONCE_1_BYTES_MAX),
-            extranonce_2_bytes: self.extranonce_2_bytes,
-        }
+        ExtranonceShape { extranonce_2_bytes: self.extranonce_2_bytes }
     }
 
     /// What stands in each coinbase before extranonce1: the prefix, and zeros if the channel leaves
     /// more than is of use.
     pub fn start(&self) -> Vec<u8> {
-        let zeros = self.local_bytes.saturating_sub(EXTRANONCE_1_BYTES_MAX);
+        let zeros = self.local_bytes.saturating_sub(SEAT_BYTES);
         let mut bytes = self.prefix.as_slice().to_vec();
         bytes.resize(bytes.len() + zeros, 0);
         bytes
@@ -236,17 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn a_miner_has_the_same_extranonce1_behind_any_prefix_and_at_most_4_bytes() {
-        for (prefix, rollable, expected) in [
-            (&[0, 1][..], 10, &[0, 5][..]),
-            (&[9, 9, 9], 10, &[0, 5]),
-            (&[7], 12, &[0, 0, 0, 5]),
-            (&[7], 16, &[0, 0, 0, 5]),
-            (&[7], 8, &[0, 0, 0, 5]),
-        ] {
+    fn a_miner_has_its_seat_as_extranonce1_whatever_room_the_channel_leaves() {
+        for (prefix, rollable) in [(&[0, 1][..], 10), (&[9, 9, 9], 10), (&[7], 12), (&[7], 8)] {
             let split = split(prefix, rollable).unwrap();
-            assert_eq!(split.shape().extranonce_1(5), expected, "{prefix:?} {rollable}");
+            assert_eq!(split.shape().extranonce_1(5), [0, 5], "{prefix:?} {rollable}");
         }
+        let shape = |rollable| split(&[7], rollable).unwrap().shape();
+        assert!((10..=32).all(|rollable| shape(rollable) == shape(10)), "nobody is told");
+        assert!((6..10).all(|rollable| shape(rollable) == shape(6)));
     }
 
     #[test]

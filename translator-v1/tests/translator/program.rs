@@ -400,7 +400,7 @@ async fn miners_are_sent_away_when_the_pool_comes_back_with_less_room() {
     let mut miner = Miner::connect(&translator).await;
     miner.job().await;
     drop(pool);
-    let _pool = port.serve_with([0xf1, 0xf2], 8).await;
+    let _pool = port.serve_with([0xf1, 0xf2], 6).await;
     miner.is_hung_up_on().await;
     let mut again = Miner::connect(&translator).await;
     again.job_of([0xf1, 0xf2]).await;

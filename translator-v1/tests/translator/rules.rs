@@ -520,7 +520,7 @@ fn rule_29_another_extranonce_goes_only_to_those_that_asked_with_a_clean_job() {
         device.give(other);
         assert_eq!(device.last_write.lines().count(), 2, "one write");
         assert_eq!(device.said(), ["mining.set_extranonce", "mining.notify"]);
-        assert_eq!((&*device.extranonce_1, device.extranonce_2_bytes), (&[0, 0, 1, 2][..], 4));
+        assert_eq!((&*device.extranonce_1, device.extranonce_2_bytes), (&[1, 2][..], 4));
         assert!(device.job.as_ref().unwrap().clean_jobs);
         assert!(!device.session.is_finished());
     }
@@ -534,18 +534,22 @@ fn rule_29_another_extranonce_goes_only_to_those_that_asked_with_a_clean_job() {
 
 /// Nobody has to be told: the upstream's part of the extranonce stands in coinbase1.
 #[test]
-fn rule_29_another_channel_or_pool_with_as_much_room_is_mined_on_by_all_at_once() {
-    let mut device = Device::logged_in(Sample::default());
-    let extranonce_1 = device.extranonce_1.clone();
-    device.give(Sample { id: 9, epoch: 2, prefix: [0xf1, 0xf2], ..Sample::default() });
-    assert_eq!(device.said(), ["mining.notify"]);
-    let job = device.job.clone().unwrap();
-    assert!(job.clean_jobs && job.coinbase_1.ends_with(&[0xf1, 0xf2]));
-    assert_eq!(device.extranonce_1, extranonce_1);
-    let found = device.mine_upstream();
-    device.send(&found.line(9, "w"));
-    let share = device.passed_on().unwrap().1;
-    assert_eq!(share.extranonce.as_slice(), [&extranonce_1[..], &found.extranonce_2].concat());
+fn rule_29_another_channel_or_pool_with_room_for_as_much_is_mined_on_by_all_at_once() {
+    for (rollable, zeros) in [(10, &[][..]), (12, &[0, 0])] {
+        let mut device = Device::logged_in(Sample::default());
+        let extranonce_1 = device.extranonce_1.clone();
+        let prefix = [0xf1, 0xf2];
+        device.give(Sample { id: 9, epoch: 2, prefix, rollable, ..Sample::default() });
+        assert_eq!(device.said(), ["mining.notify"], "{rollable}");
+        let job = device.job.clone().unwrap();
+        assert!(job.clean_jobs && job.coinbase_1.ends_with(&[&prefix[..], zeros].concat()));
+        assert_eq!(device.extranonce_1, extranonce_1);
+        let found = device.mine_upstream();
+        device.send(&found.line(9, "w"));
+        let share = device.passed_on().unwrap().1;
+        let rolled = [zeros, &extranonce_1[..], &found.extranonce_2].concat();
+        assert_eq!(share.extranonce.as_slice(), rolled);
+    }
 }
 
 #[test]
