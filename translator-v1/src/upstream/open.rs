@@ -77,12 +77,10 @@ impl<T> UpstreamSession<T> {
         if self.take_team_open(now, success)? {
             return Ok(());
         }
-        let Phase::Opening(request) = self.phase else {
-            return Ok(());
+        let request = match self.phase {
+            Phase::Opening(request) if request.id == success.request_id => request,
+            _ => return self.close_stray(success.channel_id),
         };
-        if request.id != success.request_id {
-            return Ok(());
-        }
         let split = ExtranonceSplit::new(success.extranonce_prefix, success.extranonce_size)
             .map_err(|error| PeerError::Incompatible(error.to_string()))?;
         let terms = ChannelTerms {
@@ -101,7 +99,7 @@ impl<T> UpstreamSession<T> {
         self.timers.set(Timer::FirstJob, now + FIRST_JOB_MAX);
         self.events.push_back(Event::ChannelOpened { channel: success.channel_id, terms });
         self.tell_miners(now)?;
-        self.open_teams(now)
+        self.open_next_teams(now)
     }
 
     pub(super) fn take_open_error(
@@ -109,7 +107,7 @@ impl<T> UpstreamSession<T> {
         now: Instant,
         error: &OpenMiningChannelError,
     ) -> Result<(), PeerError> {
-        if self.take_team_open_error(error) {
+        if self.take_team_open_error(now, error)? {
             return Ok(());
         }
         let Phase::Opening(request) = self.phase else {

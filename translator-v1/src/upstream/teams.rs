@@ -4,6 +4,8 @@
 //! What goes wrong with one of them ends that one, and never the connection. They are looked after
 //! by alarms, so that thousands of them cost nothing while nothing happens.
 
+mod requests;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +18,7 @@ use wire::sv2::mining::{
     OpenExtendedMiningChannelSuccess, OpenMiningChannelError, SetNewPrevHash, UpdateChannel,
 };
 
+use self::requests::Requests;
 use super::channel::Channel;
 use super::session::{
     CLOSES_MAX, Phase, UPDATE_INTERVAL, UpstreamSession, is_worth_telling, single,
@@ -37,8 +40,7 @@ pub(super) struct TeamChannels<T> {
     all: HashMap<TeamId, Team<T>>,
     by_channel: HashMap<u32, TeamId>,
     by_epoch: HashMap<ChannelEpoch, TeamId>,
-    /// Open requests on their way.
-    requests: HashMap<u32, TeamId>,
+    requests: Requests,
     /// When which team is to be looked at; too often does no harm.
     alarms: BTreeSet<(Instant, TeamId)>,
 }
@@ -49,7 +51,7 @@ impl<T> Default for TeamChannels<T> {
             all: HashMap::new(),
             by_channel: HashMap::new(),
             by_epoch: HashMap::new(),
-            requests: HashMap::new(),
+            requests: Requests::default(),
             alarms: BTreeSet::new(),
         }
     }
@@ -71,7 +73,8 @@ struct Team<T> {
 
 impl<T> TeamChannels<T> {
     pub(super) fn next_alarm(&self) -> Option<Instant> {
-        self.alarms.first().map(|(at, _)| *at)
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        [alarm, self.requests.next_deadline()].into_iter().flatten().min()
     }
 
     /// True while a share of any team has no verdict.
@@ -93,6 +96,10 @@ impl<T> TeamChannels<T> {
     pub(super) fn waiting_of(&mut self, channel_id: u32) -> Option<&mut Waiting<T>> {
         let id = self.by_channel.get(&channel_id)?;
         self.all.get_mut(id).map(|team| &mut team.waiting)
+    }
+
+    fn is_channel(&self, channel_id: u32) -> bool {
+        self.by_channel.contains_key(&channel_id)
     }
 
     /// How the extranonce of each channel that is addressed so is split.
@@ -140,6 +147,12 @@ impl<T> TeamChannels<T> {
         }
     }
 
+    /// Takes the team away; it has no channel any more.
+    fn remove(&mut self, id: TeamId) -> Option<Team<T>> {
+        self.requests.forget(id);
+        self.all.remove(&id)
+    }
+
     /// Takes the channel away; its shares have no verdict to wait for.
     fn lose_channel(&mut self, id: TeamId) -> Option<(Channel, Vec<T>)> {
         let team = self.all.get_mut(&id)?;
@@ -177,7 +190,8 @@ impl<T> UpstreamSession<T> {
             closes: 0,
         };
         self.teams.all.insert(id, team);
-        self.open_team(now, id)
+        self.teams.requests.queue(id);
+        self.open_next_teams(now)
     }
 
     /// No team is to have a channel here.
@@ -186,17 +200,20 @@ impl<T> UpstreamSession<T> {
         all.into_iter().try_for_each(|id| self.forget_team(id))
     }
 
-    /// Opens the channels of all teams that wait for one: the connection is ready.
-    pub(super) fn open_teams(&mut self, now: Instant) -> Result<(), PeerError> {
-        let waits = |team: &Team<T>| team.channel.is_none() && team.first_job_until.is_none();
-        let waiting = self.teams.all.iter().filter(|(_, team)| waits(team));
-        let waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();
-        waiting.into_iter().try_for_each(|id| self.open_team(now, id))
+    /// Asks for the channels of teams that wait for one, as many as may wait for an answer.
+    pub(super) fn open_next_teams(&mut self, now: Instant) -> Result<(), PeerError> {
+        // Each asks for as much room as the one that all upstreams have.
+        while matches!(self.phase, Phase::Open(_))
+            && let Some(id) = self.teams.requests.pop()
+        {
+            self.open_team(now, id)?;
+        }
+        Ok(())
     }
 
     fn forget_team(&mut self, id: TeamId) -> Result<(), PeerError> {
         let lost = self.teams.lose_channel(id);
-        self.teams.all.remove(&id);
+        self.teams.remove(id);
         match lost {
             Some((channel, tickets)) => {
                 self.lose_shares(tickets);
@@ -225,7 +242,7 @@ impl<T> UpstreamSession<T> {
         team.told = Some((team.miners, now));
         team.first_job_until = Some(now + FIRST_JOB_MAX);
         self.teams.alarms.insert((now + FIRST_JOB_MAX, id));
-        self.teams.requests.insert(request_id, id);
+        self.teams.requests.note(request_id, id, now + FIRST_JOB_MAX);
         let identity = team.name.identity(&self.settings.user_identity);
         self.link.send(&OpenExtendedMiningChannel {
             request_id,
@@ -242,21 +259,30 @@ impl<T> UpstreamSession<T> {
         now: Instant,
         success: &OpenExtendedMiningChannelSuccess,
     ) -> Result<bool, PeerError> {
-        let Some(id) = self.teams.requests.remove(&success.request_id) else { return Ok(false) };
+        let Some(id) = self.teams.requests.take(success.request_id) else { return Ok(false) };
+        self.take_team_channel(now, id, success)?;
+        self.open_next_teams(now)?;
+        Ok(true)
+    }
+
+    fn take_team_channel(
+        &mut self,
+        now: Instant,
+        id: TeamId,
+        success: &OpenExtendedMiningChannelSuccess,
+    ) -> Result<(), PeerError> {
         let epoch = self.next_epoch;
         let split = ExtranonceSplit::new(success.extranonce_prefix, success.extranonce_size);
         let team = self.teams.all.get_mut(&id).filter(|team| team.channel.is_none());
         let Some(team) = team else {
             // Its miners have left meanwhile, or they came back and have another.
-            self.close(success.channel_id)?;
-            return Ok(true);
+            return self.close(success.channel_id);
         };
         let split = match split {
             Ok(split) => split,
             Err(error) => {
-                self.close(success.channel_id)?;
                 self.refuse_team(id, error.to_string());
-                return Ok(true);
+                return self.close(success.channel_id);
             }
         };
         self.next_epoch = ChannelEpoch(epoch.0 + 1);
@@ -266,21 +292,33 @@ impl<T> UpstreamSession<T> {
         team.waiting = Waiting::default();
         self.teams.by_channel.insert(success.channel_id, id);
         self.teams.by_epoch.insert(epoch, id);
-        self.tell_team(now, id)?;
-        Ok(true)
+        self.tell_team(now, id)
     }
 
     /// Takes a refusal of a team's request; false if it is for nobody here.
-    pub(super) fn take_team_open_error(&mut self, error: &OpenMiningChannelError) -> bool {
-        let Some(id) = self.teams.requests.remove(&error.request_id) else { return false };
+    pub(super) fn take_team_open_error(
+        &mut self,
+        now: Instant,
+        error: &OpenMiningChannelError,
+    ) -> Result<bool, PeerError> {
+        let Some(id) = self.teams.requests.take(error.request_id) else { return Ok(false) };
         self.refuse_team(id, error.error_code.display().into_owned());
-        true
+        self.open_next_teams(now)?;
+        Ok(true)
+    }
+
+    /// A channel is open for which nobody waits any more.
+    pub(super) fn close_stray(&mut self, channel_id: u32) -> Result<(), PeerError> {
+        match self.channel_for(channel_id).is_some() || self.teams.is_channel(channel_id) {
+            true => Ok(()),
+            false => self.close(channel_id),
+        }
     }
 
     /// The team gets no channel here: its miners go elsewhere, and may come back.
     fn refuse_team(&mut self, id: TeamId, reason: String) {
         let lost = self.teams.lose_channel(id);
-        if self.teams.all.remove(&id).is_some() {
+        if self.teams.remove(id).is_some() {
             self.events.push_back(Event::TeamRefused { team: id, reason });
         }
         if let Some((_, tickets)) = lost {
@@ -334,9 +372,9 @@ impl<T> UpstreamSession<T> {
                 continue;
             }
             self.events.push_back(Event::TeamLost { team: id });
-            self.open_team(now, id)?;
+            self.teams.requests.queue(id);
         }
-        Ok(())
+        self.open_next_teams(now)
     }
 
     /// Sends UpdateChannel if the team changed and the last one is old enough; else sets an alarm.
@@ -366,7 +404,8 @@ impl<T> UpstreamSession<T> {
             self.teams.alarms.remove(&(at, id));
             self.look_at_team(now, id)?;
         }
-        Ok(())
+        self.teams.requests.expire(now);
+        self.open_next_teams(now)
     }
 
     fn look_at_team(&mut self, now: Instant, id: TeamId) -> Result<(), PeerError> {

@@ -119,6 +119,58 @@ fn a_team_that_comes_before_the_connection_is_ready_is_opened_then() {
     assert_eq!(open.user_identity.as_str(), Some("bob"));
 }
 
+/// Requests that a pool gets from so many teams at once.
+fn asked_by(teams: u64) -> (Pool, Vec<u32>) {
+    let mut pool = Pool::working(EASY);
+    for team in 0..teams {
+        let miners = MinersTotal { miners: 1, hashrate: 5e9 };
+        let wanted = Some((TeamName::User(format!("user-{team}").into()), miners));
+        pool.command(Command::Team { team: TeamId(team), wanted });
+    }
+    let asked = requests(&mut pool);
+    (pool, asked)
+}
+
+/// The requests that have come, by their numbers.
+fn requests(pool: &mut Pool) -> Vec<u32> {
+    let mut asked = Vec::new();
+    while !pool.is_quiet() {
+        let open: OpenExtendedMiningChannel = pool.take();
+        asked.push(open.request_id);
+    }
+    asked
+}
+
+#[test]
+fn of_many_teams_64_wait_for_the_answer_and_each_answer_lets_the_next_one_ask() {
+    let (mut pool, asked) = asked_by(67);
+    assert_eq!(asked.len(), 64);
+    pool.send(&answer(asked[1], OWN, 0xf1));
+    assert_eq!(requests(&mut pool).len(), 1);
+    let refused = OpenMiningChannelError { request_id: asked[0], error_code: "no".into() };
+    pool.send(&refused);
+    assert_eq!(requests(&mut pool).len(), 1);
+    // Its miners leave before it could ask.
+    pool.command(Command::Team { team: TeamId(66), wanted: None });
+    pool.send(&OpenMiningChannelError { request_id: asked[2], ..refused });
+    assert!(pool.is_quiet());
+}
+
+#[test]
+fn a_request_that_is_never_answered_makes_room_for_the_next_and_is_closed_if_it_is_after_all() {
+    let (mut pool, asked) = asked_by(66);
+    // Nobody is there who could be refused.
+    for team in 0..64 {
+        pool.command(Command::Team { team: TeamId(team), wanted: None });
+    }
+    assert!(pool.is_quiet(), "the answers are still to come");
+    pool.pass(30 * SECOND);
+    assert_eq!(requests(&mut pool).len(), 2);
+    pool.send(&answer(asked[0], 77, 0xf1));
+    let close: CloseChannel = pool.take();
+    assert_eq!(close.channel_id, 77);
+}
+
 /// A pool has room for more channels that roll less, and miners are told one size.
 #[test]
 fn where_there_are_many_channels_each_asks_for_eight_bytes() {
