@@ -41,7 +41,7 @@ pub(super) struct TeamChannels<T> {
     by_channel: HashMap<u32, TeamId>,
     by_epoch: HashMap<ChannelEpoch, TeamId>,
     requests: Requests,
-    /// When which team is to be looked at; too often does no harm.
+    /// When which team is to be looked at: once for each.
     alarms: BTreeSet<(Instant, TeamId)>,
 }
 
@@ -67,6 +67,8 @@ struct Team<T> {
     /// Until when it must have its first job.
     first_job_until: Option<Instant>,
     waiting: Waiting<T>,
+    /// When it is looked at next, if ever.
+    alarm: Option<Instant>,
     /// How often the upstream has closed it.
     closes: u32,
 }
@@ -108,7 +110,15 @@ impl<T> TeamChannels<T> {
         teams.filter_map(|team| Some(team.channel.as_ref()?.terms.split))
     }
 
+    /// The team is looked at no later than `at`; then its next alarm is set.
     pub(super) fn set_alarm(&mut self, at: Instant, id: TeamId) {
+        let Some(team) = self.all.get_mut(&id) else { return };
+        if team.alarm.is_some_and(|present| present <= at) {
+            return;
+        }
+        if let Some(later) = team.alarm.replace(at) {
+            self.alarms.remove(&(later, id));
+        }
         self.alarms.insert((at, id));
     }
 
@@ -150,7 +160,11 @@ impl<T> TeamChannels<T> {
     /// Takes the team away; it has no channel any more.
     fn remove(&mut self, id: TeamId) -> Option<Team<T>> {
         self.requests.forget(id);
-        self.all.remove(&id)
+        let team = self.all.remove(&id)?;
+        if let Some(at) = team.alarm {
+            self.alarms.remove(&(at, id));
+        }
+        Some(team)
     }
 
     /// Takes the channel away; its shares have no verdict to wait for.
@@ -187,6 +201,7 @@ impl<T> UpstreamSession<T> {
             channel: None,
             first_job_until: None,
             waiting: Waiting::default(),
+            alarm: None,
             closes: 0,
         };
         self.teams.all.insert(id, team);
@@ -236,18 +251,20 @@ impl<T> UpstreamSession<T> {
     /// not be told of another extranonce. It waits until that one is open.
     fn open_team(&mut self, now: Instant, id: TeamId) -> Result<(), PeerError> {
         let Phase::Open(main) = &self.phase else { return Ok(()) };
-        let Some(team) = self.teams.all.get_mut(&id) else { return Ok(()) };
+        let team = self.teams.all.get_mut(&id).filter(|team| team.channel.is_none());
+        let Some(team) = team else { return Ok(()) };
         let request_id = self.next_request_id;
         self.next_request_id = request_id.wrapping_add(1);
         team.told = Some((team.miners, now));
         team.first_job_until = Some(now + FIRST_JOB_MAX);
-        self.teams.alarms.insert((now + FIRST_JOB_MAX, id));
-        self.teams.requests.note(request_id, id, now + FIRST_JOB_MAX);
         let identity = team.name.identity(&self.settings.user_identity);
+        let hashrate = team.miners.hashrate;
+        self.teams.set_alarm(now + FIRST_JOB_MAX, id);
+        self.teams.requests.note(request_id, id, now + FIRST_JOB_MAX);
         self.link.send(&OpenExtendedMiningChannel {
             request_id,
             user_identity: Str255::truncated(&identity),
-            nominal_hash_rate: single(team.miners.hashrate),
+            nominal_hash_rate: single(hashrate),
             max_target: Target::MAX.to_le_bytes(),
             min_extranonce_size: main.terms.split.rollable(),
         })
@@ -386,7 +403,7 @@ impl<T> UpstreamSession<T> {
                 return Ok(());
             }
             if now < at + UPDATE_INTERVAL {
-                self.teams.alarms.insert((at + UPDATE_INTERVAL, id));
+                self.teams.set_alarm(at + UPDATE_INTERVAL, id);
                 return Ok(());
             }
         }
@@ -410,17 +427,19 @@ impl<T> UpstreamSession<T> {
 
     fn look_at_team(&mut self, now: Instant, id: TeamId) -> Result<(), PeerError> {
         let Some(team) = self.teams.all.get_mut(&id) else { return Ok(()) };
+        team.alarm = None;
         while let Some(ticket) = team.waiting.pop_expired(now) {
             let verdict = Verdict::Unanswered;
             self.events.push_back(Event::Verdict { ticket, verdict });
         }
-        if let Some(deadline) = team.waiting.next_deadline() {
-            self.teams.alarms.insert((deadline, id));
-        }
+        let deadlines = [team.waiting.next_deadline(), team.first_job_until];
         if team.first_job_until.is_some_and(|until| until <= now) {
             let channel = team.channel.as_ref().map(|channel| channel.id);
             self.refuse_team(id, "no work for it in time".to_owned());
             return channel.map_or(Ok(()), |channel_id| self.close(channel_id));
+        }
+        if let Some(at) = deadlines.into_iter().flatten().min() {
+            self.teams.set_alarm(at, id);
         }
         self.tell_team(now, id)
     }

@@ -44,6 +44,8 @@ pub(crate) struct Pool {
     pub(crate) now: Instant,
     pub(crate) ended: Option<PeerError>,
     pub(crate) events: VecDeque<Event<u32>>,
+    /// How many deadlines have passed.
+    pub(crate) deadlines: u32,
     link: Link,
     frames: VecDeque<Frame>,
 }
@@ -122,6 +124,7 @@ impl Pool {
             now,
             ended: None,
             events: VecDeque::new(),
+            deadlines: 0,
             link: Link::server(Arc::new(identity), LIMITS, [2; 32]),
             frames: VecDeque::new(),
         };
@@ -185,6 +188,7 @@ impl Pool {
         let end = self.now + duration;
         while let Some(at) = self.session.poll_timeout().filter(|at| *at <= end) {
             self.now = self.now.max(at);
+            self.deadlines += 1;
             if let Err(error) = self.session.handle_timeout(self.now) {
                 self.ended = Some(error);
                 break;

@@ -223,6 +223,28 @@ fn a_share_of_a_team_without_an_answer_is_unanswered_after_30_seconds() {
 }
 
 #[test]
+fn a_team_that_sends_more_shares_is_not_looked_at_more_often() {
+    let mut pool = mining();
+    pool.events.clear();
+    for ticket in 0..100 {
+        pool.pass(SECOND / 100);
+        let share = share(101, ticket);
+        pool.command(Command::Submit { share, worker: "bob".into(), ticket });
+        let sent: SubmitSharesExtended = pool.take();
+        pool.send(&SubmitSharesSuccess {
+            channel_id: OWN,
+            last_sequence_number: sent.sequence_number,
+            new_submits_accepted_count: 1,
+            new_shares_sum: 1,
+        });
+    }
+    assert_eq!(pool.verdicts().len(), 100);
+    pool.deadlines = 0;
+    pool.pass(60 * SECOND);
+    assert!(pool.deadlines < 10, "{}", pool.deadlines);
+}
+
+#[test]
 fn an_upstream_that_is_silent_while_shares_of_teams_wait_is_left() {
     let mut pool = mining();
     let share = share(101, 1);
