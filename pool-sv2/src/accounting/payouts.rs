@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::payout::accounts::Balance;
 use crate::payout::claims::{Position, Withheld};
 use crate::payout::proof::{Node, Proof};
-use crate::payout::settlement::{AccountPayout, BlockPayout, WalletOutcome, WalletPayout};
+use crate::payout::settlement::{AccountPayout, BlockPayout, WalletOutcome, WalletPayout, sum};
 
 /// Longest file that is read as a proof: it is a few kilobytes.
 const PROOF_BYTES_MAX: u64 = 1 << 20;
@@ -147,7 +147,7 @@ fn settle_payout(
     }
     let settled = settle(&config.ledger, network, transaction, outcome);
     let payout = settled.map_err(not_settled)?;
-    let amount: u64 = payout.lines.iter().map(|line| line.amount).sum();
+    let amount = sum(&payout.lines);
     let accounts = payout.lines.len();
     say(match outcome {
         WalletOutcome::Paid => format!("{amount} sat to {accounts} accounts stay paid"),
@@ -187,8 +187,7 @@ fn balances(sources: &BookSources) -> Result<(), Failure> {
     }
     for payout in books.unconfirmed() {
         let WalletPayout { transaction, lines, fee, .. } = payout;
-        let amount: u64 = lines.iter().map(|line| line.amount).sum();
-        let accounts = lines.len();
+        let (amount, accounts) = (sum(lines), lines.len());
         say(format_args!("{transaction} pays {amount} sat to {accounts} accounts for {fee} sat"));
     }
     Ok(())

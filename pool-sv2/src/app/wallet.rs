@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 use crate::accounting::bookkeeper::Shelf;
 use crate::accounting::log::writer::DurableEnd;
 use crate::payout::identity::read_address;
-use crate::payout::settlement::{PAYOUT_VERSION, PayoutEntry, WalletLine, WalletPayout};
+use crate::payout::settlement::{PAYOUT_VERSION, PayoutEntry, WalletLine, WalletPayout, sum};
 use crate::payout::wallet::WalletConfig;
 use crate::shares::{Entry, Gathered, PayoutRecord, ShareSender};
 
@@ -129,14 +129,14 @@ impl Payer {
             brought = brought.and(self.bring(&payout).await);
         }
         brought?;
-        let due = self.shelf.payable(self.config.threshold_sat);
+        let due = self.due();
         if self.shelf.unconfirmed().len() >= UNCONFIRMED_MAX || due.is_empty() {
             return Ok(());
         }
         // From here to the end no job is made that pays one of them too.
         let aside = self.shelf.promises().set_aside(due.into_iter().map(|line| line.account));
         self.catch_up().await?;
-        let mut due = self.shelf.payable(self.config.threshold_sat);
+        let mut due = self.due();
         let all = due.len();
         due.retain(|line| aside.holds(&line.account));
         if due.len() < all {
@@ -146,7 +146,7 @@ impl Payer {
         if due.is_empty() {
             return Ok(());
         }
-        let amount: u64 = due.iter().map(|line| line.amount).sum();
+        let amount = sum(&due);
         if self.config.dry_run {
             info!(accounts = due.len(), amount, "payout due: a dry run pays nothing");
             return Ok(());
@@ -163,6 +163,21 @@ impl Payer {
         .await;
         drop(aside);
         self.send(&payout).await
+    }
+
+    /// Who is to be paid, the largest first. What cannot be true is left out: the node would refuse
+    /// the whole transaction for it.
+    fn due(&self) -> Vec<WalletLine> {
+        let mut due = self.shelf.payable(self.config.threshold_sat);
+        due.retain(|WalletLine { account, amount, .. }| {
+            let is_money = *amount <= Amount::MAX_MONEY.to_sat();
+            if !is_money {
+                error!(%account, amount, "balance left out: there are not so many bitcoins; \
+                    see what the log says of it with `pool-sv2 payout balances`");
+            }
+            is_money
+        });
+        due
     }
 
     /// Fails unless all of it is owed still: to make a transaction takes its time.

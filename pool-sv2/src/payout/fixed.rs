@@ -31,6 +31,12 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// What a share is worth. One whose target is harder than the block's is a block and no more:
+    /// it finds no two of them.
+    fn worth_of_share(&self, work: Hashes) -> u128 {
+        self.worth(Hashes(work.0.min(self.work.0.max(1))))
+    }
+
     /// What `work` is worth, in satoshis over 2^64, rounded down.
     fn worth(&self, work: Hashes) -> u128 {
         let kept = WHOLE_BASIS_POINTS.saturating_sub(self.fee_basis_points);
@@ -69,10 +75,10 @@ pub struct SavedFixedRate {
 }
 
 impl FixedRate {
-    /// Credits work at the present rate.
+    /// Credits a share's work at the present rate.
     pub fn credit(&mut self, account: &Arc<str>, work: Hashes) {
         match self.rate {
-            Some(rate) => self.add(account, rate.worth(work)),
+            Some(rate) => self.add(account, rate.worth_of_share(work)),
             None => {
                 let sum = self.waiting.entry(Arc::clone(account)).or_default();
                 *sum = sum.plus(work);
@@ -188,6 +194,16 @@ mod tests {
         fixed.set_rate(Rate { value: 1_000_000, fee_basis_points: 0, ..RATE });
         fixed.credit(&ann(), Hashes(1 << 39));
         assert_eq!(fixed.owed("ann"), 153_125_000 + 500_000);
+    }
+
+    #[test]
+    fn a_share_is_worth_one_block_at_most_however_much_work_it_says() {
+        let mut fixed = FixedRate::default();
+        fixed.set_rate(RATE);
+        fixed.credit(&ann(), Hashes((1 << 40) + 1));
+        assert_eq!(fixed.owed("ann"), 306_250_000);
+        fixed.credit(&ann(), Hashes(u128::MAX));
+        assert_eq!(fixed.owed("ann"), 2 * 306_250_000);
     }
 
     #[test]

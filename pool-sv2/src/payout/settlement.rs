@@ -94,6 +94,11 @@ pub struct WalletLine {
     pub earned: u64,
 }
 
+/// What all of them pay, in satoshis; as much as fits where lines say what cannot be true.
+pub fn sum(lines: &[WalletLine]) -> u64 {
+    lines.iter().fold(0, |sum, line| sum.saturating_add(line.amount))
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_nothing(satoshis: &u64) -> bool {
     *satoshis == 0

@@ -322,6 +322,34 @@ async fn what_shares_earn_at_a_fixed_rate_is_paid_from_the_wallet() {
     life.end().await;
 }
 
+/// The node would refuse the whole transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balance_of_more_than_all_bitcoins_keeps_nobody_else_from_his() {
+    let node = Arc::new(Mutex::new(Node::start_funded().unwrap()));
+    let (folder, accounts) = (tempfile::tempdir().unwrap(), addresses(&node));
+    let life = Life::start(folder.path());
+    life.owe(&accounts[..2]).await;
+    let rate = Rate { value: u64::MAX, work: Hashes(1), fee_basis_points: 0 };
+    let rate = serde_json::to_vec(&PayoutEntry::Rate(rate)).unwrap();
+    life.write(Entry::Payout(PayoutRecord::new(PAYOUT_VERSION, rate).unwrap())).await;
+    let earner = Earner { payout_mode: PAYS_SHARES, ..Earner::named(&accounts[2], "") };
+    let share = ShareRecord { earner: Arc::new(earner), work: Hashes(1), hash: [1; 32] };
+    let mut gathered = Gathered { shares: vec![share], ..Gathered::default() };
+    life.shares.send(&mut gathered).await.unwrap();
+    while life.shelf.payable(1).len() < accounts.len() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(sum(&life.shelf.payable(1)), u64::MAX, "no sum of it overflows");
+    let proxy = proxy(&node, None).await;
+    let mut payer = life.payer(&proxy);
+    payer.round().await.unwrap();
+    let sent = life.shelf.unconfirmed();
+    let paid: Vec<_> = sent[0].lines.iter().map(|line| line.account.clone()).collect();
+    assert_eq!(paid, accounts[..2]);
+    drop(payer);
+    life.end().await;
+}
+
 /// A miner who is found twice, by a block and by the wallet, is paid twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_an_output_in_a_job_that_is_mined_is_left_to_the_block() {
