@@ -198,11 +198,7 @@ impl Bookkeeper {
         report(Ok(()));
         loop {
             let is_over = durable.has_changed().is_err();
-            let end = *durable.borrow();
-            match self.fold_up_to(end) {
-                Ok(()) => self.goes_on(end, report),
-                Err(error) => self.stands_still(&error, report),
-            }
+            self.follow(durable, report);
             if self.shelf.wanted_window().is_some() {
                 self.add_up();
                 self.shelf.tell();
@@ -214,6 +210,24 @@ impl Bookkeeper {
                 return;
             }
             std::thread::sleep(STEP);
+        }
+    }
+
+    /// Takes what is durable by now.
+    fn follow(
+        &mut self,
+        durable: &watch::Receiver<DurableEnd>,
+        report: &dyn Fn(Result<(), String>),
+    ) {
+        // Before the end is looked at: what was recorded of them is before it.
+        let gone = self.shelf.promises().let_go();
+        let end = *durable.borrow();
+        match self.fold_up_to(end) {
+            Ok(()) => {
+                self.goes_on(end, report);
+                self.shelf.promises().give_up(&gone);
+            }
+            Err(error) => self.stands_still(&error, report),
         }
     }
 
@@ -325,14 +339,16 @@ fn is_due_at_once(from: Place, reading: Duration) -> bool {
 mod tests {
     use std::sync::Arc;
 
+    use mining::memo::BlockRecords;
     use mining::target::Hashes;
 
     use super::super::log::writer::{LogSettings, LogWriter};
     use super::*;
     use crate::payout::claims::{Claims, Withheld};
-    use crate::payout::promises::Sharing;
-    use crate::payout::settlement::Settlement;
-    use crate::shares::{Earner, PAYS_ALL, ShareRecord};
+    use crate::payout::distribution::{Terms, distribute};
+    use crate::payout::promises::{Promised, Sharing};
+    use crate::payout::settlement::{PAYOUT_VERSION, Settlement};
+    use crate::shares::{Earner, Entry, PAYS_ALL, PayoutRecord, ShareRecord};
 
     const ANN: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 
@@ -469,6 +485,51 @@ mod tests {
             (known.all()[0].work, withheld(&shelf, &known)),
             (Hashes(18), Withheld::Nobodys)
         );
+    }
+
+    /// A disk that is full for an hour: other records come, and the block's is still on its way.
+    #[test]
+    fn debts_are_withheld_until_a_blocks_record_is_in_the_books_or_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sources, mut writer) = log(&folder);
+        write_share(&mut writer);
+        let (sender, durable) = watch::channel(writer.durable_end());
+        let (mut keeper, shelf) = open(&sources, writer.durable_end()).unwrap();
+        let terms = Terms {
+            fee_basis_points: 0,
+            output_min: 1_000,
+            outputs_max: 1,
+            output_bytes_max: 1_000,
+        };
+        let promises = shelf.promises().clone();
+        for is_lost in [false, true] {
+            let claims = Arc::new(keeper.books.claims(Hashes(50)));
+            assert_eq!(withheld(&shelf, &claims), Withheld::Nobodys);
+            let settle = |withheld: Withheld| {
+                let distribution = distribute(20_000, &terms, &claims, &withheld)?;
+                Some(Settlement { terms, withheld, distribution })
+            };
+            let settlement = promises.promise(claims.position(), &settle).unwrap();
+            let memo = Promised { settlement, promises: promises.clone() };
+            let records = memo.records(&[u8::from(is_lost); 32]);
+            for _ in 0..3 {
+                write_share(&mut writer);
+                sender.send_replace(writer.durable_end());
+                keeper.follow(&durable, &drop);
+                assert_eq!(withheld(&shelf, &claims), Withheld::Everybodys);
+            }
+            let records = records.into_iter().filter(|_| !is_lost);
+            for record in records.filter_map(|it| PayoutRecord::new(PAYOUT_VERSION, it)) {
+                writer.push_entry(1_700_000_000_000, Entry::Payout(record));
+            }
+            writer.commit().unwrap();
+            sender.send_replace(writer.durable_end());
+            drop(memo);
+            assert_eq!(withheld(&shelf, &claims), Withheld::Everybodys, "not in the books yet");
+            keeper.follow(&durable, &drop);
+            let known = Arc::new(keeper.books.claims(Hashes(50)));
+            assert_eq!(withheld(&shelf, &known), Withheld::Nobodys, "lost: {is_lost}");
+        }
     }
 
     /// Reads the log, and ends as a pool does that is stopped.

@@ -10,6 +10,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use mining::memo::Memo;
 use service::clock;
 use service::config::ConfigError;
 use service::metrics::Metrics;
@@ -55,6 +56,8 @@ pub struct Ledger {
     interval: Duration,
     clock: RecordClock,
     counts: Counts,
+    /// What blocks of the next commit promise: kept until others may read of them.
+    memos: Vec<Memo>,
     /// How far others may read the log.
     durable: watch::Sender<DurableEnd>,
     /// Keeps another pool from the same folder.
@@ -83,6 +86,7 @@ impl Ledger {
             log,
             interval: Duration::from_millis(config.ack_interval_ms),
             counts: Counts::new(metrics),
+            memos: Vec::new(),
             _lock: lock,
         })
     }
@@ -134,6 +138,7 @@ impl Ledger {
         for entry in batch.gathered.entries {
             self.log.push_entry(time_ms, entry);
         }
+        self.memos.extend(batch.gathered.memos);
     }
 
     /// Returns when all that was taken is on the disk, however long that takes.
@@ -155,6 +160,8 @@ impl Ledger {
         self.counts.commit_seconds.observe(began.elapsed().as_secs_f64());
         self.counts.records.inc_by(records.try_into().unwrap_or(0));
         self.durable.send_replace(self.log.durable_end());
+        // Not before: who sees them gone takes what is not in the log then for lost.
+        self.memos.clear();
     }
 }
 
@@ -215,8 +222,9 @@ fn parent(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
+    use mining::memo::BlockRecords;
     use mining::target::Hashes;
 
     use super::super::log::verify::verify;
@@ -278,6 +286,39 @@ mod tests {
         let ledger = Ledger::open(&config, &Metrics::new("x")).unwrap();
         assert_eq!(ledger.log.durable_end().sequence, 0);
         assert!(segments() > before);
+    }
+
+    /// Says how far the log was durable when nobody held it any more.
+    #[derive(Debug)]
+    struct Witness(watch::Receiver<DurableEnd>, Arc<Mutex<Option<DurableEnd>>>);
+
+    impl BlockRecords for Witness {
+        fn records(&self, _: &[u8; 32]) -> Vec<Vec<u8>> {
+            Vec::new()
+        }
+    }
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            *self.1.lock().unwrap() = Some(*self.0.borrow());
+        }
+    }
+
+    /// However long a disk takes.
+    #[test]
+    fn what_a_block_promises_is_held_until_its_record_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(&config(folder.path()), &Metrics::new("x")).unwrap();
+        let seen = Arc::default();
+        let memo = Memo::new(Arc::new(Witness(ledger.durable(), Arc::clone(&seen))));
+        let earner = Arc::new(Earner::named("a b", ""));
+        let shares = vec![ShareRecord { earner, work: Hashes(7), hash: [1; 32] }];
+        let gathered = Gathered { shares, memos: vec![memo], ..Gathered::default() };
+        ledger.take(Batch { ticket: 0, time_ms: 1, gathered }, &mut Vec::new());
+        assert_eq!(*seen.lock().unwrap(), None);
+        ledger.commit(&drop);
+        let end = ledger.log.durable_end();
+        assert_eq!((*seen.lock().unwrap(), end.sequence), (Some(end), 2));
     }
 
     #[test]

@@ -7,10 +7,12 @@
 //! distribution is made outside of it, and made again if the rules have changed meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
 
+use bitcoin::hashes::Hash;
 use mining::memo::BlockRecords;
+use tracing::warn;
 
 use super::accounts::BlockHash;
 use super::claims::{Claims, Position, Withheld};
@@ -19,9 +21,6 @@ use super::settlement::Settlement;
 /// Jobs that pay debts, each of one template and port. With more, further ones pay no debts: what
 /// is owed stays owed.
 const LIVING_MAX: usize = 8_192;
-/// A block that was found and is in no book after so long was never recorded: its miner's
-/// connection, or the ledger, has ended.
-const RECORDED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a job that is shared is made by.
 #[derive(Debug, Clone)]
@@ -43,9 +42,9 @@ struct State {
     stands_still: bool,
     /// Claims of an earlier place may hold debts that were paid since.
     settled: Position,
-    /// Blocks that were found and are not in the books yet, and when: what they have paid is not
-    /// known.
-    found: BTreeMap<BlockHash, Instant>,
+    /// Blocks that were found and are not in the books yet: what they have paid is not known. Their
+    /// settlements live until their records are durable or lost, however long a disk takes.
+    found: BTreeMap<BlockHash, Weak<Settlement>>,
     /// What the wallet pays at the moment.
     set_aside: BTreeSet<String>,
     /// What jobs promise.
@@ -53,9 +52,8 @@ struct State {
 }
 
 impl State {
-    fn withheld(&mut self, position: Position, now: Instant) -> Withheld {
+    fn withheld(&mut self, position: Position) -> Withheld {
         self.living.retain(|known| known.strong_count() > 0);
-        self.found.retain(|_, at| now.saturating_duration_since(*at) < RECORDED_WITHIN);
         let is_unknown = self.stands_still || position < self.settled || !self.found.is_empty();
         if is_unknown || self.living.len() >= LIVING_MAX {
             Withheld::Everybodys
@@ -78,7 +76,7 @@ impl Promises {
         loop {
             let (version, withheld) = {
                 let mut state = self.lock();
-                (state.version, state.withheld(position, Instant::now()))
+                (state.version, state.withheld(position))
             };
             let pays_debts = withheld != Withheld::Everybodys;
             let settlement = Arc::new(make(withheld)?);
@@ -108,10 +106,37 @@ impl Promises {
     }
 
     /// A block was found: until the books have it, no job promises a debt that it may have paid.
-    fn found(&self, block: BlockHash) {
+    fn found(&self, block: BlockHash, settlement: &Arc<Settlement>) {
         let mut state = self.lock();
-        state.found.insert(block, Instant::now());
+        state.found.insert(block, Arc::downgrade(settlement));
         state.version += 1;
+    }
+
+    /// Blocks that were found and are nobody's to record any more: what the log has of them is
+    /// durable by now.
+    pub fn let_go(&self) -> Vec<BlockHash> {
+        let state = self.lock();
+        let gone = state.found.iter().filter(|(_, settlement)| settlement.strong_count() == 0);
+        let gone = gone.map(|(block, _)| *block).collect();
+        // Who let go had made it durable before.
+        fence(Ordering::Acquire);
+        gone
+    }
+
+    /// The books have all that was durable after [`Self::let_go`] named these: those that are still
+    /// missing were lost, with their miner's connection, and are waited for no longer.
+    pub fn give_up(&self, gone: &[BlockHash]) {
+        let mut state = self.lock();
+        for block in gone {
+            let is_gone = state.found.get(block).is_some_and(|it| it.strong_count() == 0);
+            if is_gone {
+                state.found.remove(block);
+                state.version += 1;
+                let block = bitcoin::BlockHash::from_byte_array(*block);
+                warn!(%block, "block not waited for any more: its record was lost with its \
+                    connection, or was in the books before");
+            }
+        }
     }
 
     /// What is owed has changed at `position`: claims from before it promise no debts. The books
@@ -155,7 +180,7 @@ pub struct Promised {
 /// Whoever asks for a block's records has found it.
 impl BlockRecords for Promised {
     fn records(&self, hash: &[u8; 32]) -> Vec<Vec<u8>> {
-        self.promises.found(*hash);
+        self.promises.found(*hash, &self.settlement);
         self.settlement.records(hash)
     }
 }
@@ -265,10 +290,23 @@ mod tests {
         assert_eq!(promise(&promises, &claims(2)).withheld, Withheld::Everybodys);
         promises.settled_at(position, &|block| *block == [7; 32]);
         assert_eq!(promise(&promises, &claims(2)).withheld, Withheld::Nobodys);
-        // One whose record is lost is not waited for for ever.
-        drop(job.records(&[9; 32]));
-        let later = Instant::now() + RECORDED_WITHIN;
-        assert_eq!(promises.lock().withheld(position, later), Withheld::Nobodys);
+    }
+
+    /// A full disk may keep a record for hours; one that is lost is not waited for for ever.
+    #[test]
+    fn a_block_is_waited_for_as_long_as_somebody_may_record_it() {
+        let promises = Promises::default();
+        let settlement = promise(&promises, &claims(1));
+        let job = Promised { settlement, promises: promises.clone() };
+        let _records = job.records(&[9; 32]);
+        assert!(promises.let_go().is_empty());
+        promises.give_up(&[[9; 32]]);
+        assert_eq!(promise(&promises, &claims(1)).withheld, Withheld::Everybodys);
+        drop(job);
+        assert_eq!(promise(&promises, &claims(1)).withheld, Withheld::Everybodys);
+        assert_eq!(promises.let_go(), [[9; 32]]);
+        promises.give_up(&[[9; 32]]);
+        assert_eq!(promise(&promises, &claims(1)).withheld, Withheld::Nobodys);
     }
 
     #[test]
