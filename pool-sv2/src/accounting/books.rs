@@ -33,8 +33,9 @@ const MINUTE_MS: u64 = 60_000;
 /// So many times the window of the last shared block is remembered: its settings may change.
 const WINDOWS_KEPT: u128 = 8;
 /// Accounts that the books know. While there are so many, the work of further ones counts for
-/// nothing, and it is said so once a minute: an account leaves when its work is beyond all windows
-/// and nothing is owed. What is owed is never refused.
+/// nothing, and it is said so once a minute: an account leaves when its work is beyond all windows,
+/// nothing is owed, and no block that is remembered has changed its balance. What is owed is never
+/// refused.
 pub const ACCOUNTS_MAX: usize = 1 << 16;
 /// Blocks whose fate is waited for; of more the oldest are given up.
 const OPEN_BLOCKS_MAX: usize = 1_024;
@@ -209,13 +210,15 @@ impl Books {
     }
 
     /// All accounts that are owed something, or owe it.
-    pub fn balances(&self) -> impl Iterator<Item = (&Arc<str>, Balance)> {
-        self.accounts.open()
+    ///
+    /// Names are lent, and never shared: by who holds one, the books know whom they still need.
+    pub fn balances(&self) -> impl Iterator<Item = (&str, Balance)> {
+        self.accounts.open().map(|(name, balance)| (&**name, balance))
     }
 
     /// What was earned at a fixed rate and is owed: all accounts with at least a satoshi.
-    pub fn earned(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
-        self.fixed.open()
+    pub fn earned(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.fixed.open().map(|(name, earned)| (&**name, earned))
     }
 
     /// What work is worth now, where shares are paid for at a fixed rate.
@@ -412,7 +415,9 @@ impl Books {
         Ok(changes)
     }
 
-    /// Accounts that have neither work nor a balance are known by nobody else.
+    /// Accounts that have neither work nor a balance, nor were changed by a block that may still
+    /// leave the chain, are known by nobody else. Nothing outside of the books holds their names,
+    /// so that all books forget alike, read from the log or from a checkpoint.
     fn forget_strangers(&mut self) {
         self.fixed.forget_dust();
         self.known.retain(|_, account| Arc::strong_count(&account.name) > 1);

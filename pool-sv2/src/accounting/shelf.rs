@@ -49,7 +49,7 @@ struct Money {
     /// The largest first.
     payable: Vec<WalletLine>,
     /// Of those who are owed something, or owe it.
-    balances: BTreeMap<Arc<str>, Balance>,
+    balances: BTreeMap<Box<str>, Balance>,
 }
 
 impl Shelf {
@@ -146,7 +146,7 @@ impl Shelf {
             open_blocks: books.open_blocks().to_vec(),
             unconfirmed: books.unconfirmed().to_vec(),
             payable: books.payable(),
-            balances: books.balances().map(|(name, balance)| (Arc::clone(name), balance)).collect(),
+            balances: books.balances().map(|(name, balance)| (name.into(), balance)).collect(),
         };
         *lock(&self.0.money) = Arc::new(money);
     }

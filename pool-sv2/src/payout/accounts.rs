@@ -75,6 +75,7 @@ pub enum AccountsError {
 /// All accounts, and what each block has changed in them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Accounts {
+    /// Of those who are owed something, or owe it: who is paid in full is not kept.
     balances: BTreeMap<Arc<str>, Balance>,
     blocks: BTreeMap<BlockHash, Entry>,
     /// Those that were mature once, oldest first.
@@ -100,7 +101,7 @@ impl Accounts {
         }
         let changes: Vec<_> = changes.into_iter().filter(|(_, change)| *change != 0).collect();
         let next = self.with(&changes, Standing::Orphaned, Standing::InChain)?;
-        self.balances.extend(next);
+        self.set(next);
         self.blocks.insert(block, Entry { standing: Standing::InChain, changes });
         Ok(())
     }
@@ -109,7 +110,7 @@ impl Accounts {
     pub fn stands(&mut self, block: &BlockHash, standing: Standing) -> Result<(), AccountsError> {
         let entry = self.blocks.get(block).ok_or(AccountsError::UnknownBlock)?;
         let next = self.with(&entry.changes, entry.standing, standing)?;
-        self.balances.extend(next);
+        self.set(next);
         if let Some(entry) = self.blocks.get_mut(block) {
             entry.standing = standing;
         }
@@ -129,7 +130,7 @@ impl Accounts {
     ) -> Result<(), AccountsError> {
         let entry = self.blocks.get(id).ok_or(AccountsError::UnknownBlock)?;
         let next = self.with(changes, entry.standing, Standing::Orphaned)?;
-        self.balances.extend(next);
+        self.set(next);
         if let Some(entry) = self.blocks.get_mut(id) {
             entry.standing = Standing::Orphaned;
         }
@@ -148,13 +149,21 @@ impl Accounts {
 
     /// All accounts that are owed something, or owe it.
     pub fn open(&self) -> impl Iterator<Item = (&Arc<str>, Balance)> {
-        let all = self.balances.iter().map(|(account, balance)| (account, *balance));
-        all.filter(|(_, balance)| *balance != Balance::default())
+        self.balances.iter().map(|(account, balance)| (account, *balance))
     }
 
     /// The pool's balance: the others' with the sign turned.
     pub fn pool(&self) -> i128 {
         -self.balances.values().map(|balance| i128::from(balance.owed)).sum::<i128>()
+    }
+
+    fn set(&mut self, balances: BTreeMap<Arc<str>, Balance>) {
+        for (account, balance) in balances {
+            match balance == Balance::default() {
+                true => self.balances.remove(&account),
+                false => self.balances.insert(account, balance),
+            };
+        }
     }
 
     /// Keeps memory bounded over the years.
@@ -229,6 +238,7 @@ mod tests {
             let counted = accounts.clone();
             accounts.stands(&BLOCK, Standing::Orphaned).unwrap();
             assert_eq!((accounts.open().count(), accounts.pool()), (0, 0));
+            assert!(accounts.balances.is_empty(), "nobody is kept who is owed nothing");
             accounts.stands(&BLOCK, before).unwrap();
             assert_eq!(accounts, counted);
         }

@@ -4,6 +4,9 @@ use mining::memo::BlockRecords;
 use proptest::prelude::*;
 
 use super::super::log::record::LoggedShare;
+use super::super::log::segment::SegmentId;
+use super::super::log::writer::DurableEnd;
+use super::super::shelf::Shelf;
 use super::*;
 use crate::payout::claims::Withheld;
 use crate::payout::distribution::{Terms, distribute};
@@ -13,6 +16,8 @@ use crate::shares::{BlockFound, Earner, PAYS_FINDER, PAYS_SHARES};
 /// BIP173's and BIP350's examples, on regtest.
 const ANN: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const BOB: &str = "bcrt1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqc8gma6";
+/// The same of 20 bytes in base58, as testnet and regtest have it.
+const CY: &str = "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn";
 
 const TERMS: Terms =
     Terms { fee_basis_points: 100, output_min: 1_000, outputs_max: 1, output_bytes_max: 1_000 };
@@ -110,6 +115,51 @@ fn work_of_an_account_too_many_counts_for_nothing_until_another_one_leaves() {
     desk.share(2, BOB, PAYS_ALL, 41);
     let claims = desk.books.claims(Hashes(1_000));
     assert_eq!((&*claims.all()[0].account, claims.all()[0].work), (BOB, Hashes(41)));
+}
+
+/// What is laid out for others keeps nobody either.
+#[test]
+fn who_is_paid_in_full_leaves_a_full_table_once_his_work_and_his_blocks_are_old() {
+    let mut desk = Desk::new();
+    desk.books.accounts_max = 2;
+    desk.share(1, ANN, PAYS_ALL, 60);
+    desk.share(1, BOB, PAYS_ALL, 40);
+    // Bob is owed his part, and then paid by the second block, in which Ann waits for hers.
+    desk.block(1, 100_000);
+    let segment = SegmentId { epoch: 1, first_sequence: 0 };
+    let shelf = Shelf::new(DurableEnd { segment, offset: 0, sequence: 0 });
+    shelf.lay_out_money(&desk.books);
+    shelf.lay_out_claims(desk.books.claims(Hashes(1_000)));
+    desk.block(2, 100_000);
+    assert_eq!((desk.owed(ANN), desk.owed(BOB)), (59_400, 0));
+    desk.books.window = Window::default();
+    desk.share(2, CY, PAYS_ALL, 7);
+    assert!(!desk.books.known.contains_key(CY), "a block may still leave the chain");
+    desk.stands(1, BlockStage::Mature);
+    desk.stands(2, BlockStage::Mature);
+    let text = serde_json::to_vec(&desk.books.saved()).unwrap();
+    let saved = serde_json::from_slice(&text).unwrap();
+    let mut restored = Desk { books: Books::restored(saved, Network::Regtest).unwrap(), ..desk };
+    restored.books.accounts_max = 2;
+    for desk in [&mut desk, &mut restored] {
+        for id in 0..=u8::MAX {
+            let mut hash = [0xff; 32];
+            hash[0] = id;
+            let payout = PayoutEntry::Wallet(WalletPayout {
+                transaction: Txid::from_byte_array(hash),
+                raw: String::new(),
+                fee: 0,
+                lines: Vec::new(),
+            });
+            desk.payout(serde_json::to_vec(&payout).unwrap()).unwrap();
+        }
+        desk.share(3, CY, PAYS_ALL, 7);
+        let mut known: Vec<_> = desk.books.known.keys().map(|name| &**name).collect();
+        known.sort_unstable();
+        assert_eq!(known, [ANN, CY]);
+        assert_eq!((desk.owed(ANN), desk.books.claims(Hashes(9)).all().len()), (59_400, 2));
+    }
+    assert_eq!(desk.books, restored.books);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Accounts as they stand on disk.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Accounts, Balance, BlockHash, Entry, Standing};
@@ -41,9 +43,12 @@ impl Accounts {
     /// The same accounts again; `None` if they name somebody whom `names` do not know.
     pub fn restored(saved: SavedAccounts, names: &Names) -> Option<Self> {
         let mut this = Self { mature: saved.mature.into(), ..Self::default() };
+        let mut balances = BTreeMap::new();
         for (name, owed, spendable) in saved.balances {
-            this.balances.insert(names.name(name)?.clone(), Balance { owed, spendable });
+            balances.insert(names.name(name)?.clone(), Balance { owed, spendable });
         }
+        // One that was written before may name accounts that are owed nothing.
+        this.set(balances);
         for SavedBlock { hash, standing, changes } in saved.blocks {
             let named = |(name, change): (u32, i64)| Some((names.name(name)?.clone(), change));
             let changes = changes.into_iter().map(named).collect::<Option<_>>()?;
