@@ -11,6 +11,7 @@
 //! addresses change hands, and it ends by itself.
 
 pub(crate) mod network;
+pub(crate) mod places;
 mod register;
 
 use std::net::{IpAddr, SocketAddr};

@@ -29,7 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::gate::network::Network;
+use crate::gate::places::{Place, Places};
 use crate::questions::allowance::Allowances;
 
 /// Pages that are made at a time; further visitors are told to come again.
@@ -108,7 +108,7 @@ pub trait Show: Send + Sync {
 pub struct Site {
     show: Arc<dyn Show>,
     room: Arc<Semaphore>,
-    watched: Arc<Mutex<HashMap<Network, usize>>>,
+    watched: Places,
     allowances: Arc<Mutex<Allowances>>,
 }
 
@@ -131,7 +131,7 @@ impl Site {
         Self {
             show,
             room: Arc::new(Semaphore::new(AT_A_TIME_MAX)),
-            watched: Arc::default(),
+            watched: Places::new(WATCHED_MAX, WATCHED_BY_ADDRESS_MAX),
             allowances: Arc::new(Mutex::new(Allowances::new(PER_MINUTE, clock::now()))),
         }
     }
@@ -184,7 +184,7 @@ impl Site {
         headers: &HeaderMap,
         shutdown: CancellationToken,
     ) -> Response<Body> {
-        let place = Place::take(&self.watched, Network::source(from.ip()));
+        let place = self.watched.take(from.ip());
         let (Some(_), Some(place), Ok(uri)) = (self.admit(from), place, page.parse::<Uri>()) else {
             return busy();
         };
@@ -207,36 +207,6 @@ struct Watcher {
     known: HashMap<&'static str, u64>,
     shutdown: CancellationToken,
     _place: Place,
-}
-
-/// A place among those who are told of changes, until it is dropped.
-struct Place {
-    watched: Arc<Mutex<HashMap<Network, usize>>>,
-    source: Network,
-}
-
-impl Place {
-    /// None if there is no more, or no more for who comes from there.
-    fn take(watched: &Arc<Mutex<HashMap<Network, usize>>>, source: Network) -> Option<Self> {
-        let mut places = watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = places.values().sum();
-        let own = places.get(&source).copied().unwrap_or(0);
-        if all >= WATCHED_MAX || own >= WATCHED_BY_ADDRESS_MAX {
-            return None;
-        }
-        places.insert(source, own + 1);
-        Some(Self { watched: Arc::clone(watched), source })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut places = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        match places.get_mut(&self.source) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(places.remove(&self.source)),
-        }
-    }
 }
 
 impl Watcher {
@@ -407,7 +377,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_watcher_is_sent_what_has_changed_and_nothing_else() {
         let site = site();
-        let place = Place::take(&site.watched, Network::source(home().ip())).unwrap();
+        let place = site.watched.take(home().ip()).unwrap();
         let visit = visit(&"/".parse().unwrap(), &HeaderMap::new());
         let shutdown = CancellationToken::new();
         let (known, token) = (HashMap::new(), shutdown.clone());
@@ -422,19 +392,6 @@ mod tests {
         assert_eq!(began.elapsed(), 6 * LOOK);
         shutdown.cancel();
         assert_eq!(watcher.next().await.map(|it| it.len()), None);
-    }
-
-    #[test]
-    fn one_address_does_not_take_every_place_and_gives_its_own_back() {
-        let (watched, source) = (Arc::default(), |it: u8| Network::source([10, it, 0, 1].into()));
-        let mut places: Vec<_> =
-            (0..=WATCHED_BY_ADDRESS_MAX).map(|_| Place::take(&watched, source(1))).collect();
-        assert!(places.pop().is_some_and(|last| last.is_none()), "one too many");
-        assert!(Place::take(&watched, source(2)).is_some());
-        places.pop();
-        assert!(Place::take(&watched, source(1)).is_some());
-        places.clear();
-        assert!(watched.lock().unwrap().is_empty());
     }
 
     #[test]

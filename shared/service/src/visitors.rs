@@ -3,11 +3,10 @@
 //!
 //! It knows nothing of HTTP, and must not make a miner wait.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
-use crate::gate::network::Network;
+use crate::gate::places::{Place, Places};
 
 /// Connections at a time; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -28,20 +27,18 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// Who asks nothing for so long may come again. A page that is watched does.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
 
-type ByAddress = Arc<Mutex<HashMap<Network, usize>>>;
-
 /// The door.
 #[derive(Debug)]
 pub(crate) struct Visitors {
     listener: TcpListener,
     room: Arc<Semaphore>,
-    by_address: ByAddress,
+    places: Places,
 }
 
 impl Visitors {
     pub(crate) fn new(listener: TcpListener) -> Self {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        Self { listener, room, by_address: ByAddress::default() }
+        Self { listener, room, places: Places::new(CONNECTIONS_MAX, CONNECTIONS_OF_ONE_MAX) }
     }
 }
 
@@ -55,7 +52,7 @@ impl Listener for Visitors {
                 return std::future::pending().await;
             };
             let (stream, address) = Listener::accept(&mut self.listener).await;
-            if let Some(place) = Place::take(&self.by_address, Network::source(address.ip())) {
+            if let Some(place) = self.places.take(address.ip()) {
                 return (Visitor::new(stream, place, room), address);
             }
         }
@@ -63,35 +60,6 @@ impl Listener for Visitors {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
-    }
-}
-
-/// One of those of an address, until it is dropped.
-#[derive(Debug)]
-struct Place {
-    by_address: ByAddress,
-    source: Network,
-}
-
-impl Place {
-    fn take(by_address: &ByAddress, source: Network) -> Option<Self> {
-        let mut counts = by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.get(&source).copied().unwrap_or(0);
-        if count >= CONNECTIONS_OF_ONE_MAX {
-            return None;
-        }
-        counts.insert(source, count + 1);
-        Some(Self { by_address: Arc::clone(by_address), source })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        match counts.get_mut(&self.source) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(counts.remove(&self.source)),
-        }
     }
 }
 
