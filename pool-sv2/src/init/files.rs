@@ -99,7 +99,8 @@ impl Settings<'_> {
              address = \"127.0.0.1:8442\"\nauthority_key_file = {provider}\n\n[node]\n{}\n\
              [payout]\nnetwork = \"{}\"\naddress = {}\nmode = \"{}\"\nfee_basis_points = {}\n\n\
              [vardiff]\nmin_difficulty = {:?}\n\n[ledger]\ndirectory = {}\n\n\
-             [health]\naddress = \"127.0.0.1:8082\"\n\n[api]\nenabled = true\n",
+             [health]\naddress = \"127.0.0.1:8082\"\n\n[api]\nenabled = true\n\n\
+             [dashboard]\nenabled = true\n",
             head("pool-sv2"),
             self.authority("pool-sv2"),
             self.rpc(),

@@ -41,6 +41,7 @@ fn what_init_writes_is_read_by_all_three_programs_and_explained_in_plain_words()
     assert!(said(&made).contains("regtest at block 0"), "{}", said(&made));
     for (program, sentence) in [
         ("template-provider", node.rpc_url()),
+        ("pool-sv2", "shows the pool to people".to_owned()),
         ("pool-sv2", format!("pays 98.5 % to who found it, and 1.5 % to {ADDRESS}.")),
         ("translator-v1", format!("where {ADDRESS}.translator is paid.")),
     ] {
