@@ -24,3 +24,4 @@ pub mod settle;
 pub mod shelf;
 pub mod store;
 pub mod webhook;
+mod whole_file;

@@ -4,9 +4,9 @@
 //! It is written whole beside the one before, synced, and put in its place. One line says what it
 //! is: its version, the CRC32C of the rest, and how many bytes that has. The rest is JSON.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::Path;
 
 use bitcoin::Network;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::books::Books;
 use super::books::saved::SavedBooks;
 use super::log::cursor::Place;
+use super::whole_file::replace;
 
 /// What the file begins with, the version of its form among it.
 const MAGIC: &str = "ADITBOOKS 1";
@@ -73,13 +74,7 @@ fn write_up_to(bytes_max: u64, path: &Path, next: Place, books: &Books) -> io::R
         let reason = format!("the books take {bytes} bytes, and no more than {bytes_max} are read");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }
-    let (partial, folder) = (path.with_extension("partial"), parent(path));
-    let mut file = File::create(&partial)?;
-    file.write_all(head.as_bytes())?;
-    file.write_all(&body)?;
-    file.sync_all()?;
-    fs::rename(&partial, path)?;
-    File::open(folder)?.sync_all()
+    replace(path, &[head.as_bytes(), &body])
 }
 
 /// Reads it; `None` if there is none.
@@ -114,11 +109,6 @@ fn checked(bytes: &[u8]) -> Result<&[u8], &'static str> {
 
 fn unusable(path: &Path, reason: &'static str) -> CheckpointError {
     CheckpointError::Unusable { path: path.display().to_string(), reason }
-}
-
-fn parent(path: &Path) -> PathBuf {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or_else(|| Path::new(".")).to_owned()
 }
 
 #[cfg(test)]

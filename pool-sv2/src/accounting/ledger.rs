@@ -7,7 +7,6 @@ mod counts;
 mod record_clock;
 
 use std::fs::{self, File, TryLockError};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mining::memo::Memo;
@@ -25,6 +24,7 @@ use super::log::LogError;
 use super::log::disk::Folder;
 use super::log::recover::{Recovered, recover};
 use super::log::writer::{DurableEnd, LogSettings, LogWriter};
+use super::whole_file::folder_of;
 use crate::shares::{Batch, ShareQueue};
 
 /// How long the writer waits before it tries a failing disk again.
@@ -210,18 +210,15 @@ pub(super) fn prepare(config: &LedgerConfig) -> std::io::Result<File> {
         TryLockError::WouldBlock => std::io::Error::other("another pool has it open"),
         TryLockError::Error(error) => error,
     })?;
-    for folder in [log.as_path(), &config.directory, parent(&config.directory)] {
+    for folder in [log.as_path(), &config.directory, folder_of(&config.directory)] {
         File::open(folder)?.sync_all()?;
     }
     Ok(lock)
 }
 
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::{Arc, Mutex};
 
     use mining::memo::BlockRecords;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use mining::template::ChainTip;
 use service::clock;
 use service::metrics::{Gauge, Metrics};
 use tokio::sync::watch;
@@ -13,7 +14,9 @@ use crate::work::Work;
 pub(super) struct WorkTimes {
     tip: Gauge,
     template: Gauge,
-    before: Option<Arc<Work>>,
+    /// Tip and template of the work before. The work itself is not held: as long as it lives, what
+    /// its blocks would pay counts as promised.
+    before: Option<(Arc<ChainTip>, u64)>,
 }
 
 impl WorkTimes {
@@ -32,20 +35,21 @@ impl WorkTimes {
         while work.changed().await.is_ok() {
             let present = work.borrow_and_update().clone();
             if let Some(present) = present {
-                self.note(present);
+                self.note(&present);
             }
         }
     }
 
-    fn note(&mut self, work: Arc<Work>) {
+    fn note(&mut self, work: &Work) {
+        let (tip, template) = (&work.job.tip, work.job.template.id);
         let (before, now) = (self.before.as_ref(), clock::unix_now_seconds().into());
-        if before.is_none_or(|it| !Arc::ptr_eq(&it.job.tip, &work.job.tip)) {
+        if before.is_none_or(|(known, _)| !Arc::ptr_eq(known, tip)) {
             self.tip.set(now);
         }
         // The same job goes out again and again, so that miners do not take the pool for dead.
-        if before.is_none_or(|it| it.job.template.id != work.job.template.id) {
+        if before.is_none_or(|(_, known)| *known != template) {
             self.template.set(now);
         }
-        self.before = Some(work);
+        self.before = Some((Arc::clone(tip), template));
     }
 }

@@ -1,6 +1,7 @@
 //! Numbers and times as people read them.
 
 use maud::{Markup, html};
+use service::calendar::date;
 
 /// Satoshis of a coin.
 const COIN: u64 = 100_000_000;
@@ -124,20 +125,6 @@ pub(super) fn utc(time_ms: u64) -> String {
 pub(super) fn clock(time_s: u64) -> String {
     let minutes = time_s / 60 % 1_440;
     format!("{:02}:{:02}", minutes / 60, minutes % 60)
-}
-
-/// The date so many days after 1970-01-01, in years that begin in March, so that a leap day is the
-/// last one.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days.saturating_add(719_468);
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let is_after_december = month >= 10;
-    let month = if is_after_december { month - 9 } else { month + 3 };
-    (year + era * 400 + u64::from(is_after_december), month, day)
 }
 
 /// A long name: its start and its end, the whole of it for who asks.

@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod backoff;
+pub mod calendar;
 pub mod certificates;
 pub mod clock;
 pub mod config;

@@ -220,7 +220,8 @@ impl Server {
     }
 }
 
-fn address_of(url: &str) -> &str {
+/// `HOST:PORT` of what a server says of itself.
+pub fn address_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use testkit::node::Node;
 use testkit::program::{Launch, Program, Programs};
 use testkit::wait::until;
+use testkit::world::address_of;
 
 use super::{SOON, alone};
 
@@ -88,11 +89,6 @@ fn stack(programs: &Programs, node: &Node, folder: &Path) -> Result<[Shown; 3]> 
     let stack = [provider, pool, translator];
     stack.iter().try_for_each(Shown::wait_until_well)?;
     Ok(stack)
-}
-
-fn address_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split('/').next().unwrap_or(rest)
 }
 
 /// Name, kind and help of each metric, as a table's rows.

@@ -1,5 +1,7 @@
 //! Dates as other pools' endpoints write them.
 
+use service::calendar::date;
+
 /// As JavaScript writes a date, in UTC.
 pub(super) fn iso(time_ms: u64) -> String {
     let (days, in_day_ms) = (time_ms / 86_400_000, time_ms % 86_400_000);
@@ -7,20 +9,6 @@ pub(super) fn iso(time_ms: u64) -> String {
     let (seconds, ms) = (in_day_ms / 1_000, in_day_ms % 1_000);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
-}
-
-/// The date so many days after 1970-01-01, in years that begin in March, so that a leap day is the
-/// last one.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days.saturating_add(719_468);
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let is_after_december = month >= 10;
-    let month = if is_after_december { month - 9 } else { month + 3 };
-    (year + era * 400 + u64::from(is_after_december), month, day)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What /metrics shows of shares, blocks and the log. It must not decide anything, nor be where
 //! money is counted: that is the log.
 
+use mining::target::Hashes;
 use service::metrics::{Counter, Histogram, Labelled, Metrics, Sum};
 
 use crate::shares::{Batch, BlockStage, Entry, Gathered, Reason};
@@ -55,7 +56,8 @@ impl Counts {
     pub(super) fn count(&self, batch: &Batch) {
         let Gathered { shares, entries, .. } = &batch.gathered;
         self.shares.inc_by(shares.len().try_into().unwrap_or(0));
-        self.hashes.inc_by(shares.iter().map(|share| share.work.to_f64()).sum());
+        let work = shares.iter().fold(Hashes::default(), |sum, share| sum.plus(share.work));
+        self.hashes.inc_by(work.to_f64());
         for entry in entries {
             match entry {
                 Entry::Rejects { reason, count, .. } => {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::config::EventKind;
 use crate::accounting::log::cursor::Located;
 use crate::accounting::log::record::Record;
-use crate::payout::settlement::{BlockPayout, PAYOUT_VERSION, PayoutEntry, WalletPayout};
+use crate::payout::settlement::{BlockPayout, PAYOUT_VERSION, PayoutEntry, WalletPayout, sum};
 use crate::shares::PayoutRecord;
 
 /// Accounts of one message; those of many are told in several.
@@ -79,7 +79,7 @@ fn of_block(block: &BlockPayout) -> Vec<(EventKind, Value)> {
 
 fn of_wallet(payout: &WalletPayout) -> Vec<(EventKind, Value)> {
     let transaction = payout.transaction.to_string();
-    let amount: u64 = payout.lines.iter().map(|line| line.amount).fold(0, u64::saturating_add);
+    let amount = sum(&payout.lines);
     let sent = json!({
         "transaction": transaction,
         "accounts": payout.lines.len(),

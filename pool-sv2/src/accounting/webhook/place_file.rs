@@ -1,11 +1,12 @@
 //! A file that holds one place in the log: written whole beside the one before, synced, and put in
 //! its place.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::accounting::log::cursor::Place;
+use crate::accounting::whole_file::replace;
 
 /// No such file is longer.
 const BYTES_MAX: usize = 64;
@@ -29,13 +30,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Place>> {
 
 /// Returns when it is durable.
 pub(super) fn write(path: &Path, place: Place) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    let mut file = File::create(&partial)?;
-    writeln!(file, "{} {}", place.epoch, place.sequence)?;
-    file.sync_all()?;
-    fs::rename(&partial, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    replace(path, &[format!("{} {}\n", place.epoch, place.sequence).as_bytes()])
 }
 
 #[cfg(test)]

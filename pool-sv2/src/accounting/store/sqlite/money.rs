@@ -10,7 +10,7 @@ use super::write::id_of;
 use super::{int, natural};
 use crate::accounting::store::{After, Credit, Scope, Settled, SettledBy};
 use crate::payout::settlement::{
-    BlockPayout, PAYOUT_VERSION, PayoutEntry, WalletOutcome, WalletPayout,
+    BlockPayout, PAYOUT_VERSION, PayoutEntry, WalletOutcome, WalletPayout, sum,
 };
 use crate::shares::PayoutRecord;
 
@@ -93,7 +93,7 @@ fn take_wallet(
         by: SettledBy::Wallet,
         hash,
         time_ms,
-        value: payout.lines.iter().fold(0, |sum, line| line.amount.saturating_add(sum)),
+        value: sum(&payout.lines),
         fee: payout.fee,
         pool_output: 0,
         window: String::new(),
