@@ -66,15 +66,30 @@ impl FragileDisk {
         self.0.borrow_mut().failing = operations;
     }
 
+    /// Gives a file another name; one that has it already is gone.
+    pub(crate) fn rename(&self, from: &str, to: &str) {
+        let mut state = self.0.borrow_mut();
+        let content = state.files.remove(from).unwrap();
+        state.files.insert(to.to_owned(), content);
+    }
+
+    /// All of a file, as programs see it.
+    pub(crate) fn content(&self, name: &str) -> Vec<u8> {
+        self.0.borrow().files[name].borrow().seen.clone()
+    }
+
     /// What a program finds that starts after the power came back. `seed` decides what became of
     /// the writes that were on their way.
     pub(crate) fn after_power_loss(&self, seed: u64) -> Self {
         let mut luck = StdRng::seed_from_u64(seed);
         let state = self.0.borrow();
         let mut names = state.durable_names.clone();
-        for (name, content) in &state.files {
-            if luck.gen_bool(0.5) {
-                names.insert(name.clone(), Rc::clone(content));
+        for name in state.durable_names.keys().chain(state.files.keys()) {
+            // Each name is as it was, or as it is.
+            match state.files.get(name) {
+                _ if luck.gen_bool(0.5) => {}
+                Some(content) => drop(names.insert(name.clone(), Rc::clone(content))),
+                None => drop(names.remove(name)),
             }
         }
         let survive = |(name, content): (String, Rc<RefCell<Content>>)| {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 use mining::hash::double_sha256;
@@ -27,11 +27,20 @@ const WINDOW: usize = 200;
 /// Each share of this number is sent twice, and the second must be rejected.
 const TWICE: u32 = 50;
 
+/// An acknowledgement.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said {
+    /// Nanoseconds since 1970 at which it was heard.
+    pub(crate) time_ns: u128,
+    /// Upper half of the share's hash.
+    pub(crate) hash: u128,
+}
+
 /// What all miners of a pool's life have heard.
 #[derive(Default)]
 pub(crate) struct Heard {
-    /// Upper halves of the hashes of acknowledged shares.
-    acknowledged: Mutex<Vec<u128>>,
+    /// In the order of their times.
+    acknowledged: Mutex<Vec<Said>>,
     /// Told at each acknowledgement.
     news: Notify,
 }
@@ -41,7 +50,12 @@ impl Heard {
         self.acknowledged.lock().unwrap().len()
     }
 
+    /// The hashes that were acknowledged.
     pub(crate) fn take(&self) -> Vec<u128> {
+        self.said().into_iter().map(|said| said.hash).collect()
+    }
+
+    pub(crate) fn said(&self) -> Vec<Said> {
         std::mem::take(&mut self.acknowledged.lock().unwrap())
     }
 }
@@ -113,11 +127,12 @@ impl Miner {
             Mining::SetNewPrevHash(tip) => self.tip = Some(tip),
             Mining::SubmitSharesSuccess(success) => {
                 let mut acknowledged = self.heard.acknowledged.lock().unwrap();
+                let time_ns = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
                 while let Some((number, hash)) = self.waiting.front().copied()
                     && number <= success.last_sequence_number
                 {
                     self.waiting.pop_front();
-                    acknowledged.extend(hash);
+                    acknowledged.extend(hash.map(|hash| Said { time_ns, hash }));
                     assert!(hash.is_some(), "the same share was accepted twice");
                 }
                 self.heard.news.notify_one();

@@ -45,14 +45,14 @@ pub(crate) struct Seen {
     kills: u32,
     /// Kills before anything was acknowledged.
     early: u32,
-    acknowledged: usize,
+    pub(crate) acknowledged: usize,
     logged: usize,
     pub(crate) missing: usize,
     pub(crate) twice: usize,
     /// Logs with an unfinished commit at their end.
     torn: u32,
     /// Stores that were compared as they were found, and those of them that were behind.
-    stores: u32,
+    pub(crate) stores: usize,
     behind: u32,
 }
 
