@@ -6,7 +6,7 @@
 use std::process::Command;
 
 use tests::sources::{Source, all, all_paths, root};
-use tests::{conformance, documents, imports, packages, shape};
+use tests::{commands, conformance, documents, imports, packages, shape};
 
 const PROGRAMS: [&str; 3] = ["pool-sv2", "template-provider", "translator-v1"];
 
@@ -15,7 +15,7 @@ fn assert_none(violations: &[String]) {
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
 
-fn hold(endings: &[&str], rule: impl Fn(&Source) -> Vec<String>) {
+fn hold(endings: &[&str], rule: impl FnMut(&Source) -> Vec<String>) {
     let sources = all(endings).expect("the checkout can be read");
     assert!(!sources.is_empty(), "no file ends with {endings:?}");
     assert_none(&sources.iter().flat_map(rule).collect::<Vec<_>>());
@@ -132,6 +132,27 @@ fn every_example_of_settings_is_read_by_its_program() {
         checked += 1;
     }
     assert!(checked >= PROGRAMS.len(), "only {checked} examples were found");
+}
+
+#[test]
+fn every_command_in_a_document_is_one_that_its_program_knows() {
+    let programs = testkit::program::Programs::built().expect("the programs build");
+    let help = |program: &str, path: &[String]| {
+        let mut command = Command::new(programs.path(program).expect("the program is built"));
+        let output = command.args(path).arg("--help").output().expect("the program starts");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let mut checked = 0;
+    hold(&[".md"], |document| {
+        let told = commands::told(document, &PROGRAMS);
+        checked += told.len();
+        let complaints = told.iter().flat_map(|told| {
+            let unknown = commands::unknown(told, |path| help(&told.program, path));
+            unknown.into_iter().map(|what| document.violation(told.line, what))
+        });
+        complaints.collect()
+    });
+    assert!(checked > 20, "only {checked} commands were found");
 }
 
 /// Whom to pay, as environment variables for a program that reads `example`.
