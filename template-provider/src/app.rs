@@ -41,6 +41,7 @@ use crate::coinbase::bmm::guard::GuardConfig;
 use crate::coinbase::shielded::settings::ShieldedConfig;
 use crate::node::enforcer::{Enforcer, EnforcerConfig};
 use crate::node::presence::NEIGHBOUR;
+use crate::node::timing::CallTimes;
 use crate::node::{BackupNodeConfig, Node, NodeConfig, roster, standing};
 use crate::outbox::OutboxConfig;
 use crate::outbox::store::Store as Outbox;
@@ -183,7 +184,7 @@ impl Server for TemplateProvider {
         let metrics = Metrics::new("template_provider");
         let extensions = extensions::open(&config, &news, &metrics)?;
         let rooms = Rooms::beside(&extensions);
-        let nodes = rooms.tell(&nodes);
+        let nodes = timed(&rooms.tell(&nodes), &metrics);
         let address = &config.listen.address;
         let listener = listen::bind(address).await;
         let listener =
@@ -260,6 +261,12 @@ fn nodes_of(config: &Config) -> Result<Arc<[Node]>, ConfigError> {
         None => node.clone(),
     };
     Ok(nodes.iter().map(|one| node(one).behind(enforcer.clone())).collect())
+}
+
+/// The same nodes, with the time that they take shown in /metrics.
+fn timed(nodes: &[Node], metrics: &Metrics) -> Arc<[Node]> {
+    let times = CallTimes::new(metrics);
+    nodes.iter().map(|node| node.clone().timed_by(&times)).collect()
 }
 
 /// Delivers what is in the outbox; the nodes tell whether a block is in the chain still.

@@ -22,6 +22,7 @@ pub mod stopgap;
 pub(crate) mod stub;
 pub mod submit;
 pub mod template_source;
+pub mod timing;
 pub mod tip;
 pub mod watch;
 pub mod zmq;
@@ -41,6 +42,7 @@ use tokio_util::task::TaskTracker;
 use enforcer::Enforcer;
 use reserve::Reserved;
 use stopgap::Stopgaps;
+use timing::CallTimes;
 use zmq::ZmqAddress;
 
 /// Nodes that can be named: each costs a connection and a question a quarter second.
@@ -163,6 +165,8 @@ pub struct Node {
     reserved: Option<Reserved>,
     /// Whether empty templates are made when its own are late.
     stopgaps: Stopgaps,
+    /// How long it takes to answer.
+    times: CallTimes,
     /// Time between two questions for the tip.
     pub tip_poll: Duration,
     /// Time between two questions for a template.
@@ -218,6 +222,7 @@ impl Node {
                 0 => Stopgaps::Never,
                 wait => Stopgaps::After(Duration::from_millis(wait)),
             },
+            times: CallTimes::default(),
             tip_poll: Duration::from_millis(config.tip_poll_ms),
             template_refresh: Duration::from_secs(config.template_refresh_seconds),
         })
@@ -261,6 +266,11 @@ impl Node {
     /// A connection of its own: what waits on one never delays another.
     pub fn connection(&self) -> Rpc {
         Rpc::new(self.endpoint.clone(), Arc::clone(&self.login))
+    }
+
+    /// The same node, whose answers are timed from now on.
+    pub fn timed_by(self, times: &CallTimes) -> Self {
+        Self { times: times.clone(), ..self }
     }
 
     /// True of the node of `[node]`.

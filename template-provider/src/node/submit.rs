@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::Node;
+use super::timing::CallTimes;
 use rpc::{DESERIALIZATION, ErrorKind, METHOD_NOT_FOUND, NOT_FOUND, Rpc, RpcError};
 
 /// How long the node may take to check a block.
@@ -129,6 +130,7 @@ async fn submit_at(
             node: node.name,
             is_preferred: false,
             rpc: node.connection(),
+            times: node.times.clone(),
             block: Arc::clone(&block),
             dispatch: dispatch.clone(),
             accepted: accepted.clone(),
@@ -205,6 +207,7 @@ struct Courier {
     /// True once the node was asked to build on the block, or found to build on another of ours.
     is_preferred: bool,
     rpc: Rpc,
+    times: CallTimes,
     block: Arc<Block>,
     dispatch: Dispatch,
     /// Some node has the block in its chain.
@@ -226,7 +229,7 @@ impl Courier {
         let mut unsettled = None;
         let (node, hash) = (self.node, self.block.hash.clone());
         while !verdicts.is_closed() {
-            let wait = match attempt(&mut self.rpc, &hash, &self.block.hex).await {
+            let wait = match self.attempt().await {
                 Ok(Step::Done(verdict)) => return Some(verdict),
                 Ok(Step::Lost(_)) if !self.is_preferred => {
                     self.prefer().await;
@@ -267,6 +270,16 @@ impl Courier {
         tip.is_ok_and(|tip| self.dispatch.has_accepted(&tip))
     }
 
+    async fn attempt(&mut self) -> Result<Step, RpcError> {
+        let asked = Instant::now();
+        let params = json!([self.block.hex]);
+        let answer = self.rpc.call::<String>("submitblock", params, SUBMIT_ANSWER_MAX).await;
+        if answer.is_ok() {
+            self.times.block_answered(asked.elapsed());
+        }
+        judged(&mut self.rpc, &self.block.hash, answer).await
+    }
+
     /// Asks the node to build on the block, should another one of its height have come first. It
     /// may not know the call, or not have the block yet.
     async fn prefer(&mut self) {
@@ -282,8 +295,12 @@ impl Courier {
     }
 }
 
-async fn attempt(rpc: &mut Rpc, hash: &str, block_hex: &str) -> Result<Step, RpcError> {
-    let answer = rpc.call::<String>("submitblock", json!([block_hex]), SUBMIT_ANSWER_MAX).await;
+/// What the answer to submitblock means; asks on where it says little.
+async fn judged(
+    rpc: &mut Rpc,
+    hash: &str,
+    answer: Result<Option<String>, RpcError>,
+) -> Result<Step, RpcError> {
     match answer {
         Ok(None) => Ok(Step::Done(Verdict::Accepted)),
         Ok(Some(reason)) => match reason.as_str() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::Node;
@@ -14,6 +15,7 @@ use super::answer::Answer;
 use super::coinbasetxn::Schedule;
 use super::enforcer::Enforcer;
 use super::reserve::Reserved;
+use super::timing::CallTimes;
 use rpc::{ErrorKind, Rpc, RpcError};
 
 /// How long the node may take to make a template.
@@ -57,6 +59,7 @@ pub struct TemplateSource {
     /// Whether the node is one that can be told with each question; `None` until it is known, and
     /// again after each loss of the connection: another program may answer then.
     takes_reserve: Option<bool>,
+    times: CallTimes,
 }
 
 #[derive(Deserialize)]
@@ -73,11 +76,13 @@ impl TemplateSource {
             schedule: None,
             reserved: node.reserved.clone(),
             takes_reserve: None,
+            times: node.times.clone(),
         }
     }
 
     /// Asks for a template; with `longpollid`, once it is another than the one of that name.
     pub async fn ask(&mut self, longpollid: Option<&str>) -> Result<Answer, NoTemplate> {
+        let asked = Instant::now();
         let mut answer = match &self.enforcer {
             Some(enforcer) => {
                 enforcer.template(&request(None, Vec::new())).await.map_err(|error| {
@@ -86,6 +91,9 @@ impl TemplateSource {
             }
             None => self.ask_node(longpollid).await.map_err(NoTemplate::Node)?,
         };
+        if longpollid.is_none() {
+            self.times.template_came(asked.elapsed());
+        }
         if answer.needs_subsidy() {
             answer.expected.schedule = self.schedule().await;
         }
@@ -160,6 +168,7 @@ fn request(longpollid: Option<&str>, more: Vec<(&'static str, Value)>) -> Value 
 
 #[cfg(test)]
 mod tests {
+    use service::metrics::Metrics;
     use tokio::sync::watch;
 
     use super::*;
@@ -241,5 +250,17 @@ mod tests {
             question("getblocktemplate", json!(41_168)),
         ];
         assert_eq!(asked([drops, then].concat(), 2).await, expected);
+    }
+
+    #[tokio::test]
+    async fn only_templates_that_come_at_once_are_timed() {
+        let stub = StubNode::start([template()]).await;
+        let metrics = Metrics::new("x");
+        let node = stub.node("").timed_by(&CallTimes::new(&metrics));
+        let mut source = TemplateSource::of(&node);
+        for longpollid in [None, Some("a"), Some("b")] {
+            assert!(source.ask(longpollid).await.is_ok());
+        }
+        assert!(metrics.text().contains("x_get_block_template_seconds_count 1\n"));
     }
 }

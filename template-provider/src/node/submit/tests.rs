@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
+use service::metrics::Metrics;
 
 use super::*;
 use crate::node::stub::{Reply, StubNode, error, result};
@@ -83,6 +84,17 @@ fn second(tip: &str) -> Vec<Reply> {
 
 fn methods(stub: &StubNode) -> Vec<String> {
     stub.requests().into_iter().map(|call| call.method).collect()
+}
+
+#[tokio::test]
+async fn each_answer_to_submitblock_is_timed() {
+    let stub = StubNode::start(second("00bb")).await;
+    let metrics = Metrics::new("x");
+    let node = stub.node("").timed_by(&CallTimes::new(&metrics));
+    assert_eq!(submit(&[node], HASH, "0123", &Dispatch::default()).await, Verdict::Accepted);
+    let answers = methods(&stub).iter().filter(|method| *method == "submitblock").count();
+    let counted = format!("x_submit_block_seconds_count {answers}\n");
+    assert!(metrics.text().contains(&counted), "{answers} answers");
 }
 
 #[tokio::test]
