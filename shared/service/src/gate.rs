@@ -94,6 +94,20 @@ impl Refusal {
     }
 }
 
+/// In place of a fault's name: the operator has said so.
+const OPERATOR: &str = "operator";
+
+/// Who is kept out, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ban {
+    /// Whom.
+    pub network: Network,
+    /// How long it lasts from now on.
+    pub left: Duration,
+    /// True if the operator has said so, false if it was for faults.
+    pub by_operator: bool,
+}
+
 /// Stands before a listener. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Gate {
@@ -174,6 +188,40 @@ impl Gate {
             Some(entrance) => entrance.admit(peer),
             None => Err(Refusal::Full),
         }
+    }
+
+    /// Keeps a network out for a while, trusted or not, and whoever mines from there; connections
+    /// that are there already stay. False if there are too many such bans already.
+    pub fn ban(&self, network: Network, lasts: Duration) -> bool {
+        let now = clock::now();
+        let is_banned = self.register().ban(network, now + lasts, now);
+        if is_banned {
+            self.counts.bans.with(OPERATOR).inc();
+            info!(%network, seconds = lasts.as_secs(), "network banned by the operator");
+        }
+        is_banned
+    }
+
+    /// Ends a ban, the operator's or one for faults; false if there is none of exactly this
+    /// network.
+    pub fn lift(&self, network: Network) -> bool {
+        let is_lifted = self.register().lift(network, clock::now());
+        if is_lifted {
+            info!(%network, "ban lifted by the operator");
+        }
+        is_lifted
+    }
+
+    /// The bans that hold.
+    pub fn bans(&self) -> Vec<Ban> {
+        let now = clock::now();
+        let bans = self.register().bans(now).into_iter();
+        let bans = bans.map(|(network, until, by_operator)| Ban {
+            network,
+            left: until.saturating_duration_since(now),
+            by_operator,
+        });
+        bans.collect()
     }
 
     /// Waits until one more may be on its way in.

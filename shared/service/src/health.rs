@@ -6,13 +6,15 @@
 //! every other path.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::map_request;
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
@@ -21,12 +23,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::gate::Network;
 use crate::listen;
 use crate::metrics::{self, Gauge, Labelled, Metrics};
 use crate::program::{Failure, say};
+use crate::proxies::Proxies;
 use crate::questions::Questions;
 use crate::site::Site;
-use crate::visitors::Visitors;
+use crate::visitors::{Crowd, Visitors};
 
 /// `[health]` of a program's config.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -34,6 +38,9 @@ use crate::visitors::Visitors;
 pub struct HealthConfig {
     /// `HOST:PORT` to answer on; absent turns it off.
     pub address: Option<String>,
+    /// Proxies before it, which say for whom they ask (X-Forwarded-For).
+    #[serde(default)]
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// What is known of the neighbours. Cheap to clone; all clones are one.
@@ -44,6 +51,7 @@ pub struct Health {
     questions: Option<Questions>,
     site: Option<Site>,
     pages: Vec<Page>,
+    proxies: Proxies,
 }
 
 /// A page beside /health.
@@ -96,7 +104,14 @@ impl Health {
             Neighbour { up: false, detail: "not reached yet".to_owned(), is_needed: true };
         let all = neighbours.iter().map(|name| (*name, missing.clone())).collect();
         let neighbours = Arc::new(watch::Sender::new(all));
-        Self { neighbours, metrics: None, questions: None, site: None, pages: Vec::new() }
+        Self {
+            neighbours,
+            metrics: None,
+            questions: None,
+            site: None,
+            pages: Vec::new(),
+            proxies: Proxies::default(),
+        }
     }
 
     /// Shows `metrics` as well, under `/metrics`, and in them each neighbour.
@@ -204,7 +219,8 @@ impl Health {
         if self.site.is_some() {
             say(format_args!("dashboard at http://{local}/"));
         }
-        tokio::spawn(self.serve(listener, shutdown.clone()));
+        let proxies = Proxies::new(&config.trusted_proxies);
+        tokio::spawn(Self { proxies, ..self }.serve(listener, shutdown.clone()));
         Ok(())
     }
 
@@ -212,6 +228,7 @@ impl Health {
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let (metrics, questions) = (self.metrics.clone(), self.questions.clone());
         let (pages, site) = (self.pages.clone(), self.site.clone());
+        let proxies = self.proxies.clone();
         let mut routes = Router::new()
             .route("/health", get(|State(health): State<Self>| async move { health.answer() }))
             .with_state(self);
@@ -230,10 +247,15 @@ impl Health {
         if let Some(site) = site {
             routes = routes.merge(site.routes(shutdown.clone()));
         }
+        // Proxies' connections have many owners.
+        let visitors = Visitors::new(listener, Crowd::PUBLIC).through(proxies.clone());
+        let unveiled = map_request(move |request: Request| ready(proxies.unveil(request)));
+        let routes = routes.layer(unveiled);
         let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
         // Tapped for nothing but the visitors' addresses, which are told of tapped ones alone.
-        let visitors = Visitors::new(listener).tap_io(|_| {});
-        axum::serve(visitors, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        axum::serve(visitors.tap_io(|_| {}), routes)
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await
     }
 }
 

@@ -4,6 +4,7 @@
 //! Nothing here knows what a message or a share is. Programs are built from these parts in their
 //! `app.rs`.
 
+pub mod admin;
 pub mod authority;
 pub mod backoff;
 pub mod calendar;
@@ -19,6 +20,7 @@ pub mod health;
 pub mod listen;
 pub mod metrics;
 pub mod program;
+mod proxies;
 pub mod questions;
 pub mod site;
 pub mod telemetry;

@@ -17,15 +17,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::gate::places::{Place, Places};
+use crate::proxies::Proxies;
 
-/// Connections at a time; further ones wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 1_024;
-/// Of these, of one address; further ones are closed. A proxy has one address for all who ask.
-const CONNECTIONS_OF_ONE_MAX: usize = 256;
 /// Who takes nothing of what is sent to him for so long is gone.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
-/// Who asks nothing for so long may come again. A page that is watched does.
-const SILENCE_MAX: Duration = Duration::from_secs(600);
+
+/// How many are let in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crowd {
+    /// Connections at a time; further ones wait in the kernel's queue.
+    pub(crate) connections: usize,
+    /// Of these, of one address; further ones are closed.
+    pub(crate) connections_of_one: usize,
+    /// Who asks nothing for so long may come again.
+    pub(crate) silence: Duration,
+}
+
+impl Crowd {
+    /// Everybody. A proxy has one address for all who ask, and a page that is watched asks now and
+    /// then.
+    pub(crate) const PUBLIC: Self =
+        Self { connections: 1_024, connections_of_one: 256, silence: Duration::from_secs(600) };
+}
 
 /// The door.
 #[derive(Debug)]
@@ -33,12 +46,22 @@ pub(crate) struct Visitors {
     listener: TcpListener,
     room: Arc<Semaphore>,
     places: Places,
+    silence: Duration,
+    /// Who may have more connections than one alone.
+    proxies: Proxies,
 }
 
 impl Visitors {
-    pub(crate) fn new(listener: TcpListener) -> Self {
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        Self { listener, room, places: Places::new(CONNECTIONS_MAX, CONNECTIONS_OF_ONE_MAX) }
+    pub(crate) fn new(listener: TcpListener, crowd: Crowd) -> Self {
+        let Crowd { connections, connections_of_one, silence } = crowd;
+        let room = Arc::new(Semaphore::new(connections));
+        let places = Places::new(connections, connections_of_one);
+        Self { listener, room, places, silence, proxies: Proxies::default() }
+    }
+
+    /// Lets these proxies have as many connections as there are.
+    pub(crate) fn through(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
     }
 }
 
@@ -52,8 +75,11 @@ impl Listener for Visitors {
                 return std::future::pending().await;
             };
             let (stream, address) = Listener::accept(&mut self.listener).await;
+            if self.proxies.hold(address.ip()) {
+                return (Visitor::new(stream, None, room, self.silence), address);
+            }
             if let Some(place) = self.places.take(address.ip()) {
-                return (Visitor::new(stream, place, room), address);
+                return (Visitor::new(stream, Some(place), room, self.silence), address);
             }
         }
     }
@@ -67,14 +93,19 @@ impl Listener for Visitors {
 #[derive(Debug)]
 pub(crate) struct Visitor {
     stream: Pin<Box<TimeoutStream<TcpStream>>>,
-    _place: Place,
+    _place: Option<Place>,
     _room: OwnedSemaphorePermit,
 }
 
 impl Visitor {
-    fn new(stream: TcpStream, place: Place, room: OwnedSemaphorePermit) -> Self {
+    fn new(
+        stream: TcpStream,
+        place: Option<Place>,
+        room: OwnedSemaphorePermit,
+        silence: Duration,
+    ) -> Self {
         let mut stream = TimeoutStream::new(stream);
-        stream.set_read_timeout(Some(SILENCE_MAX));
+        stream.set_read_timeout(Some(silence));
         stream.set_write_timeout(Some(WRITE_STALL_MAX));
         Self { stream: Box::pin(stream), _place: place, _room: room }
     }
@@ -114,13 +145,18 @@ mod tests {
 
     use super::*;
 
+    async fn visitors() -> Visitors {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Visitors::new(listener, Crowd::PUBLIC)
+    }
+
     #[tokio::test]
     async fn one_address_has_so_many_connections_and_gives_them_back() {
-        let mut visitors = Visitors::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let mut visitors = visitors().await;
         let address = visitors.local_addr().unwrap();
         let mut outside = Vec::new();
         let mut inside = Vec::new();
-        for _ in 0..CONNECTIONS_OF_ONE_MAX {
+        for _ in 0..Crowd::PUBLIC.connections_of_one {
             outside.push(TcpStream::connect(address).await.unwrap());
             inside.push(visitors.accept().await.0);
         }
@@ -137,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_nothing_is_let_go() {
-        let mut visitors = Visitors::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let mut visitors = visitors().await;
         let _silent = TcpStream::connect(visitors.local_addr().unwrap()).await.unwrap();
         let mut visitor = visitors.accept().await.0;
         tokio::time::pause();

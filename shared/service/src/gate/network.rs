@@ -56,6 +56,14 @@ impl Network {
         Self::new(address, if is_v4 { 32 } else { NEIGHBOURS_V6_BITS })
     }
 
+    /// A network, or an address for itself alone.
+    pub fn of_one_or_many(text: &str) -> Result<Self, NotANetwork> {
+        match text.parse::<IpAddr>() {
+            Ok(address) => Ok(Self::new(address, 128)),
+            Err(_) => text.parse(),
+        }
+    }
+
     /// True if `address` is in it.
     pub fn holds(self, address: IpAddr) -> bool {
         Self::new(address, self.bits) == self

@@ -13,6 +13,8 @@ use super::{GateLimits, Refusal};
 /// Sources that are remembered for their faults or for their shares. When so many are known and
 /// none of them can be forgotten, a further one is not remembered: no ban helps against that many.
 const RECORDS_MAX: usize = 1 << 16;
+/// Bans by the operator's own word; each is looked at for every connection that comes.
+const DECREED_MAX: usize = 1_024;
 /// Faults are forgotten after this.
 const FAULT_MEMORY: Duration = Duration::from_secs(60);
 /// A source that has mined is trusted for so long after its last such connection has gone: as long
@@ -28,6 +30,8 @@ pub(super) struct Register {
     addresses: HashMap<IpAddr, usize>,
     networks: HashMap<Network, usize>,
     records: HashMap<Network, Record>,
+    /// The operator's own bans, and when they end.
+    decreed: Vec<(Network, Instant)>,
     next_sweep: Option<Instant>,
 }
 
@@ -66,6 +70,7 @@ impl Register {
             addresses: HashMap::new(),
             networks: HashMap::new(),
             records: HashMap::new(),
+            decreed: Vec::new(),
             next_sweep: None,
         }
     }
@@ -78,6 +83,9 @@ impl Register {
     pub(super) fn admit(&mut self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
         if self.connections >= self.limits.connections_max {
             return Err(Refusal::Full);
+        }
+        if self.decreed.iter().any(|(network, until)| now < *until && network.holds(address)) {
+            return Err(Refusal::Banned);
         }
         if !self.is_trusted(address) {
             self.check_one(address, now)?;
@@ -151,6 +159,37 @@ impl Register {
         record.banned_until = Some(now + ban);
         record.faults = 0;
         true
+    }
+
+    /// The operator bans a network, whoever mines from there: what he says holds above all else.
+    /// False if there are too many of his bans already.
+    pub(super) fn ban(&mut self, network: Network, until: Instant, now: Instant) -> bool {
+        self.decreed.retain(|(known, until)| *known != network && now < *until);
+        let has_room = self.decreed.len() < DECREED_MAX;
+        if has_room {
+            self.decreed.push((network, until));
+        }
+        has_room
+    }
+
+    /// Takes bans of exactly this network back, whoever made them; false if there is none.
+    pub(super) fn lift(&mut self, network: Network, now: Instant) -> bool {
+        let before = self.decreed.len();
+        self.decreed.retain(|(known, _)| *known != network);
+        let record = self.records.get_mut(&network).filter(|record| record.is_banned(now));
+        let was_banned = record.is_some();
+        if let Some(record) = record {
+            record.banned_until = None;
+        }
+        was_banned || self.decreed.len() < before
+    }
+
+    /// All bans that hold: the network, when it ends, and whether the operator has said so.
+    pub(super) fn bans(&self, now: Instant) -> Vec<(Network, Instant, bool)> {
+        let decreed = self.decreed.iter().map(|(network, until)| (*network, *until, true));
+        let earned = self.records.iter();
+        let earned = earned.filter_map(|(network, it)| Some((*network, it.banned_until?, false)));
+        decreed.chain(earned).filter(|(_, until, _)| now < *until).collect()
     }
 
     fn is_trusted(&self, address: IpAddr) -> bool {

@@ -142,3 +142,47 @@ fn memory_ends_with_the_connections_and_is_bounded_for_faults() {
     register.fault(ip("203.0.113.1"), now + MINUTE * 2);
     assert_eq!(register.sizes(), [0, 0, 1]);
 }
+
+#[test]
+fn what_the_operator_bans_stays_out_for_its_time_trusted_or_not_and_can_be_let_in_again() {
+    let now = Instant::now();
+    let trusted_networks = vec!["10.0.0.0/8".parse().unwrap()];
+    let mut register =
+        Register::new(GateLimits { trusted_networks, ..GateLimits::of_connections(9) });
+    let (one, other): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 1, 1].into());
+    let network = |text: &str| Network::of_one_or_many(text).unwrap();
+    let hour = now + Duration::from_secs(3_600);
+    assert!(register.ban(network("10.0.0.0/24"), hour, now));
+    register.prove(one, now);
+    assert_eq!(register.admit(one, now), Err(Refusal::Banned), "although he mines");
+    assert_eq!(register.admit(other, now), Ok(()));
+    assert_eq!(register.bans(now), [(network("10.0.0.0/24"), hour, true)]);
+    assert!(!register.lift(network("10.0.0.1"), now), "another network");
+    assert!(register.lift(network("10.0.0.0/24"), now));
+    assert_eq!(register.admit(one, now), Ok(()));
+    register.ban(network("10.0.0.1"), hour, now);
+    assert_eq!(register.admit(one, now), Err(Refusal::Banned));
+    assert_eq!((register.admit(one, hour), register.bans(hour)), (Ok(()), vec![]));
+}
+
+#[test]
+fn bans_for_faults_are_shown_and_can_be_lifted_and_the_operators_are_bounded() {
+    let now = Instant::now();
+    let limits = GateLimits {
+        faults_per_minute_max: 0,
+        ban: Duration::from_secs(60),
+        ..GateLimits::of_connections(9)
+    };
+    let mut register = Register::new(limits);
+    let address: IpAddr = [203, 0, 113, 9].into();
+    assert!(register.fault(address, now));
+    let network = Network::source(address);
+    assert_eq!(register.bans(now), [(network, now + Duration::from_secs(60), false)]);
+    assert!(register.lift(network, now) && register.admit(address, now).is_ok());
+    let of = |number: u32| Network::new(std::net::Ipv4Addr::from(number).into(), 32);
+    let later = now + Duration::from_secs(9);
+    let most = u32::try_from(DECREED_MAX).unwrap();
+    assert!((0..most).all(|it| register.ban(of(it), later, now)));
+    assert!(!register.ban(of(most), later, now));
+    assert!(register.ban(of(most), later + Duration::from_secs(9), later), "old ones are over");
+}
