@@ -6,7 +6,7 @@
 
 pub mod saved;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bitcoin::hashes::Hash;
@@ -34,9 +34,11 @@ const MINUTE_MS: u64 = 60_000;
 const WINDOWS_KEPT: u128 = 8;
 /// Accounts that the books know. While there are so many, the work of further ones counts for
 /// nothing, and it is said so once a minute: an account leaves when its work is beyond all windows,
-/// nothing is owed, and no block that is remembered has changed its balance. What is owed is never
-/// refused.
+/// or is among the least, nothing is owed, and no block that is remembered has changed its balance.
+/// What is owed is never refused.
 pub const ACCOUNTS_MAX: usize = 1 << 16;
+/// One of so many accounts leaves at a time for having the least work.
+const FORGOTTEN_PART: usize = 16;
 /// Blocks whose fate is waited for; of more the oldest are given up.
 const OPEN_BLOCKS_MAX: usize = 1_024;
 
@@ -133,7 +135,7 @@ impl Books {
                 self.changes += 1;
                 self.stands(*state)?;
             }
-            Record::Payout { payout, .. } => self.take_payout(payout)?,
+            Record::Payout { time_ms, payout } => self.take_payout(time_ms / MINUTE_MS, payout)?,
             Record::Earner { .. } | Record::Rejects { .. } | Record::Unknown { .. } => {}
         }
         let Place { epoch, sequence } = located.place;
@@ -189,19 +191,20 @@ impl Books {
         &self.unconfirmed
     }
 
-    /// Who is owed satoshis that the pool can spend, and how many: the largest first.
+    /// Who is owed satoshis that the pool can spend, and how many: the largest first. Who was paid
+    /// too much by blocks has it taken off what he earned at a fixed rate.
     pub fn payable(&self) -> Vec<WalletLine> {
-        let mut owed: BTreeMap<&Arc<str>, (u64, u64)> = BTreeMap::new();
+        let mut owed: BTreeMap<&Arc<str>, (i64, u64)> = BTreeMap::new();
         for (name, balance) in self.accounts.open() {
-            let amount = u64::try_from(balance.owed.min(balance.spendable)).unwrap_or(0);
-            owed.insert(name, (amount, 0));
+            owed.insert(name, (balance.owed.min(balance.spendable), 0));
         }
         for (name, earned) in self.fixed.open() {
             owed.entry(name).or_default().1 = earned;
         }
         let lines = owed.into_iter().filter_map(|(name, (shared, earned))| {
             self.known.get(&**name)?.script.as_ref()?;
-            let (account, amount) = (name.to_string(), shared.saturating_add(earned));
+            let amount = i128::from(shared).saturating_add(earned.into()).max(0);
+            let (account, amount) = (name.to_string(), u64::try_from(amount).unwrap_or(u64::MAX));
             (amount > 0).then_some(WalletLine { account, amount, earned })
         });
         let mut lines: Vec<_> = lines.collect();
@@ -244,7 +247,7 @@ impl Books {
         };
         match earner.payout_mode {
             PAYS_ALL => self.window.credit(minute, &name, work),
-            _ => self.fixed.credit(&name, work),
+            _ => self.fixed.credit(minute, &name, work),
         }
     }
 
@@ -256,12 +259,18 @@ impl Books {
                 return None;
             }
             self.crowded_at = minute;
-            self.forget_strangers();
+            self.forget_strangers(minute);
             if self.known.len() >= self.accounts_max {
+                let gone = self.forget_smallest();
                 warn!(
                     accounts = self.known.len(),
-                    account, "too many accounts: the work of further ones counts for nothing"
+                    gone,
+                    account,
+                    "too many accounts: the work of the smallest, and of further ones while there \
+                     is no room, counts for nothing"
                 );
+            }
+            if self.known.len() >= self.accounts_max {
                 return None;
             }
         }
@@ -311,7 +320,7 @@ impl Books {
         }
     }
 
-    fn take_payout(&mut self, record: &PayoutRecord) -> Result<(), BooksError> {
+    fn take_payout(&mut self, minute: u64, record: &PayoutRecord) -> Result<(), BooksError> {
         let unreadable = |reason: String| BooksError::Unreadable(reason);
         if record.version != PAYOUT_VERSION {
             return Err(unreadable(format!("its version is {}", record.version)));
@@ -323,7 +332,7 @@ impl Books {
             self.changes += 1;
         }
         match entry {
-            PayoutEntry::Block(block) => self.take_block(block),
+            PayoutEntry::Block(block) => self.take_block(minute, block),
             PayoutEntry::Wallet(payout) => self.take_wallet(payout),
             PayoutEntry::Rate(rate) => {
                 self.fixed.set_rate(rate);
@@ -339,7 +348,7 @@ impl Books {
         }
     }
 
-    fn take_block(&mut self, block: BlockPayout) -> Result<(), BooksError> {
+    fn take_block(&mut self, minute: u64, block: BlockPayout) -> Result<(), BooksError> {
         if block.part == 0 {
             self.parts.clear();
         }
@@ -358,7 +367,7 @@ impl Books {
             Err(error) => return Err(error.into()),
         }
         self.window.forget_beyond(Hashes(block.window.0.saturating_mul(WINDOWS_KEPT)));
-        self.forget_strangers();
+        self.forget_strangers(minute);
         Ok(())
     }
 
@@ -404,22 +413,48 @@ impl Books {
         }
     }
 
-    /// What a transaction takes off balances, beside what was earned at a fixed rate.
+    /// What a transaction takes off balances, beside what was earned at a fixed rate; it adds to
+    /// them what earnings made up for.
     fn changes_of(&mut self, payout: &WalletPayout) -> Result<Vec<(Arc<str>, i64)>, BooksError> {
         let mut changes = Vec::new();
         for line in &payout.lines {
-            let amount = line.amount.saturating_sub(line.earned);
-            let amount = i64::try_from(amount).map_err(|_| AccountsError::Overflow)?;
-            changes.push((Arc::clone(&self.account(&line.account).name), -amount));
+            let change = i128::from(line.earned).saturating_sub(line.amount.into());
+            let change = i64::try_from(change).map_err(|_| AccountsError::Overflow)?;
+            changes.push((Arc::clone(&self.account(&line.account).name), change));
         }
         Ok(changes)
+    }
+
+    /// Takes those out who have the least work, a sixteenth of all, so that whoever mines a little
+    /// for each of very many addresses keeps nobody out who works more. Nobody goes who is owed
+    /// something or owes it, or whose balance a remembered block has changed. Says how many went.
+    fn forget_smallest(&mut self) -> usize {
+        let before = self.known.len();
+        let work = self.window.newest_work(Hashes(u128::MAX));
+        let needed = self.accounts.names();
+        let mut smallest: Vec<_> = self
+            .known
+            .values()
+            .map(|account| &account.name)
+            .filter(|name| !needed.contains(*name) && self.fixed.owed(name) == 0)
+            .map(|name| (work.get(name).copied().unwrap_or_default(), self.fixed.dust(name), name))
+            .collect();
+        smallest.sort_unstable();
+        let gone = smallest.into_iter().take(self.accounts_max / FORGOTTEN_PART);
+        let gone: BTreeSet<Arc<str>> = gone.map(|(_, _, name)| Arc::clone(name)).collect();
+        self.window.forget(&gone);
+        self.fixed.forget(&gone);
+        // By who holds a name, it is known who is still needed.
+        drop((work, needed, gone));
+        self.known.retain(|_, account| Arc::strong_count(&account.name) > 1);
+        before - self.known.len()
     }
 
     /// Accounts that have neither work nor a balance, nor were changed by a block that may still
     /// leave the chain, are known by nobody else. Nothing outside of the books holds their names,
     /// so that all books forget alike, read from the log or from a checkpoint.
-    fn forget_strangers(&mut self) {
-        self.fixed.forget_dust();
+    fn forget_strangers(&mut self, minute: u64) {
+        self.fixed.forget_dust(minute);
         self.known.retain(|_, account| Arc::strong_count(&account.name) > 1);
     }
 }

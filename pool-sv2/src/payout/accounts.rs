@@ -7,7 +7,7 @@
 
 pub mod saved;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,10 @@ use serde::{Deserialize, Serialize};
 /// Mature blocks whose changes are remembered, should one leave the chain after all; what older
 /// ones changed stays.
 const MATURE_MAX: usize = 256;
+
+/// Orphaned blocks whose changes are remembered, should one come back. Nobody asks for a block that
+/// was found two days ago, and in two days no more are orphaned.
+const ORPHANED_MAX: usize = 256;
 
 /// A block's hash, internal byte order.
 pub type BlockHash = [u8; 32];
@@ -80,6 +84,8 @@ pub struct Accounts {
     blocks: BTreeMap<BlockHash, Entry>,
     /// Those that were mature once, oldest first.
     mature: VecDeque<BlockHash>,
+    /// Those that are orphaned and remembered, oldest first.
+    orphaned: VecDeque<BlockHash>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,8 +122,12 @@ impl Accounts {
         }
         if standing == Standing::Mature && !self.mature.contains(block) {
             self.mature.push_back(*block);
-            self.forget_old();
         }
+        self.orphaned.retain(|orphaned| orphaned != block);
+        if standing == Standing::Orphaned {
+            self.orphaned.push_back(*block);
+        }
+        self.forget_old();
         Ok(())
     }
 
@@ -132,7 +142,7 @@ impl Accounts {
         let next = self.with(changes, entry.standing, Standing::Orphaned)?;
         self.set(next);
         if let Some(entry) = self.blocks.get_mut(id) {
-            entry.standing = Standing::Orphaned;
+            *entry = Entry { standing: Standing::Orphaned, changes: Vec::new() };
         }
         Ok(())
     }
@@ -150,6 +160,13 @@ impl Accounts {
     /// All accounts that are owed something, or owe it.
     pub fn open(&self) -> impl Iterator<Item = (&Arc<str>, Balance)> {
         self.balances.iter().map(|(account, balance)| (account, *balance))
+    }
+
+    /// Whose balances are open, or were changed by what is remembered.
+    pub fn names(&self) -> BTreeSet<Arc<str>> {
+        let changed = self.blocks.values().flat_map(|entry| &entry.changes);
+        let changed = changed.map(|(account, _)| account);
+        self.balances.keys().chain(changed).map(Arc::clone).collect()
     }
 
     /// The pool's balance: the others' with the sign turned.
@@ -171,6 +188,12 @@ impl Accounts {
         while self.mature.len() > MATURE_MAX {
             let oldest = self.mature.pop_front().and_then(|hash| self.blocks.get_mut(&hash));
             if let Some(entry) = oldest.filter(|entry| entry.standing == Standing::Mature) {
+                entry.changes = Vec::new();
+            }
+        }
+        while self.orphaned.len() > ORPHANED_MAX {
+            let oldest = self.orphaned.pop_front().and_then(|hash| self.blocks.get_mut(&hash));
+            if let Some(entry) = oldest {
                 entry.changes = Vec::new();
             }
         }
@@ -269,6 +292,28 @@ mod tests {
         accounts.stands(&[0; 32], Standing::Orphaned).unwrap();
         assert_eq!(accounts.balance("ann").owed, all);
         assert_eq!(accounts.found([0; 32], changes(&[])), Err(AccountsError::KnownBlock));
+    }
+
+    #[test]
+    fn what_long_orphaned_blocks_changed_takes_no_memory_and_the_latest_may_come_back() {
+        let mut accounts = Accounts::default();
+        let hash = |id: usize| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&id.to_le_bytes());
+            hash
+        };
+        for id in 0..=ORPHANED_MAX {
+            accounts.found(hash(id), changes(&[("ann", 1)])).unwrap();
+            accounts.stands(&hash(id), Standing::Orphaned).unwrap();
+        }
+        let kept = accounts.blocks.values().filter(|entry| !entry.changes.is_empty());
+        assert_eq!(kept.count(), ORPHANED_MAX);
+        accounts.stands(&hash(0), Standing::InChain).unwrap();
+        assert_eq!(accounts.balance("ann").owed, 0, "it is forgotten");
+        accounts.stands(&hash(1), Standing::InChain).unwrap();
+        assert_eq!(accounts.balance("ann").owed, 1);
+        assert_eq!(accounts.orphaned.len(), ORPHANED_MAX - 1);
+        assert_eq!(accounts.found(hash(0), changes(&[])), Err(AccountsError::KnownBlock));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! so small that rounding is nothing. Whole satoshis are owed, and paid from the wallet. Pure, and
 //! integers only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mining::target::Hashes;
@@ -17,6 +17,8 @@ use super::proof::text;
 
 /// Earnings are counted in satoshis over 2^64: 21 million bitcoins take 115 bits.
 const FRACTION_BITS: usize = 64;
+/// So long after the last share less than a satoshi is kept.
+const DUST_MINUTES: u64 = 24 * 60;
 
 /// What work is worth. It stands in the log, and counts for the shares behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,10 +62,18 @@ impl Rate {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FixedRate {
     rate: Option<Rate>,
-    /// In satoshis over 2^64.
-    earned: BTreeMap<Arc<str>, u128>,
+    earned: BTreeMap<Arc<str>, Earned>,
     /// Work from before the first rate: it counts at that.
     waiting: BTreeMap<Arc<str>, Hashes>,
+}
+
+/// One account's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Earned {
+    /// In satoshis over 2^64.
+    parts: u128,
+    /// The minute since 1970 of its last share.
+    worked_at: u64,
 }
 
 /// All that [`FixedRate`] knows, with numbers for names, and text for what is no JSON number.
@@ -72,13 +82,19 @@ pub struct SavedFixedRate {
     rate: Option<Rate>,
     earned: Vec<(u32, String)>,
     waiting: Vec<(u32, String)>,
+    /// When they worked last, in the order of `earned`.
+    #[serde(default)]
+    worked_at: Vec<u64>,
 }
 
 impl FixedRate {
-    /// Credits a share's work at the present rate.
-    pub fn credit(&mut self, account: &Arc<str>, work: Hashes) {
+    /// Credits a share's work at the present rate, at `minute` since 1970.
+    pub fn credit(&mut self, minute: u64, account: &Arc<str>, work: Hashes) {
         match self.rate {
-            Some(rate) => self.add(account, rate.worth_of_share(work)),
+            Some(rate) => {
+                let earned = self.add(account, rate.worth_of_share(work));
+                earned.worked_at = earned.worked_at.max(minute);
+            }
             None => {
                 let sum = self.waiting.entry(Arc::clone(account)).or_default();
                 *sum = sum.plus(work);
@@ -101,12 +117,12 @@ impl FixedRate {
 
     /// Whole satoshis that are owed to an account.
     pub fn owed(&self, account: &str) -> u64 {
-        self.earned.get(account).map_or(0, |earned| whole(*earned))
+        self.earned.get(account).map_or(0, |earned| whole(earned.parts))
     }
 
     /// All accounts that are owed at least a satoshi.
     pub fn open(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
-        let all = self.earned.iter().map(|(account, earned)| (account, whole(*earned)));
+        let all = self.earned.iter().map(|(account, earned)| (account, whole(earned.parts)));
         all.filter(|(_, owed)| *owed > 0)
     }
 
@@ -117,8 +133,8 @@ impl FixedRate {
         let Some(earned) = self.earned.get_mut(account) else {
             return satoshis == 0;
         };
-        let left = earned.checked_sub(paid);
-        *earned = left.unwrap_or(*earned);
+        let left = earned.parts.checked_sub(paid);
+        earned.parts = left.unwrap_or(earned.parts);
         left.is_some()
     }
 
@@ -127,18 +143,35 @@ impl FixedRate {
         self.add(account, u128::from(satoshis) << FRACTION_BITS);
     }
 
-    /// Gives up less than a satoshi, which would keep an account for ever.
-    pub fn forget_dust(&mut self) {
-        self.earned.retain(|_, earned| whole(*earned) > 0);
+    /// Gives up less than a satoshi of who has sent no share for a day before `minute`, for it
+    /// would keep an account for ever; who works on may need longer for his first one.
+    pub fn forget_dust(&mut self, minute: u64) {
+        let is_kept = |earned: &Earned| {
+            whole(earned.parts) > 0 || earned.worked_at.saturating_add(DUST_MINUTES) >= minute
+        };
+        self.earned.retain(|_, earned| is_kept(earned));
+    }
+
+    /// What an account has earned beside whole satoshis, in satoshis over 2^64.
+    pub fn dust(&self, account: &str) -> u128 {
+        let fraction = u128::from(u64::MAX);
+        self.earned.get(account).map_or(0, |earned| earned.parts & fraction)
+    }
+
+    /// Gives up what some accounts have earned, and work that waits for a rate.
+    pub fn forget(&mut self, accounts: &BTreeSet<Arc<str>>) {
+        self.earned.retain(|account, _| !accounts.contains(account));
+        self.waiting.retain(|account, _| !accounts.contains(account));
     }
 
     /// All of it, for the disk.
     pub fn saved(&self, names: &mut Names) -> SavedFixedRate {
+        let worked_at = self.earned.values().map(|it| it.worked_at).collect();
         let earned = self.earned.iter();
-        let earned = earned.map(|(name, it)| (names.number(name), it.to_string())).collect();
+        let earned = earned.map(|(name, it)| (names.number(name), it.parts.to_string())).collect();
         let waiting = self.waiting.iter();
         let waiting = waiting.map(|(name, it)| (names.number(name), it.0.to_string())).collect();
-        SavedFixedRate { rate: self.rate, earned, waiting }
+        SavedFixedRate { rate: self.rate, earned, waiting, worked_at }
     }
 
     /// The same again; `None` if it names somebody whom `names` do not know.
@@ -146,15 +179,21 @@ impl FixedRate {
         let read = |(name, number): (u32, String)| {
             Some((Arc::clone(names.name(name)?), number.parse::<u128>().ok()?))
         };
-        let earned = saved.earned.into_iter().map(read).collect::<Option<_>>()?;
+        // One that was written before says nothing of when they worked.
+        let worked_at = saved.worked_at.into_iter().chain(std::iter::repeat(0));
+        let earned = saved.earned.into_iter().map(read).collect::<Option<Vec<_>>>()?;
+        let earned = earned.into_iter().zip(worked_at);
+        let earned = earned.map(|((name, parts), worked_at)| (name, Earned { parts, worked_at }));
+        let earned = earned.collect();
         let waiting = saved.waiting.into_iter().map(read).collect::<Option<Vec<_>>>()?;
         let waiting = waiting.into_iter().map(|(name, work)| (name, Hashes(work))).collect();
         Some(Self { rate: saved.rate, earned, waiting })
     }
 
-    fn add(&mut self, account: &Arc<str>, earned: u128) {
-        let sum = self.earned.entry(Arc::clone(account)).or_default();
-        *sum = sum.saturating_add(earned);
+    fn add(&mut self, account: &Arc<str>, parts: u128) -> &mut Earned {
+        let earned = self.earned.entry(Arc::clone(account)).or_default();
+        earned.parts = earned.parts.saturating_add(parts);
+        earned
     }
 }
 
@@ -179,7 +218,7 @@ mod tests {
         let (mut fixed, parts) = (FixedRate::default(), 1 << 20);
         fixed.set_rate(RATE);
         for _ in 0..parts {
-            fixed.credit(&ann(), Hashes((1 << 40) / parts));
+            fixed.credit(1, &ann(), Hashes((1 << 40) / parts));
         }
         assert_eq!(fixed.owed("ann"), 306_250_000);
     }
@@ -187,12 +226,12 @@ mod tests {
     #[test]
     fn work_counts_at_the_rate_of_its_time_and_the_first_of_all_at_the_first_rate() {
         let mut fixed = FixedRate::default();
-        fixed.credit(&ann(), Hashes(1 << 39));
+        fixed.credit(1, &ann(), Hashes(1 << 39));
         assert_eq!(fixed.open().count(), 0, "nobody knows what it is worth");
         fixed.set_rate(RATE);
         assert_eq!(fixed.owed("ann"), 153_125_000);
         fixed.set_rate(Rate { value: 1_000_000, fee_basis_points: 0, ..RATE });
-        fixed.credit(&ann(), Hashes(1 << 39));
+        fixed.credit(1, &ann(), Hashes(1 << 39));
         assert_eq!(fixed.owed("ann"), 153_125_000 + 500_000);
     }
 
@@ -200,9 +239,9 @@ mod tests {
     fn a_share_is_worth_one_block_at_most_however_much_work_it_says() {
         let mut fixed = FixedRate::default();
         fixed.set_rate(RATE);
-        fixed.credit(&ann(), Hashes((1 << 40) + 1));
+        fixed.credit(1, &ann(), Hashes((1 << 40) + 1));
         assert_eq!(fixed.owed("ann"), 306_250_000);
-        fixed.credit(&ann(), Hashes(u128::MAX));
+        fixed.credit(1, &ann(), Hashes(u128::MAX));
         assert_eq!(fixed.owed("ann"), 2 * 306_250_000);
     }
 
@@ -210,12 +249,30 @@ mod tests {
     fn what_is_paid_is_owed_no_more_and_no_more_than_is_owed_is_paid() {
         let mut fixed = FixedRate::default();
         fixed.set_rate(RATE);
-        fixed.credit(&ann(), Hashes(1 << 40));
+        fixed.credit(1, &ann(), Hashes(1 << 40));
         assert!(fixed.pay("ann", 306_000_000));
         assert!(!fixed.pay("ann", 250_001) && !fixed.pay("bob", 1));
         assert_eq!(fixed.owed("ann"), 250_000);
         fixed.take_back(&ann(), 306_000_000);
         assert_eq!(fixed.owed("ann"), 306_250_000);
+    }
+
+    #[test]
+    fn less_than_a_satoshi_is_kept_for_who_works_on_and_given_up_a_day_after_the_last_share() {
+        let mut fixed = FixedRate::default();
+        fixed.set_rate(RATE);
+        // A third of a satoshi each ten hours, and the table is full all the time.
+        let work = Hashes((1 << 40) / 306_250_000 / 3 + 1);
+        for share in 1..=3 {
+            fixed.credit(share * 600, &ann(), work);
+            fixed.forget_dust(share * 600 + 599);
+        }
+        assert_eq!(fixed.owed("ann"), 1);
+        fixed.credit(1_800, &"bob".into(), work);
+        fixed.forget_dust(1_800 + DUST_MINUTES);
+        assert_eq!(fixed.earned.len(), 2);
+        fixed.forget_dust(1_801 + DUST_MINUTES);
+        assert_eq!((fixed.earned.len(), fixed.owed("ann")), (1, 1));
     }
 
     proptest! {

@@ -89,7 +89,8 @@ pub struct WalletLine {
     pub account: String,
     /// Satoshis.
     pub amount: u64,
-    /// Those of them that were earned at a fixed rate.
+    /// What was earned at a fixed rate and is settled by it: part of them, or more, if it made up
+    /// for a balance below zero too.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub earned: u64,
 }

@@ -7,11 +7,12 @@
 
 pub mod saved;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use mining::target::Hashes;
 use ruint::aliases::U256;
+use tracing::warn;
 
 /// Slices by age: their length, and for how long they stay so short, in minutes. The last ones stay
 /// for as long as the window does.
@@ -27,6 +28,10 @@ const TIERS: [Tier; 4] = [
 const SET_RIGHT_MINUTES: u64 = 150;
 /// Minutes of the longest slices.
 const DAY: u64 = 24 * 60;
+/// Accounts of all days together: with more the oldest day counts for nothing any more. Blocks trim
+/// the window to what it may reach; this holds while none is found. It is a year of ten thousand
+/// accounts, some 300 MB.
+const DAY_ACCOUNTS_MAX: usize = 1 << 22;
 
 struct Tier {
     minutes: u64,
@@ -65,9 +70,17 @@ impl Slice {
 
 /// The newest work. Slices of each tier are in the order of time, and every slice of a tier is
 /// older than all slices of the tier before.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     tiers: [VecDeque<Slice>; TIERS.len()],
+    /// `DAY_ACCOUNTS_MAX`, but in tests.
+    day_accounts_max: usize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { tiers: Default::default(), day_accounts_max: DAY_ACCOUNTS_MAX }
+    }
 }
 
 impl Window {
@@ -125,6 +138,17 @@ impl Window {
         }
     }
 
+    /// Takes the work of some accounts out, as if they had never worked.
+    pub fn forget(&mut self, accounts: &BTreeSet<Arc<str>>) {
+        for slice in self.tiers.iter_mut().flatten() {
+            slice.work.retain(|account, _| !accounts.contains(account));
+            slice.total = slice.work.values().fold(Hashes::default(), |sum, it| sum.plus(*it));
+        }
+        for tier in &mut self.tiers {
+            tier.retain(|slice| !slice.work.is_empty());
+        }
+    }
+
     /// Puts all that is dated after `minute` there.
     fn date_back(&mut self, minute: u64) {
         let mut now = Slice::new(minute);
@@ -162,6 +186,23 @@ impl Window {
             while slices.front().is_some_and(is_old) {
                 aged.extend(slices.pop_front());
             }
+        }
+        self.forget_days();
+    }
+
+    /// Keeps memory bounded however long no block is found.
+    fn forget_days(&mut self) {
+        let [.., days] = &mut self.tiers;
+        let mut accounts: usize = days.iter().map(|day| day.work.len()).sum();
+        while accounts > self.day_accounts_max
+            && let Some(oldest) = days.pop_front()
+        {
+            accounts -= oldest.work.len();
+            warn!(
+                accounts = oldest.work.len(),
+                "the oldest day of the window counts for nothing any more: it holds too many \
+                 accounts, and no block has trimmed it"
+            );
         }
     }
 }

@@ -117,6 +117,40 @@ fn work_of_an_account_too_many_counts_for_nothing_until_another_one_leaves() {
     assert_eq!((&*claims.all()[0].account, claims.all()[0].work), (BOB, Hashes(41)));
 }
 
+/// Whoever mines a little for each of very many addresses fills the table for no more than a minute
+/// against who works more, whoever came first; and who is owed something stays.
+#[test]
+fn a_flood_of_names_keeps_nobody_out_who_works_more_and_takes_nothing_that_is_owed() {
+    let mut desk = Desk::new();
+    desk.books.accounts_max = 2 * FORGOTTEN_PART;
+    desk.share(1, ANN, PAYS_ALL, 600);
+    desk.share(1, CY, PAYS_ALL, 400);
+    // One output: Cy waits for his, and works no more.
+    desk.block(1, 100_000);
+    desk.books.window.forget(&BTreeSet::from([Arc::from(CY)]));
+    let flood = |desk: &mut Desk, minute: u64| {
+        (0..100).for_each(|it| desk.share(minute, &format!("{minute}-{it}"), PAYS_ALL, 1));
+    };
+    flood(&mut desk, 1);
+    assert_eq!(desk.books.known.len(), 2 * FORGOTTEN_PART);
+    desk.share(1, BOB, PAYS_ALL, 50);
+    assert!(!desk.books.known.contains_key(BOB), "there was room once in this minute");
+    for minute in 2..20 {
+        // He has a moment before the flood goes on.
+        desk.share(minute, BOB, PAYS_ALL, 50);
+        flood(&mut desk, minute);
+    }
+    let work = desk.books.window.newest_work(Hashes(u128::MAX));
+    assert_eq!((work[ANN], work[BOB]), (Hashes(600), Hashes(18 * 50)));
+    assert_eq!(desk.owed(CY), 39_600);
+    assert_eq!(desk.books.known.len(), 2 * FORGOTTEN_PART);
+    let text = serde_json::to_vec(&desk.books.saved()).unwrap();
+    let saved = serde_json::from_slice(&text).unwrap();
+    let mut restored = Books::restored(saved, Network::Regtest).unwrap();
+    restored.accounts_max = desk.books.accounts_max;
+    assert_eq!(restored, desk.books);
+}
+
 /// What is laid out for others keeps nobody either.
 #[test]
 fn who_is_paid_in_full_leaves_a_full_table_once_his_work_and_his_blocks_are_old() {
@@ -187,6 +221,37 @@ fn work_that_is_paid_for_at_a_fixed_rate_is_owed_paid_and_owed_again() {
     let payout = PayoutEntry::Wallet(WalletPayout { transaction, lines, ..payout });
     let error = desk.payout(serde_json::to_vec(&payout).unwrap()).unwrap_err();
     assert!(error.to_string().contains("more than was earned"), "{error}");
+}
+
+/// Bob's debt was paid by two blocks that stood side by side, and one of them pays him no more.
+#[test]
+fn who_was_paid_too_much_by_blocks_has_it_taken_off_what_his_shares_earn() {
+    let mut desk = Desk::new();
+    desk.share(1, ANN, PAYS_ALL, 60);
+    desk.share(1, BOB, PAYS_ALL, 40);
+    desk.block(1, 100_000);
+    desk.block(2, 100_000);
+    desk.stands(1, BlockStage::Orphaned);
+    desk.stands(2, BlockStage::Mature);
+    assert_eq!((desk.owed(ANN), desk.owed(BOB)), (59_400, -39_600));
+    let rate = Rate { value: 100_000, work: Hashes(1_000), fee_basis_points: 0 };
+    desk.payout(serde_json::to_vec(&PayoutEntry::Rate(rate)).unwrap()).unwrap();
+    desk.share(2, BOB, PAYS_SHARES, 300);
+    let bobs = |desk: &Desk| desk.books.payable().into_iter().find(|it| it.account == BOB);
+    assert_eq!(bobs(&desk), None, "30,000 satoshis do not make up for it");
+    desk.share(2, BOB, PAYS_SHARES, 200);
+    let line = bobs(&desk).unwrap();
+    assert_eq!((line.amount, line.earned), (10_400, 50_000));
+    let transaction = Txid::from_byte_array([4; 32]);
+    let payout = WalletPayout { transaction, raw: String::new(), fee: 1, lines: vec![line] };
+    desk.payout(serde_json::to_vec(&PayoutEntry::Wallet(payout)).unwrap()).unwrap();
+    assert_eq!((desk.owed(BOB), bobs(&desk)), (0, None));
+    assert_eq!(desk.books.earned().count(), 0);
+    // As if it had never been, if it never comes into the chain.
+    let outcome = WalletOutcome::Unpaid;
+    let settled = PayoutEntry::WalletSettled { transaction, outcome };
+    desk.payout(serde_json::to_vec(&settled).unwrap()).unwrap();
+    assert_eq!((desk.owed(BOB), bobs(&desk).unwrap().amount), (-39_600, 10_400));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Accounts as they stand on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ pub struct SavedAccounts {
     blocks: Vec<SavedBlock>,
     /// Those that were mature once, oldest first.
     mature: Vec<BlockHash>,
+    /// Those that are orphaned and remembered, oldest first; without it those that are.
+    #[serde(default)]
+    orphaned: Option<Vec<BlockHash>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,7 +40,9 @@ impl Accounts {
             changes: entry.changes.iter().map(|(name, it)| (names.number(name), *it)).collect(),
         };
         let blocks = self.blocks.iter().map(block).collect();
-        SavedAccounts { balances, blocks, mature: self.mature.iter().copied().collect() }
+        let mature = self.mature.iter().copied().collect();
+        let orphaned = Some(self.orphaned.iter().copied().collect());
+        SavedAccounts { balances, blocks, mature, orphaned }
     }
 
     /// The same accounts again; `None` if they name somebody whom `names` do not know.
@@ -54,6 +59,12 @@ impl Accounts {
             let changes = changes.into_iter().map(named).collect::<Option<_>>()?;
             this.blocks.insert(hash, Entry { standing, changes });
         }
+        let remembered = |(hash, entry): (&BlockHash, &Entry)| {
+            (entry.standing == Standing::Orphaned && !entry.changes.is_empty()).then_some(*hash)
+        };
+        let orphaned = saved.orphaned.map(VecDeque::from);
+        let found = || this.blocks.iter().filter_map(remembered).collect();
+        this.orphaned = orphaned.unwrap_or_else(found);
         Some(this)
     }
 }

@@ -154,3 +154,21 @@ proptest! {
         prop_assert_eq!(sums(&window, size), sums(&window_of(&all), size));
     }
 }
+
+/// A pool that finds no block for years trims nothing otherwise.
+#[test]
+fn days_of_too_many_accounts_are_given_up_oldest_first_and_the_newest_work_is_not() {
+    let mut window = Window { day_accounts_max: 30, ..Window::default() };
+    let names: Vec<Arc<str>> = (0..10).map(|it| format!("{it}").into()).collect();
+    for day in 0..400 {
+        for name in &names {
+            window.credit(day * DAY, name, Hashes(1));
+        }
+    }
+    let [.., days] = &window.tiers;
+    assert_eq!(days.len(), 3);
+    let all: u128 = window.newest_work(Hashes(u128::MAX)).values().map(|it| it.0).sum();
+    let finer: u128 = window.tiers[..3].iter().flatten().map(|slice| slice.total.0).sum();
+    assert!(finer >= 70, "a week and more is in finer slices: {finer}");
+    assert_eq!(all, 30 + finer);
+}
