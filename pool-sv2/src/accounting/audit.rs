@@ -47,6 +47,9 @@ pub fn compare<D: Disk>(log: D, store: &dyn Reader, node: u32) -> Result<Compari
         // Without any share, what the store has is from nowhere.
         compare_one(store, Scope::Pool, &Added::default(), &mut found.differences)?;
     }
+    if store.round()? != chunk.round() {
+        found.differences.push("the sums since the last block differ".to_owned());
+    }
     for (scope, added) in &scopes {
         compare_one(store, *scope, added, &mut found.differences)?;
     }

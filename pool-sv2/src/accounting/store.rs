@@ -10,7 +10,7 @@ pub mod sqlite;
 
 use super::log::cursor::Place;
 use crate::shares::{BlockFound, Reason};
-pub use chunk::{Added, Chunk, ChunkEvent};
+pub use chunk::{Added, Chunk, ChunkEvent, Round};
 use rates::Rates;
 
 /// Seconds of one slice of work.
@@ -170,6 +170,8 @@ pub struct Settled {
     pub is_confirmed: bool,
     /// The last state of the block; none before the first.
     pub state: Option<u8>,
+    /// What accounts were sent by it.
+    pub paid: u64,
 }
 
 /// One account's part of it.
@@ -219,6 +221,11 @@ pub trait Reader {
     ) -> Result<Vec<Slice>, StoreError>;
     /// Accounts by name, behind `after`; rates at `now_ms`.
     fn accounts(&self, after: &str, count: u32, now_ms: u64) -> Result<Vec<Line>, StoreError>;
+    /// All accounts that have sent a share since `since_ms`, the fastest first by the rate over one
+    /// of the windows, which is named by its place; rates at `now_ms`.
+    fn fastest(&self, since_ms: u64, window: usize, now_ms: u64) -> Result<Vec<Line>, StoreError>;
+    /// What was done since the last block.
+    fn round(&self) -> Result<Round, StoreError>;
     /// Workers of an account by name, behind `after` if there is one; rates at `now_ms`.
     fn workers(
         &self,
@@ -235,6 +242,17 @@ pub trait Reader {
     fn settlements(&self, after: After, count: u32) -> Result<Vec<Settled>, StoreError>;
     /// What an account got of them.
     fn credits(&self, account: &str, after: After, count: u32) -> Result<Vec<Credit>, StoreError>;
+    /// Those of them that have sent something, orphaned blocks left out.
+    fn payments(&self, after: After, count: u32) -> Result<Vec<Settled>, StoreError>;
+    /// What an account was sent by them.
+    fn payments_of(
+        &self,
+        account: &str,
+        after: After,
+        count: u32,
+    ) -> Result<Vec<Credit>, StoreError>;
+    /// What all accounts together were ever sent.
+    fn paid_to_all(&self) -> Result<u64, StoreError>;
     /// All that an account was ever sent, in satoshis, orphaned blocks left out.
     fn paid(&self, account: &str) -> Result<u64, StoreError>;
 }

@@ -1,7 +1,8 @@
 //! ckpool's files `pool/pool.status` and `users/ADDRESS`, by their shapes.
 //!
 //! ckpool weighs rejects by difficulty and decays rates over 15 minutes and 6 hours too; here they
-//! are counted, and those rates are averages of slices of ten minutes.
+//! are counted, and those rates are averages of slices of ten minutes. What was accepted and what
+//! was rejected counts from the pool's last block on, as there.
 
 use std::fmt::Write;
 
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{ACTIVE_MS, Asked, HASHES_OF_DIFFICULTY_1, LINES_MAX, Refusal, difficulty_of, float};
 use crate::accounting::store::rates::Rates;
-use crate::accounting::store::{After, Line, Reader, SLICE_SECONDS, Scope, Slice, Span, Total};
+use crate::accounting::store::{Line, Reader, SLICE_SECONDS, Scope, Slice, Span, Total};
 
 /// Slices of six hours.
 const SIX_HOURS_SLICES: u64 = 36;
@@ -21,7 +22,6 @@ impl Asked<'_> {
         let active = reader.active(self.now_ms.saturating_sub(ACTIVE_MS))?;
         let rates = reader.rates(Scope::Pool, self.now_ms)?;
         let total = reader.total(Scope::Pool)?;
-        let rejected: u64 = reader.rejects(Scope::Pool)?.iter().map(|(_, count)| count).sum();
         let now_s = self.now_ms / 1_000;
         let six_hours_s = SIX_HOURS_SLICES * SLICE_SECONDS;
         let slices =
@@ -30,7 +30,8 @@ impl Asked<'_> {
         let short = average(&slices, now_s, 2);
         let [m1, m5, h1, d1, d7] = rates.per_second.map(suffixed);
         let (m15, h6) = (suffixed(short.hashes), suffixed(long.hashes));
-        let round = self.difficulty_of_round(now_s)?;
+        let round = reader.round()?;
+        let (rejected, round) = (round.rejects, float(round.work) / HASHES_OF_DIFFICULTY_1);
         let network = self.api.mined().ok().map(|it| it.difficulty);
         let luck = network.map_or(0.0, |network| 100.0 * round / network.max(f64::MIN_POSITIVE));
         let (sps, best) = (rounded(short.shares), total.best_of_round.map_or(0.0, difficulty_of));
@@ -50,15 +51,6 @@ impl Asked<'_> {
             let _ = writeln!(text, "{line}");
         }
         Ok(text)
-    }
-
-    /// What was accepted since the pool's last block, from the slice on in which it was found.
-    fn difficulty_of_round(&self, now_s: u64) -> Result<f64, Refusal> {
-        let last = self.reader.blocks(After::START, 1)?;
-        let from_s = last.first().map_or(0, |block| block.time_ms / 1_000);
-        let from_s = from_s / SLICE_SECONDS * SLICE_SECONDS;
-        let slices = self.reader.history(Scope::Pool, Span::Slice, from_s, now_s)?;
-        Ok(slices.iter().map(|it| float(it.work)).sum::<f64>() / HASHES_OF_DIFFICULTY_1)
     }
 
     /// `/users/ADDRESS`.

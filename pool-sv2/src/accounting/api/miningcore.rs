@@ -16,6 +16,8 @@ const PAGE_MAX: u64 = 100;
 /// Pages go back so far; further lines are to be had from `/api/v1`.
 const LINES_BACK_MAX: u64 = 10_000;
 const SATOSHIS: f64 = 1e8;
+/// Of the windows of rates.
+const OVER_FIVE_MINUTES: usize = 1;
 
 impl Asked<'_> {
     /// `/api/pools`.
@@ -53,7 +55,7 @@ impl Asked<'_> {
                 "lastNetworkBlockTime": mined.as_ref().map(|it| iso(it.tip_since_ms)),
                 "blockHeight": self.tip_height(), "connectedPeers": 0, "rewardType": "POW"},
             "topMiners": [],
-            "totalPaid": 0,
+            "totalPaid": float(self.reader.paid_to_all()?.into()) / SATOSHIS,
             "totalBlocks": self.reader.block_count()?,
             "lastPoolBlockTime": blocks.first().map(|it| iso(it.time_ms)),
         }))
@@ -77,9 +79,8 @@ impl Asked<'_> {
     pub(super) fn core_miners(&self, id: &str) -> Result<Value, Refusal> {
         check(id)?;
         let page = self.core_page()?;
-        let lines = self.reader.accounts("", LINES_MAX, self.now_ms)?;
-        let mut lines: Vec<_> = lines.iter().filter(|it| self.is_active(it)).collect();
-        lines.sort_by(|a, b| b.rates.per_second[1].total_cmp(&a.rates.per_second[1]));
+        let since_ms = self.now_ms.saturating_sub(ACTIVE_MS);
+        let lines = self.reader.fastest(since_ms, OVER_FIVE_MINUTES, self.now_ms)?;
         let shown = lines.into_iter().skip(page.skipped).take(page.size).map(|line| {
             json!({"miner": line.name, "hashrate": line.rates.per_second[1].round(),
                 "sharesPerSecond": 0})
@@ -95,15 +96,15 @@ impl Asked<'_> {
         Ok(blocks.iter().skip(page.skipped).map(core_block).collect())
     }
 
-    /// `/api/pools/adit/payments`: transactions of the wallet, whoever they paid.
+    /// `/api/pools/adit/payments`: blocks and transactions of the wallet that have paid somebody.
     pub(super) fn core_payments(&self, id: &str) -> Result<Value, Refusal> {
         check(id)?;
         let page = self.core_page()?;
-        let payments = self.reader.settlements(After::START, page.needed()?)?;
+        let payments = self.reader.payments(After::START, page.needed()?)?;
         let shown = payments.iter().skip(page.skipped).map(|it| {
             let hash = mining::hash::display(&it.hash);
             json!({"coin": "BTC", "address": "", "addressInfoLink": "",
-                "amount": float(it.value.into()) / SATOSHIS,
+                "amount": float(it.paid.into()) / SATOSHIS,
                 "transactionConfirmationData": hash, "transactionInfoLink": "",
                 "created": iso(it.time_ms)})
         });
@@ -125,8 +126,8 @@ impl Asked<'_> {
             .collect();
         let paid = self.reader.paid(address)?;
         let owed = self.api.facts.shelf.as_ref().map_or(0, |it| it.balance(address).owed);
-        let last = self.reader.credits(address, After::START, LINES_MAX)?;
-        let last = last.into_iter().find(|it| it.paid > 0).map(|it| iso(it.settled.time_ms));
+        let last = self.reader.payments_of(address, After::START, 1)?;
+        let last = last.first().map(|it| iso(it.settled.time_ms));
         Ok(json!({
             "pendingShares": 0,
             "pendingBalance": float(owed.max(0).unsigned_abs().into()) / SATOSHIS,
@@ -158,7 +159,7 @@ impl Asked<'_> {
     pub(super) fn core_miner_payments(&self, id: &str, address: &str) -> Result<Value, Refusal> {
         check(id)?;
         let page = self.core_page()?;
-        let credits = self.reader.credits(address, After::START, page.needed()?)?;
+        let credits = self.reader.payments_of(address, After::START, page.needed()?)?;
         let shown = credits.iter().skip(page.skipped).map(|it| core_payment(address, it));
         Ok(shown.collect())
     }

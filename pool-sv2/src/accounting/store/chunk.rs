@@ -20,6 +20,17 @@ pub struct Chunk {
     events: Vec<ChunkEvent>,
     records: u64,
     slices_from_s: u64,
+    /// Of shares behind the last block, or of all of them.
+    round: Round,
+}
+
+/// What the pool's miners did since its last block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Round {
+    /// Accepted work, in hashes.
+    pub work: u128,
+    /// Rejected shares.
+    pub rejects: u64,
 }
 
 /// What is to be added to one scope.
@@ -88,9 +99,11 @@ impl Chunk {
         let Located { place, earner, record } = located;
         match (record, earner) {
             (Record::Share(share), Some(earner)) => {
+                self.round.work = self.round.work.saturating_add(share.work);
                 self.earners.entry(earner).or_default().share(&share, self.slices_from_s);
             }
             (Record::Rejects { reason, count, .. }, Some(earner)) => {
+                self.round.rejects = self.round.rejects.saturating_add(count);
                 let rejects = &mut self.earners.entry(earner).or_default().rejects;
                 let sum = rejects.entry(reason).or_default();
                 *sum = sum.saturating_add(count);
@@ -100,6 +113,7 @@ impl Chunk {
                 for added in self.earners.values_mut() {
                     added.best_of_round = None;
                 }
+                self.round = Round::default();
                 self.events.push(ChunkEvent::Block { time_ms, finder, block });
             }
             (Record::BlockState { time_ms, state }, _) => {
@@ -125,6 +139,11 @@ impl Chunk {
     /// True if a round ended in it.
     pub fn has_block(&self) -> bool {
         self.events.iter().any(|event| matches!(event, ChunkEvent::Block { .. }))
+    }
+
+    /// What it holds of the round in which it ends.
+    pub fn round(&self) -> Round {
+        self.round
     }
 
     /// What is to be added to whom: each worker, its account, and the pool.

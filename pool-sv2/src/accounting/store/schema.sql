@@ -56,6 +56,14 @@ CREATE TABLE reject (
     count INTEGER NOT NULL,
     PRIMARY KEY (scope, reason)
 ) STRICT, WITHOUT ROWID;
+-- What the pool's miners did since its last block: one row.
+CREATE TABLE round (
+    id INTEGER PRIMARY KEY CHECK (id = 0),
+    work_high INTEGER NOT NULL,
+    work_low INTEGER NOT NULL,
+    rejects INTEGER NOT NULL
+) STRICT;
+INSERT INTO round VALUES (0, 0, 0, 0);
 CREATE TABLE block (
     hash BLOB PRIMARY KEY,
     height INTEGER,
@@ -93,7 +101,9 @@ CREATE TABLE settlement (
     counted_work TEXT NOT NULL,
     root TEXT NOT NULL,
     root_work TEXT NOT NULL,
-    is_confirmed INTEGER NOT NULL
+    is_confirmed INTEGER NOT NULL,
+    -- What its lines were sent together.
+    paid INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX settlement_time ON settlement (time_ms, hash);
 -- One account's line of it.
@@ -106,4 +116,4 @@ CREATE TABLE credit (
     paid INTEGER NOT NULL,
     PRIMARY KEY (scope, time_ms, hash)
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;

@@ -16,14 +16,14 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::rates::Rates;
 use super::{
-    Active, After, Block, Chunk, Credit, HISTORY_MAX, Line, Reader, Scope, Settled, Slice, Span,
-    Store, StoreError, Total,
+    Active, After, Block, Chunk, Credit, HISTORY_MAX, Line, Reader, Round, Scope, Settled, Slice,
+    Span, Store, StoreError, Total,
 };
 use crate::accounting::log::cursor::Place;
 use crate::shares::Reason;
 
 const SCHEMA: &str = include_str!("schema.sql");
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How long a lock of another program is waited for.
 const BUSY: Duration = Duration::from_secs(5);
 /// Statements that are kept ready: more than there are.
@@ -218,6 +218,20 @@ impl Reader for SqliteReader {
         Ok(lines)
     }
 
+    fn fastest(&self, since_ms: u64, window: usize, now_ms: u64) -> Result<Vec<Line>, StoreError> {
+        let mut lines = read::active_accounts(&self.connection, since_ms)?;
+        for line in &mut lines {
+            line.rates = shown(&line.total, line.rates, now_ms);
+        }
+        let rate = |line: &Line| line.rates.per_second.get(window).copied().unwrap_or(0.0);
+        lines.sort_by(|a, b| rate(b).total_cmp(&rate(a)).then_with(|| a.name.cmp(&b.name)));
+        Ok(lines)
+    }
+
+    fn round(&self) -> Result<Round, StoreError> {
+        Ok(read::round(&self.connection)?)
+    }
+
     fn workers(
         &self,
         account: &str,
@@ -248,6 +262,25 @@ impl Reader for SqliteReader {
         let scope = read::id_of(&self.connection, Scope::Account(account))?;
         let credits = |scope| money::credits(&self.connection, scope, after, count);
         Ok(scope.map(credits).transpose()?.unwrap_or_default())
+    }
+
+    fn payments(&self, after: After, count: u32) -> Result<Vec<Settled>, StoreError> {
+        Ok(money::payments(&self.connection, after, count)?)
+    }
+
+    fn payments_of(
+        &self,
+        account: &str,
+        after: After,
+        count: u32,
+    ) -> Result<Vec<Credit>, StoreError> {
+        let scope = read::id_of(&self.connection, Scope::Account(account))?;
+        let payments = |scope| money::payments_of(&self.connection, scope, after, count);
+        Ok(scope.map(payments).transpose()?.unwrap_or_default())
+    }
+
+    fn paid_to_all(&self) -> Result<u64, StoreError> {
+        Ok(money::paid_to_all(&self.connection)?)
     }
 
     fn paid(&self, account: &str) -> Result<u64, StoreError> {

@@ -12,7 +12,7 @@ use crate::accounting::store::{After, Credit, Scope, Settled, SettledBy};
 use crate::payout::settlement::{
     BlockPayout, PAYOUT_VERSION, PayoutEntry, WalletOutcome, WalletPayout, sum,
 };
-use crate::shares::PayoutRecord;
+use crate::shares::{BlockStage, BlockState, PayoutRecord};
 
 pub(super) fn take(
     transaction: &Transaction<'_>,
@@ -74,6 +74,7 @@ fn take_block(
         root: block.root.map(|root| (root.hash.to_string(), root.work.0.to_string())),
         is_confirmed: false,
         state: None,
+        paid: 0,
     };
     if block.part == 0 {
         settle(transaction, &settled)?;
@@ -100,6 +101,7 @@ fn take_wallet(
         root: None,
         is_confirmed: false,
         state: None,
+        paid: 0,
     };
     settle(transaction, &settled)?;
     let lines = payout.lines.iter().map(|it| (&*it.account, "0".to_owned(), 0, it.amount));
@@ -109,7 +111,7 @@ fn take_wallet(
 fn settle(transaction: &Transaction<'_>, settled: &Settled) -> rusqlite::Result<()> {
     let (root, root_work) = settled.root.clone().unwrap_or_default();
     let query = "INSERT OR IGNORE INTO settlement \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)";
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0)";
     transaction.prepare_cached(query)?.execute(params![
         settled.hash,
         code(settled.by),
@@ -133,11 +135,15 @@ fn credit<'a>(
     let query = "INSERT OR IGNORE INTO credit SELECT ?1, time_ms, ?2, ?3, ?4, ?5 \
                  FROM settlement WHERE hash = ?2";
     let mut statement = transaction.prepare_cached(query)?;
+    let mut sum = 0_u64;
     for (account, work, entitled, paid) in lines {
         let scope = id_of(transaction, Scope::Account(account))?;
-        statement.execute(params![scope, hash, work, int(entitled), int(paid)])?;
+        let added = statement.execute(params![scope, hash, work, int(entitled), int(paid)])?;
+        // What stands there already was counted when it came.
+        sum = sum.saturating_add(if added > 0 { paid } else { 0 });
     }
-    Ok(())
+    let query = "UPDATE settlement SET paid = paid + ?2 WHERE hash = ?1";
+    transaction.prepare_cached(query)?.execute(params![hash, int(sum)]).map(drop)
 }
 
 fn code(by: SettledBy) -> u8 {
@@ -151,15 +157,41 @@ fn code(by: SettledBy) -> u8 {
 const SETTLED: &str = "settlement.hash, kind, settlement.time_ms, value, fee, pool_output, \
                        counted_work, root, root_work, is_confirmed, \
                        (SELECT state FROM block_state WHERE block_state.hash = settlement.hash \
-                       ORDER BY block_state.rowid DESC LIMIT 1)";
+                       ORDER BY block_state.rowid DESC LIMIT 1) AS stage, settlement.paid";
+/// Columns of it.
+const SETTLED_COLUMNS: usize = 12;
 
 pub(super) fn settlements(
     connection: &Connection,
     before: After,
     count: u32,
 ) -> rusqlite::Result<Vec<Settled>> {
+    settled(connection, "TRUE", before, count)
+}
+
+/// Those that have sent something and stand.
+pub(super) fn payments(
+    connection: &Connection,
+    before: After,
+    count: u32,
+) -> rusqlite::Result<Vec<Settled>> {
+    let stands = format!("settlement.paid > 0 AND stage IS NOT {}", orphaned());
+    settled(connection, &stands, before, count)
+}
+
+fn orphaned() -> u8 {
+    BlockState::new([0; 32], BlockStage::Orphaned).code
+}
+
+fn settled(
+    connection: &Connection,
+    condition: &str,
+    before: After,
+    count: u32,
+) -> rusqlite::Result<Vec<Settled>> {
     let query = format!(
-        "SELECT {SETTLED} FROM settlement WHERE (settlement.time_ms, settlement.hash) < (?1, ?2) \
+        "SELECT {SETTLED} FROM settlement \
+         WHERE (settlement.time_ms, settlement.hash) < (?1, ?2) AND {condition} \
          ORDER BY settlement.time_ms DESC, settlement.hash DESC LIMIT ?3"
     );
     let mut statement = connection.prepare_cached(&query)?;
@@ -174,10 +206,30 @@ pub(super) fn credits(
     before: After,
     count: u32,
 ) -> rusqlite::Result<Vec<Credit>> {
+    credited(connection, "TRUE", scope, (before, count))
+}
+
+/// Those that were sent and stand.
+pub(super) fn payments_of(
+    connection: &Connection,
+    scope: i64,
+    before: After,
+    count: u32,
+) -> rusqlite::Result<Vec<Credit>> {
+    let stands = format!("credit.paid > 0 AND stage IS NOT {}", orphaned());
+    credited(connection, &stands, scope, (before, count))
+}
+
+fn credited(
+    connection: &Connection,
+    condition: &str,
+    scope: i64,
+    (before, count): (After, u32),
+) -> rusqlite::Result<Vec<Credit>> {
     let query = format!(
         "SELECT {SETTLED}, credit.work, credit.entitled, credit.paid \
          FROM credit JOIN settlement USING (hash) \
-         WHERE scope = ?1 AND (credit.time_ms, credit.hash) < (?2, ?3) \
+         WHERE scope = ?1 AND (credit.time_ms, credit.hash) < (?2, ?3) AND {condition} \
          ORDER BY credit.time_ms DESC, credit.hash DESC LIMIT ?4"
     );
     let mut statement = connection.prepare_cached(&query)?;
@@ -185,9 +237,9 @@ pub(super) fn credits(
     let rows = statement.query_map(key, |row| {
         Ok(Credit {
             settled: settled_from(row)?,
-            work: row.get(11)?,
-            entitled: natural(row.get(12)?),
-            paid: natural(row.get(13)?),
+            work: row.get(SETTLED_COLUMNS)?,
+            entitled: natural(row.get(SETTLED_COLUMNS + 1)?),
+            paid: natural(row.get(SETTLED_COLUMNS + 2)?),
         })
     })?;
     rows.collect()
@@ -207,15 +259,23 @@ fn settled_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Settled> {
         root: (!root.is_empty()).then_some((root, root_work)),
         is_confirmed: row.get::<_, u8>(9)? != 0,
         state: row.get(10)?,
+        paid: natural(row.get(11)?),
     })
 }
 
 /// All that an account ever got, in coinbases of blocks that stand and from the wallet.
 pub(super) fn paid(connection: &Connection, scope: i64) -> rusqlite::Result<u64> {
-    let orphaned = crate::shares::BlockState::new([0; 32], crate::shares::BlockStage::Orphaned);
     let query = "SELECT coalesce(sum(paid), 0) FROM credit WHERE scope = ?1 AND paid > 0 AND \
                  coalesce((SELECT state FROM block_state WHERE block_state.hash = credit.hash \
                  ORDER BY block_state.rowid DESC LIMIT 1), 0) <> ?2";
     let mut statement = connection.prepare_cached(query)?;
-    statement.query_row(params![scope, orphaned.code], |row| Ok(natural(row.get(0)?)))
+    statement.query_row(params![scope, orphaned()], |row| Ok(natural(row.get(0)?)))
+}
+
+/// The same of all accounts together.
+pub(super) fn paid_to_all(connection: &Connection) -> rusqlite::Result<u64> {
+    let query = "SELECT coalesce(sum(paid), 0) FROM settlement WHERE paid > 0 AND \
+                 coalesce((SELECT state FROM block_state WHERE block_state.hash = settlement.hash \
+                 ORDER BY block_state.rowid DESC LIMIT 1), 0) <> ?1";
+    connection.prepare_cached(query)?.query_row([orphaned()], |row| Ok(natural(row.get(0)?)))
 }

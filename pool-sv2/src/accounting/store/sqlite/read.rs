@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{int, joined, names, natural};
 use crate::accounting::log::cursor::Place;
 use crate::accounting::store::rates::Rates;
-use crate::accounting::store::{Active, After, Block, Line, Scope, Slice, Span, Total};
+use crate::accounting::store::{Active, After, Block, Line, Round, Scope, Slice, Span, Total};
 use crate::shares::{BlockFound, Reason};
 
 /// What `sums_from` reads, in its order.
@@ -70,6 +70,14 @@ pub(super) fn active(connection: &Connection, since_ms: u64) -> rusqlite::Result
     })
 }
 
+pub(super) fn round(connection: &Connection) -> rusqlite::Result<Round> {
+    let query = "SELECT work_high, work_low, rejects FROM round";
+    connection.prepare_cached(query)?.query_row([], |row| {
+        let work = joined(row.get(0)?, row.get(1)?);
+        Ok(Round { work, rejects: natural(row.get(2)?) })
+    })
+}
+
 pub(super) fn rejects(
     connection: &Connection,
     scope: Scope<'_>,
@@ -129,6 +137,20 @@ pub(super) fn accounts(
     );
     let mut statement = connection.prepare_cached(&query)?;
     let rows = statement.query_map(params![after, count], line)?;
+    rows.collect()
+}
+
+/// All of those that have sent a share since `since_ms`, in no order.
+pub(super) fn active_accounts(
+    connection: &Connection,
+    since_ms: u64,
+) -> rusqlite::Result<Vec<Line>> {
+    let query = format!(
+        "SELECT account, {SUMS} FROM total JOIN scope ON scope.id = total.scope \
+         WHERE last_ms >= ?1 AND kind = 1"
+    );
+    let mut statement = connection.prepare_cached(&query)?;
+    let rows = statement.query_map([int(since_ms)], line)?;
     rows.collect()
 }
 

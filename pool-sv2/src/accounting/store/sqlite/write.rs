@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{int, money, names, read, split};
 use crate::accounting::log::cursor::Place;
-use crate::accounting::store::{Added, Chunk, ChunkEvent, Scope, Span, Total};
+use crate::accounting::store::{Added, Chunk, ChunkEvent, Round, Scope, Span, Total};
 
 pub(super) fn apply(
     transaction: &Transaction<'_>,
@@ -15,7 +15,9 @@ pub(super) fn apply(
     if chunk.has_block() {
         let query = "UPDATE total SET best_of_round = NULL WHERE best_of_round IS NOT NULL";
         transaction.execute(query, [])?;
+        transaction.execute("UPDATE round SET work_high = 0, work_low = 0, rejects = 0", [])?;
     }
+    add_to_round(transaction, chunk.round())?;
     for (scope, added) in chunk.by_scope() {
         let id = id_of(transaction, scope)?;
         add_spans(transaction, id, Span::Slice, &added)?;
@@ -106,6 +108,14 @@ fn add_to_total(transaction: &Transaction<'_>, id: i64, added: &Added) -> rusqli
         d7
     ])?;
     Ok(())
+}
+
+fn add_to_round(transaction: &Transaction<'_>, added: Round) -> rusqlite::Result<()> {
+    let round = read::round(transaction)?;
+    let (high, low) = split(round.work.saturating_add(added.work));
+    let rejects = int(round.rejects.saturating_add(added.rejects));
+    let query = "UPDATE round SET work_high = ?1, work_low = ?2, rejects = ?3";
+    transaction.prepare_cached(query)?.execute(params![high, low, rejects]).map(drop)
 }
 
 fn add_rejects(transaction: &Transaction<'_>, id: i64, added: &Added) -> rusqlite::Result<()> {
