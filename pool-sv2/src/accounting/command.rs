@@ -1,24 +1,30 @@
-//! `pool-sv2 ledger …`: what a person asks of the ledger. All but `rebuild` read beside a running
-//! pool and never disturb it.
+//! `pool-sv2 ledger …`: what a person asks of the ledger. All but `rebuild` and `archive` read
+//! beside a running pool and never disturb it.
 
+mod archive;
 pub mod export;
 
 use std::io::{self, BufWriter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use service::clock;
 use service::config::ConfigError;
 use service::program::{Failure, Sources, say};
 
+use self::archive::{Archived, Wanted as Archive, archive};
 use self::export::{ExportError, Format, Wanted, export};
 use super::audit::{Comparison, compare};
 use super::config::LedgerConfig;
 use super::ledger;
 use super::log::cursor::Place;
 use super::log::disk::Folder;
-use super::log::verify::verify;
+use super::log::recover::begins_after;
+use super::log::segment::Follows;
+use super::log::verify::{Contents, verify};
 use super::payouts;
 pub use super::payouts::{OutcomeArguments, PayoutCommand};
+use super::store::DAY_SECONDS;
 use super::store::sqlite::{SqliteReader, SqliteStore};
 use crate::app::Pool;
 
@@ -44,6 +50,22 @@ pub enum LedgerCommand {
     Rebuild(Sources),
     /// Write all records of the log to standard output.
     Export(ExportArguments),
+    /// Move the oldest segments of the log to another folder: those that no start needs. The pool
+    /// must be stopped.
+    Archive(ArchiveArguments),
+}
+
+/// `pool-sv2 ledger archive`.
+#[derive(Debug, Args)]
+pub struct ArchiveArguments {
+    #[command(flatten)]
+    sources: Sources,
+    /// Where to; made if it is not there.
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+    /// Segments with younger records stay.
+    #[arg(long, value_name = "DAYS", default_value_t = 365)]
+    keep_days: u64,
 }
 
 /// `pool-sv2 ledger export`.
@@ -67,11 +89,12 @@ pub fn execute(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Ledger(LedgerCommand::Verify(sources)) => {
             let config = settings(sources)?;
-            verify_log(&config)?;
-            verify_store(&config)
+            let contents = verify_log(&config)?;
+            verify_store(&config, contents.begins_after)
         }
         Command::Ledger(LedgerCommand::Rebuild(sources)) => rebuild(&settings(sources)?),
         Command::Ledger(LedgerCommand::Export(arguments)) => export_log(arguments),
+        Command::Ledger(LedgerCommand::Archive(arguments)) => archive_log(arguments),
         Command::Payout(command) => payouts::execute(command),
     }
 }
@@ -80,7 +103,7 @@ fn settings(sources: &Sources) -> Result<LedgerConfig, ConfigError> {
     Ok(sources.read::<Pool>()?.0.ledger)
 }
 
-fn verify_log(config: &LedgerConfig) -> Result<(), Failure> {
+fn verify_log(config: &LedgerConfig) -> Result<Contents, Failure> {
     let directory = config.log_directory();
     let contents = verify(&Folder(directory.clone())).map_err(|error| failed(&directory, error))?;
     say(format_args!(
@@ -105,15 +128,20 @@ fn verify_log(config: &LedgerConfig) -> Result<(), Failure> {
         say(fault);
     }
     match contents.faults.len() {
-        0 => Ok(()),
+        0 => Ok(contents),
         count => Err(Failure::Internal(anyhow::anyhow!("the log has {count} faults"))),
     }
 }
 
-fn verify_store(config: &LedgerConfig) -> Result<(), Failure> {
+fn verify_store(config: &LedgerConfig, begins_after: Option<Place>) -> Result<(), Failure> {
     let (file, log) = (config.store_file(), config.log_directory());
     if !file.exists() {
         say(format_args!("{}: not there; the pool builds it when it starts", file.display()));
+        return Ok(());
+    }
+    if begins_after.is_some() {
+        // Its sums hold what was in those segments: it must not be deleted.
+        say(format_args!("{}: not compared, for older segments are elsewhere", file.display()));
         return Ok(());
     }
     let reader = SqliteReader::open(&file).map_err(anyhow::Error::new)?;
@@ -138,6 +166,14 @@ fn verify_store(config: &LedgerConfig) -> Result<(), Failure> {
 
 fn rebuild(config: &LedgerConfig) -> Result<(), Failure> {
     let file = config.store_file();
+    let log = Folder(config.log_directory());
+    if let Ok(Follows::Place(_)) = begins_after(&log) {
+        return Err(Failure::Usage(format!(
+            "{}: the log's older segments are elsewhere, and the sums of their time with them: put \
+             them back first",
+            log.0.display()
+        )));
+    }
     let _lock = ledger::prepare(config).map_err(|error| failed(&config.directory, error))?;
     SqliteStore::delete(&file).map_err(anyhow::Error::new)?;
     let records = config.feeder().catch_up().map_err(|error| failed(&file, error))?;
@@ -155,6 +191,23 @@ fn export_log(arguments: &ExportArguments) -> Result<(), Failure> {
         Err(ExportError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(failed(&log, error)),
     }
+}
+
+fn archive_log(arguments: &ArchiveArguments) -> Result<(), Failure> {
+    let config = arguments.sources.read::<Pool>()?.0;
+    let log = config.ledger.log_directory();
+    let days_ms = arguments.keep_days.saturating_mul(DAY_SECONDS).saturating_mul(1_000);
+    let wanted = Archive {
+        to: &arguments.to,
+        before_ms: clock::unix_now_milliseconds().saturating_sub(days_ms),
+        network: config.payout.network.to_network(),
+        has_webhook: config.webhook.is_some(),
+    };
+    let Archived { segments, bytes, left } =
+        archive(&config.ledger, &wanted).map_err(|error| failed(&log, error))?;
+    let (from, to) = (log.display(), arguments.to.display());
+    say(format_args!("{segments} segments of {bytes} bytes moved to {to}; {left} are in {from}"));
+    Ok(())
 }
 
 fn failed<E>(path: &Path, error: E) -> Failure

@@ -10,6 +10,7 @@ mod event;
 mod place_file;
 mod sign;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,7 @@ enum TellError {
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("{0} cannot be written: {1}")]
-    File(String, std::io::Error),
+    File(String, io::Error),
 }
 
 /// The teller of one receiver.
@@ -78,7 +79,7 @@ impl Webhook {
             target,
             backoff: Backoff::new(WAITS[0], WAITS[1]),
             log: Folder(ledger.log_directory()),
-            file: ledger.directory.join("webhook.cursor"),
+            file: cursor_file(ledger),
             next_at: Instant::now(),
             told: metrics.counter("webhook_messages", "Messages that the webhook has taken"),
             failures: metrics.counter("webhook_failures", "Messages that it has not taken at once"),
@@ -256,6 +257,15 @@ impl Webhook {
             std::thread::sleep(left.min(STEP));
         }
     }
+}
+
+/// The first record of the log that was not told; none if nothing was told yet.
+pub(super) fn told_before(ledger: &LedgerConfig) -> io::Result<Option<Place>> {
+    place_file::read(&cursor_file(ledger))
+}
+
+fn cursor_file(ledger: &LedgerConfig) -> PathBuf {
+    ledger.directory.join("webhook.cursor")
 }
 
 #[cfg(test)]
