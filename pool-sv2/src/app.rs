@@ -9,6 +9,7 @@ mod mined;
 mod providers;
 mod questions;
 mod rates;
+mod till;
 mod wallet;
 mod work_maker;
 mod work_times;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mining::extranonce::ExtranonceAllocator;
+use service::admin::Order;
 use service::authority::ExpectedKey;
 use service::config::ConfigError;
 use service::drop_in::DropIn;
@@ -34,6 +36,7 @@ use wire::sv2::keys::{AuthoritySecret, Sv2Url};
 use crate::accounting::bookkeeper::{Beginning, Bookkeeper, Shelf, Sources};
 use crate::accounting::ledger::Ledger;
 use crate::accounting::webhook::config::WebhookConfig;
+use crate::admin::{Admin, Till};
 use crate::blocks::Solutions;
 use crate::config::Config;
 use crate::config::take_over::take_over;
@@ -43,6 +46,7 @@ use crate::downstream::drain::Drain;
 use crate::downstream::limits::LimitCounts;
 use crate::downstream::serve::Service;
 use crate::payout::Payout;
+use crate::roster::Roster;
 use crate::shares;
 use crate::template_receiver::choice::Choice;
 use crate::template_receiver::session::Constraints;
@@ -54,6 +58,7 @@ use clerks::{Clerks, Desk};
 use command::Command;
 use providers::Providers;
 use questions::Open;
+use till::{Pause, WalletTill};
 use work_maker::WorkMaker;
 use work_times::WorkTimes;
 
@@ -106,7 +111,8 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let ledger = Ledger::open(&config.ledger, &metrics)?;
     let (keeper, shelf) = open_books(&config, &payout, &ledger)?;
     let (work, durable) = (watch::Sender::new(None), ledger.durable());
-    let open = Open::new(&config, &payout, &listeners, &authority);
+    let roster = Roster::default();
+    let open = Open::new(&config, &payout, &listeners, &authority, &roster);
     let health = health(&open, &metrics, &shelf, &work, &shutdown)?;
     health.clone().start("health.address", &config.health, &shutdown).await?;
     announce(&listeners, &authority)?;
@@ -132,7 +138,8 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     };
     let (submitted, hashes) = mpsc::channel(SUBMITTED_MAX);
     let (shares, work) = (sender.clone(), maker.work.subscribe());
-    let desk = Desk { shelf, shares, durable, submitted: hashes, work, health };
+    let (pause, till) = pause(&config, &shelf, &health);
+    let desk = Desk { shelf, shares, durable, submitted: hashes, work, health, pause };
     let clerks = Clerks::new(&config, &maker.payout, desk)?;
     let (certificates, handshakes) =
         (config.authority.certificates(authority), config.limits.handshakes(&metrics));
@@ -146,16 +153,15 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         handshakes: handshakes.clone(),
         shutdown: shutdown.clone(),
         drain: Arc::clone(&drain),
+        roster: roster.clone(),
     };
     let ports: Vec<_> = listeners.into_iter().zip(settings.into_iter().map(service)).collect();
     drop(sender);
     let gate = Gate::new(config.limits.gate(), &metrics);
+    open_admin(&config, (roster, gate.clone(), till), (&ports, &shutdown)).await?;
     // Work and providers stay until no miner is left that could find a block.
     let miners_gone = CancellationToken::new();
-    let accepting = async {
-        accept_all(ports, &gate).await;
-        miners_gone.cancel();
-    };
+    let accepting = accept_all(ports, &gate, &miners_gone);
     let outlets = Outlets { solutions, submitted, updates };
     let providers = start_providers(&config, &maker.payout, &outlets, &miners_gone)?;
     drop(outlets);
@@ -164,6 +170,39 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     tokio::join!(accepting, making, providers, writing);
     // Every connection is gone: the ledger writes what it has been given and ends.
     books.finish().await
+}
+
+/// What holds payouts back, and how an operator sees them; none of it where no wallet pays.
+fn pause(
+    config: &Config,
+    shelf: &Shelf,
+    health: &Health,
+) -> (Option<Pause>, Option<Box<dyn Till>>) {
+    let Some(wallet) = &config.payout.wallet else {
+        return (None, None);
+    };
+    let pause = Pause::new(&config.ledger.directory, health.clone());
+    let (shelf, config) = (shelf.clone(), wallet.clone());
+    let till = WalletTill { shelf, config, pause: pause.clone() };
+    (Some(pause), Some(Box::new(till)))
+}
+
+/// Takes the operator's orders, if the settings want it.
+async fn open_admin(
+    config: &Config,
+    (roster, gate, till): (Roster, Gate, Option<Box<dyn Till>>),
+    (ports, shutdown): (&[(TcpListener, Service)], &CancellationToken),
+) -> Result<(), Failure> {
+    let Some(entry) = config.admin.entry()? else {
+        return Ok(());
+    };
+    let ports = ports.iter().map(|(listener, _)| Ok(listener.local_addr()?.port()));
+    let ports: std::io::Result<Vec<u16>> = ports.collect();
+    let ports = ports.map_err(|error| Failure::Internal(error.into()))?;
+    // Secrets are left out of every Debug.
+    let settings = format!("{config:#?}\n");
+    let admin = Admin { roster, gate, ports, till, settings };
+    entry.open(Arc::new(move |order: &Order| admin.obey(order)), shutdown).await
 }
 
 /// What people and monitors are shown.
@@ -216,8 +255,13 @@ async fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {
     Ok(listeners)
 }
 
-/// Serves miners on all ports, by the rules of each, until the shutdown.
-async fn accept_all(ports: Vec<(TcpListener, Service)>, gate: &Gate) {
+/// Serves miners on all ports, by the rules of each, until the shutdown; cancels `miners_gone` when
+/// the last one has left.
+async fn accept_all(
+    ports: Vec<(TcpListener, Service)>,
+    gate: &Gate,
+    miners_gone: &CancellationToken,
+) {
     let mut accepting = tokio::task::JoinSet::new();
     for (listener, service) in ports {
         let connections_max = service.settings.limits.connections_max;
@@ -227,6 +271,7 @@ async fn accept_all(ports: Vec<(TcpListener, Service)>, gate: &Gate) {
         accepting.spawn(listen::accept(listener, gate, shutdown, serve));
     }
     while accepting.join_next().await.is_some() {}
+    miners_gone.cancel();
 }
 
 /// What all connections of a port have in common, port by port.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use mining::vardiff::VardiffPolicy;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use service::admin::AdminConfig;
 use service::authority::AuthorityConfig;
 use service::config::{ConfigError, host_and_port};
 use service::health::HealthConfig;
@@ -67,6 +68,9 @@ pub struct Config {
     /// What other programs may ask.
     #[serde(default)]
     pub api: ApiConfig,
+    /// Where an operator's orders are taken.
+    #[serde(default)]
+    pub admin: AdminConfig,
     /// What people may see.
     #[serde(default)]
     pub dashboard: DashboardConfig,
@@ -132,6 +136,14 @@ impl VardiffConfig {
     }
 }
 
+/// A name, or an address as it stands in a URL: one of IPv6 in brackets.
+fn is_host(text: &str) -> bool {
+    let plain = |it: &str| it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-.".contains(&it));
+    let v6 = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_v6 = v6.is_some_and(|it| it.parse::<std::net::Ipv6Addr>().is_ok());
+    is_v6 || (!text.is_empty() && plain(text))
+}
+
 fn in_range(value: f64, max: f64) -> bool {
     value.is_finite() && value > 0.0 && value <= max
 }
@@ -182,6 +194,7 @@ impl Config {
         self.ledger.check()?;
         self.limits.check()?;
         self.check_api()?;
+        self.admin.entry()?;
         self.webhook.as_ref().map(WebhookConfig::target).transpose()?;
         self.vardiff.policy("vardiff")?;
         let policy = |one: &ListenConfig, section: &str| one.vardiff(&self.vardiff).policy(section);
@@ -251,6 +264,10 @@ impl Config {
         if self.dashboard.enabled && self.health.address.is_none() {
             let remedy = "set health.address too: the pages are shown there";
             return Err(ConfigError::unusable("dashboard.enabled", remedy));
+        }
+        if self.dashboard.public_host.as_deref().is_some_and(|host| !is_host(host)) {
+            let remedy = "write a name or an address alone, pool.example for instance";
+            return Err(ConfigError::unusable("dashboard.public_host", remedy));
         }
         let checked = cors_origin.as_deref().map(check_origin).transpose();
         checked
@@ -382,6 +399,18 @@ mod tests {
         assert!(error.contains("api.enabled: set health.address"), "{error}");
         config.health.address = Some("127.0.0.1:0".to_owned());
         assert!(config.check().is_ok());
+        for (host, is_fine) in [
+            ("pool.example", true),
+            ("[::1]", true),
+            ("a:1", false),
+            ("http://a", false),
+            ("", false),
+        ] {
+            config.dashboard.public_host = Some(host.to_owned());
+            let checked = config.check().map_err(|error| error.to_string());
+            assert_eq!(checked.is_ok(), is_fine, "{host}: {checked:?}");
+        }
+        config.dashboard.public_host = None;
         config.api.cors_origin = Some("a\nb".to_owned());
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("api.cors_origin: write one origin"), "{error}");

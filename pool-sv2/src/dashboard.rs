@@ -18,6 +18,7 @@ mod qr;
 use std::fmt;
 use std::sync::Arc;
 
+use maud::Markup;
 use service::clock;
 use service::questions::{Answerer, Question, Reply};
 use service::site::{Parts, Show, View, Visit};
@@ -30,9 +31,19 @@ const STYLE: &[u8] = include_bytes!("dashboard/assets/style.css");
 const LIVE: &[u8] = include_bytes!("dashboard/assets/live.js");
 const ICON: &[u8] = include_bytes!("dashboard/assets/icon.svg");
 
+/// What all pages follow.
+#[derive(Debug, Clone, Default)]
+pub struct Frame {
+    /// True if programs may ask too: pages say where.
+    pub has_api: bool,
+    /// By which name miners reach the pool; none, and it is the one by which the visitor came.
+    pub public_host: Option<String>,
+}
+
 /// Shows the pages.
 pub struct Dashboard {
     answer: Arc<Answerer>,
+    frame: Frame,
 }
 
 impl fmt::Debug for Dashboard {
@@ -44,21 +55,33 @@ impl fmt::Debug for Dashboard {
 /// What the pages of one visit are made of.
 struct Desk<'a> {
     ask: Asker<'a>,
+    /// By which name miners reach the pool, if it is set.
+    public_host: Option<&'a str>,
     /// By which name the visitor came.
-    host: Option<&'a str>,
+    came_by: Option<&'a str>,
     /// Milliseconds since 1970.
     now_ms: u64,
 }
 
 impl Dashboard {
     /// Asks `answer` whatever it shows.
-    pub fn new(answer: Arc<Answerer>) -> Self {
-        Self { answer }
+    pub fn new(answer: Arc<Answerer>, frame: Frame) -> Self {
+        Self { answer, frame }
     }
 
     fn desk<'a>(&'a self, visit: &'a Visit) -> Desk<'a> {
         let now_ms = clock::unix_now_milliseconds();
-        Desk { ask: Asker(&*self.answer), host: visit.host.as_deref(), now_ms }
+        let (public_host, came_by) = (self.frame.public_host.as_deref(), visit.host.as_deref());
+        Desk { ask: Asker(&*self.answer), public_host, came_by, now_ms }
+    }
+
+    fn page(&self, place: &Place, title: &str, body: &Markup) -> String {
+        page(&self.frame, place, title, body)
+    }
+
+    fn missing(&self) -> View {
+        let what = "There is no such page.";
+        View::Missing(self.page(&Place::Overview, "Not found", &notice("Not found", what)))
     }
 
     fn proof(&self, block: &str, account: &str) -> View {
@@ -67,12 +90,14 @@ impl Dashboard {
         match (self.answer)(&question) {
             Reply::Found(text) => View::Download { name: format!("proof-{start}.json"), text },
             Reply::NotFound(what) | Reply::Wrong(what) => {
-                View::Missing(page(&Place::Overview, "No proof", &notice("No proof", &what)))
+                View::Missing(self.page(&Place::Overview, "No proof", &notice("No proof", &what)))
             }
-            Reply::Unavailable(what) => {
-                View::Unavailable(page(&Place::Overview, "No proof", &notice("Not now", &what)))
-            }
-            Reply::Text(_) => missing(),
+            Reply::Unavailable(what) => View::Unavailable(self.page(
+                &Place::Overview,
+                "No proof",
+                &notice("Not now", &what),
+            )),
+            Reply::Text(_) => self.missing(),
         }
     }
 }
@@ -92,7 +117,7 @@ impl Desk<'_> {
 impl Show for Dashboard {
     fn show(&self, visit: &Visit) -> View {
         let Some(place) = Place::of(visit) else {
-            return missing();
+            return self.missing();
         };
         match &place {
             Place::Asset("style.css") => View::File { kind: "text/css", bytes: STYLE },
@@ -100,12 +125,14 @@ impl Show for Dashboard {
             Place::Asset("icon.svg") => View::File { kind: "image/svg+xml", bytes: ICON },
             Place::Proof { block, account } => self.proof(block, account),
             _ => match self.desk(visit).parts(&place) {
-                Ok(parts) => View::Page(page(&place, &place.title(), &together(&parts))),
-                Err(Missing::NotThere(what)) => {
-                    View::Missing(page(&place, "Not found", &notice("Nothing here yet", &what)))
-                }
+                Ok(parts) => View::Page(self.page(&place, &place.title(), &together(&parts))),
+                Err(Missing::NotThere(what)) => View::Missing(self.page(
+                    &place,
+                    "Not found",
+                    &notice("Nothing here yet", &what),
+                )),
                 Err(Missing::NotNow(what)) => {
-                    View::Unavailable(page(&place, "Not now", &notice("One moment", &what)))
+                    View::Unavailable(self.page(&place, "Not now", &notice("One moment", &what)))
                 }
             },
         }
@@ -117,11 +144,6 @@ impl Show for Dashboard {
         let parts = parts.unwrap_or_default().into_iter();
         parts.map(|part| (part.id, part.html.into_string())).collect()
     }
-}
-
-fn missing() -> View {
-    let what = "There is no such page.";
-    View::Missing(page(&Place::Overview, "Not found", &notice("Not found", what)))
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 //! send back and brings blocks to the network.
 //!
 //! Rooms: `template_receiver` (client of the Template Distribution Protocol), `downstream` (one
-//! miner's connection), `accounting` (the ledger) and `dashboard` (pages for people). They meet in
-//! `app` alone; what passes between them is `work`, `shares` and `blocks`; `payout` says whom a
-//! block pays, and `init` makes settings.
+//! miner's connection), `accounting` (the ledger), `dashboard` (pages for people) and `admin` (an
+//! operator's orders). They meet in
+//! `app` alone; what passes between them is `work`, `shares` and `blocks`; `roster` says who is
+//! connected, `payout` whom a block pays, and `init` makes settings.
 
 pub mod accounting;
+pub mod admin;
 pub mod app;
 pub mod blocks;
 pub mod config;
@@ -15,6 +17,7 @@ pub mod downstream;
 pub mod init;
 mod payees;
 pub mod payout;
+pub mod roster;
 pub mod shares;
 pub mod template_receiver;
 pub mod work;

@@ -12,11 +12,15 @@
 mod miner;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use allocation_counter::measure;
 use bytes::BytesMut;
 use miner::{HARD, OpenExtended, Table};
 use pool_sv2::downstream::connection::{Command, Limits};
+use pool_sv2::roster::{ChannelNow, Roster, Tally};
+use pool_sv2::shares::Earner;
+use tokio_util::sync::CancellationToken;
 use wire::session::{PeerError, Session};
 use wire::sv2::codec::List;
 use wire::sv2::extensions::{RequestExtensions, WORKER_HASHRATE_TRACKING};
@@ -186,4 +190,30 @@ fn answers_that_nobody_reads_end_the_session_below_the_bound() {
     };
     assert!(matches!(ended, PeerError::OverLimit(_)), "{ended:?}");
     assert!(flood.held_max < bound, "{} of {bound}", flood.held_max);
+}
+
+/// What people are shown of a connection is a small part of what it takes (docs/benchmarks.md).
+#[test]
+fn a_connections_place_on_the_roster_takes_half_a_kibibyte_and_is_given_back() {
+    const CONNECTIONS: usize = 1_000;
+    let (roster, shutdown) = (Roster::default(), CancellationToken::new());
+    let earner = Arc::new(Earner::named("farm", "rig"));
+    let mut there = Vec::with_capacity(CONNECTIONS);
+    let mut come = || {
+        let peer = ([203, 0, 113, 1], 4_711).into();
+        let one = roster.enter(peer, 0, &shutdown);
+        // It tells of itself again and again.
+        for _ in 0..3 {
+            let earner = Arc::clone(&earner);
+            let tally = Tally::new(Instant::now());
+            let channel = ChannelNow { id: 2, is_standard: true, earner, difficulty: 1.0, tally };
+            one.show(vec![channel]);
+        }
+        there.push(one);
+    };
+    let held = measure(|| (0..CONNECTIONS).for_each(|_| come())).bytes_current;
+    let of_one = held / i64::try_from(CONNECTIONS).unwrap();
+    assert!((200..=512).contains(&of_one), "{of_one} bytes");
+    let left = held + measure(|| drop(there)).bytes_current;
+    assert!(left < held / 10, "{left} of {held} bytes are left");
 }

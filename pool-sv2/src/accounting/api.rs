@@ -31,6 +31,7 @@ use super::bookkeeper::{Shelf, Sources};
 use super::store::sqlite::{FileIdentity, SqliteReader};
 use super::store::{After, Reader, Scope, StoreError, Total};
 use crate::payout::identity::Mode;
+use crate::roster::Roster;
 use crate::shares::{BlockStage, BlockState};
 
 /// Where questions may begin.
@@ -84,6 +85,8 @@ pub struct Facts {
     pub shelf: Option<Shelf>,
     /// How the neighbours are.
     pub health: Health,
+    /// Who is connected.
+    pub roster: Roster,
 }
 
 /// Answers questions.

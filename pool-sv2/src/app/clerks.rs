@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::block_watch::BlockWatch;
 use super::rates::Rates;
+use super::till::Pause;
 use super::wallet::Payer;
 use crate::accounting::bookkeeper::Shelf;
 use crate::accounting::log::writer::DurableEnd;
@@ -30,6 +31,8 @@ pub(super) struct Desk {
     pub(super) submitted: mpsc::Receiver<[u8; 32]>,
     pub(super) work: watch::Receiver<Option<Arc<Work>>>,
     pub(super) health: Health,
+    /// None where no wallet is named.
+    pub(super) pause: Option<Pause>,
 }
 
 /// All of them.
@@ -47,7 +50,7 @@ impl Clerks {
         payout: &Arc<Payout>,
         desk: Desk,
     ) -> Result<Self, ConfigError> {
-        let Desk { shelf, shares, durable, submitted, work, health } = desk;
+        let Desk { shelf, shares, durable, submitted, work, health, pause } = desk;
         let watch = BlockWatch {
             node: config.node.as_ref().map(NodeConfig::connection).transpose()?,
             every: Duration::from_secs(config.node.as_ref().map_or(1, |node| node.poll_seconds)),
@@ -56,8 +59,8 @@ impl Clerks {
             submitted,
             health,
         };
-        let named = config.node.as_ref().zip(config.payout.wallet.as_ref());
-        let payer = named.map(|(node, wallet)| {
+        let named = config.node.as_ref().zip(config.payout.wallet.as_ref()).zip(pause);
+        let payer = named.map(|((node, wallet), pause)| {
             Ok(Payer {
                 wallet: node.wallet(&wallet.name)?,
                 config: wallet.clone(),
@@ -65,6 +68,7 @@ impl Clerks {
                 shelf,
                 shares: shares.clone(),
                 durable,
+                pause,
             })
         });
         let payer = payer.transpose()?;

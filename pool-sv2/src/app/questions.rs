@@ -17,9 +17,10 @@ use super::mined::{Mined, shown_payee};
 use crate::accounting::api::{Api, Facts, Port, ROOTS};
 use crate::accounting::bookkeeper::{Shelf, Sources};
 use crate::config::Config;
-use crate::dashboard::Dashboard;
+use crate::dashboard::{Dashboard, Frame};
 use crate::payout::Payout;
 use crate::payout::identity::Identities;
+use crate::roster::Roster;
 use crate::work::Work;
 
 /// The pool as it was set up, its ports open.
@@ -28,6 +29,7 @@ pub(super) struct Open<'a> {
     payout: &'a Payout,
     listeners: &'a [TcpListener],
     authority: &'a AuthoritySecret,
+    roster: &'a Roster,
 }
 
 /// The same health, with answers and pages if the settings want them.
@@ -49,7 +51,11 @@ pub(super) fn shown(
         tokio::spawn(mined.follow(work, payee, shutdown.clone()));
     }
     let health = match dashboard.enabled {
-        true => health.with_site(Site::new(Arc::new(Dashboard::new(Arc::clone(&answer))))),
+        true => {
+            let public_host = dashboard.public_host.clone();
+            let frame = Frame { has_api: api.enabled, public_host };
+            health.with_site(Site::new(Arc::new(Dashboard::new(Arc::clone(&answer), frame))))
+        }
         false => health,
     };
     if !api.enabled {
@@ -72,8 +78,9 @@ impl<'a> Open<'a> {
         payout: &'a Payout,
         listeners: &'a [TcpListener],
         authority: &'a AuthoritySecret,
+        roster: &'a Roster,
     ) -> Self {
-        Self { config, payout, listeners, authority }
+        Self { config, payout, listeners, authority, roster }
     }
 
     /// By which rules each port reads names.
@@ -89,7 +96,7 @@ impl<'a> Open<'a> {
         shelf: &Shelf,
         health: &Health,
     ) -> Result<Arc<Answerer>, Failure> {
-        let Self { config, payout, authority, .. } = self;
+        let Self { config, payout, authority, roster, .. } = *self;
         let ports = self.shown_ports().map_err(|error| Failure::Internal(error.into()))?;
         let owes = config.shares_blocks(payout) || config.pays_shares(payout);
         let mined = mined.clone();
@@ -103,6 +110,7 @@ impl<'a> Open<'a> {
             mined: Box::new(move || mined.now()),
             shelf: owes.then(|| shelf.clone()),
             health: health.clone(),
+            roster: roster.clone(),
         });
         Ok(Arc::new(move |question: &Question| api.answer(question)))
     }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::till::Pause;
 use crate::accounting::bookkeeper::Shelf;
 use crate::accounting::log::writer::DurableEnd;
 use crate::payout::identity::read_address;
@@ -59,6 +60,8 @@ enum PayError {
     NotKept,
     #[error("balances have changed while the transaction was made")]
     Changed,
+    #[error("payouts are paused by the operator")]
+    Paused,
     #[error("the payout is too large for the log")]
     TooLarge,
     #[error("the ledger is closed")]
@@ -75,6 +78,7 @@ pub(super) struct Payer {
     pub(super) shares: ShareSender,
     /// How far the log is durable.
     pub(super) durable: watch::Receiver<DurableEnd>,
+    pub(super) pause: Pause,
 }
 
 #[derive(Deserialize)]
@@ -114,7 +118,9 @@ impl Payer {
                 () = shutdown.cancelled() => return,
                 paid = this.round() => match paid {
                     Ok(()) => {}
-                    Err(error @ PayError::TooDear { .. }) => info!(%error, "no payout now"),
+                    Err(error @ (PayError::TooDear { .. } | PayError::Paused)) => {
+                        info!(%error, "no payout now");
+                    }
                     Err(error) => warn!(%error, "no payout now"),
                 }
             }
@@ -130,8 +136,12 @@ impl Payer {
         }
         brought?;
         let due = self.due();
+        self.pause.show();
         if self.shelf.unconfirmed().len() >= UNCONFIRMED_MAX || due.is_empty() {
             return Ok(());
+        }
+        if self.pause.holds() {
+            return Err(PayError::Paused);
         }
         // From here to the end no job is made that pays one of them too.
         let aside = self.shelf.promises().set_aside(due.into_iter().map(|line| line.account));
@@ -154,6 +164,10 @@ impl Payer {
         let payout = self.make(due).await?;
         let (transaction, accounts, fee) = (payout.transaction, payout.lines.len(), payout.fee);
         self.check_still_due(&payout.lines).await?;
+        // To make a transaction takes its time: a word that came meanwhile still counts.
+        if self.pause.holds() {
+            return Err(PayError::Paused);
+        }
         self.write(&PayoutEntry::Wallet(payout.clone())).await?;
         info!(%transaction, accounts, amount, fee, "payout written");
         // Before jobs pay these accounts again, and before the next round, the books must know.

@@ -23,6 +23,9 @@ impl Config {
             format!("{} is told of {}.", webhook.url, events.join(", "))
         }));
         sentences.push(self.questions());
+        sentences.extend(self.admin.listen.as_ref().map(|address| {
+            format!("http://{address}/admin takes your orders, with the token alone.")
+        }));
         sentences
     }
 

@@ -112,7 +112,22 @@ pub(super) struct Span {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Miners {
     pub(super) miners: Vec<Sums>,
-    pub(super) next: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Channels {
+    pub(super) channels: Vec<Channel>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Channel {
+    pub(super) worker: String,
+    pub(super) kind: String,
+    pub(super) difficulty: f64,
+    pub(super) opened_ms: u64,
+    pub(super) last_share_ms: Option<u64>,
+    pub(super) shares: u64,
+    pub(super) rejects: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -8,4 +8,6 @@ use serde::Deserialize;
 pub struct DashboardConfig {
     /// Whether pages for people are shown at the address of `/health`.
     pub enabled: bool,
+    /// The name or the address by which miners reach the pool, without a port.
+    pub public_host: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::Frame;
 use super::place::{Place, encoded};
 
 /// One part of a page. Its element has `id`, so that it can be replaced alone.
@@ -112,8 +113,8 @@ pub(super) fn miner(account: &str, worker: &str) -> Markup {
     }
 }
 
-/// The whole page.
-pub(super) fn page(place: &Place, title: &str, body: &Markup) -> String {
+/// The whole page; its foot names the API where there is one.
+pub(super) fn page(frame: &Frame, place: &Place, title: &str, body: &Markup) -> String {
     let live = format!("/live?page={}", encoded(&place.path()));
     let here = |other: &Place| (place == other).then_some("page");
     let (overview, blocks) = (Place::Overview, Place::Blocks { after: None });
@@ -152,8 +153,10 @@ pub(super) fn page(place: &Place, title: &str, body: &Markup) -> String {
                 footer.foot {
                     p {
                         "Shares are acknowledged when they are on disk. "
-                        "All of this, as JSON: " a href="/api/v1/openapi.json" { "API" }
-                        " · " a href="/health" { "health" } " · " a href="/metrics" { "metrics" }
+                        @if frame.has_api {
+                            "All of this, as JSON: " a href="/api/v1/openapi.json" { "API" } " · "
+                        }
+                        a href="/health" { "health" } " · " a href="/metrics" { "metrics" }
                     }
                 }
             }

@@ -3,11 +3,16 @@
 use maud::{Markup, html};
 
 use super::Desk;
-use super::answers::{Balance, Credit, Credits, History, Missing, Sums, Workers};
+use super::answers::{
+    Balance, Channel, Channels, Credit, Credits, History, Missing, Sums, Workers,
+};
 use super::chart::Chart;
-use super::figures::{ago, best, coins, count, hash, hashrate, signed_coins, utc};
+use super::figures::{ago, best, coins, count, difficulty, hash, hashrate, signed_coins, utc};
 use super::layout::{Column, Part, card, empty, figure, state};
 use super::place::{Place, encoded};
+
+/// Channels that are shown.
+const CHANNELS_MAX: usize = 100;
 
 impl Desk<'_> {
     pub(super) fn miner(&self, account: &str) -> Result<Vec<Part>, Missing> {
@@ -22,6 +27,7 @@ impl Desk<'_> {
         let mut parts = vec![head(account, &sums), self.miner_rates(account, &sums)];
         parts.extend(sums.balance.as_ref().map(balance));
         parts.push(self.workers(&at));
+        parts.push(self.channels(&at));
         if sums.balance.is_some() {
             parts.push(self.payouts(account, &at));
         }
@@ -56,6 +62,55 @@ impl Desk<'_> {
             } }
         };
         card("workers", Column::Both, ("Workers", "at most 200, by name"), &body)
+    }
+
+    fn channels(&self, at: &str) -> Part {
+        let asked = self.ask.about::<Channels>(&format!("{at}/channels"));
+        let channels = asked.unwrap_or_default().channels;
+        let body = match channels.is_empty() {
+            true => {
+                empty("None is open", &html! { p { "A channel opens when a device connects." } })
+            }
+            false => html! {
+                div.scroll tabindex="0" { table {
+                    thead { tr {
+                        th scope="col" { "Worker" } th scope="col" { "Kind" }
+                        th.num scope="col" { "Difficulty" } th.num scope="col" { "Shares" }
+                        th.num scope="col" { "Rejected" } th.num scope="col" { "Last share" }
+                        th.num scope="col" { "Open since" }
+                    } }
+                    tbody {
+                        @for it in channels.iter().take(CHANNELS_MAX) { (self.channel(it)) }
+                    }
+                } }
+            },
+        };
+        card("channels", Column::Both, ("Channels", "open now, at most 100"), &body)
+    }
+
+    fn channel(&self, it: &Channel) -> Markup {
+        let rejected: u64 = it.rejects.values().sum();
+        let reasons = it.rejects.iter().map(|(why, count)| format!("{count} {why}"));
+        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        html! {
+            tr {
+                td {
+                    @if it.worker.is_empty() { em { "without a name" } }
+                    @else { span.mono { (it.worker) } }
+                }
+                td { (it.kind) }
+                td.num { (difficulty(it.difficulty)) }
+                td.num { (count(it.shares)) }
+                td.num title=(reasons) { (count(rejected)) }
+                td.num {
+                    @match it.last_share_ms {
+                        Some(last_ms) => { (ago(last_ms, self.now_ms)) }
+                        None => { "—" }
+                    }
+                }
+                td.num { (ago(it.opened_ms, self.now_ms)) }
+            }
+        }
     }
 
     fn worker(&self, it: &Sums) -> Markup {

@@ -16,11 +16,9 @@ use super::{blocks, qr};
 
 /// Blocks and miners on this page.
 const LINES: &str = "6";
-const MINERS: usize = 8;
+const MINERS: &str = "8";
 /// The longest window of a hashrate.
 const WEEK_SECONDS: u64 = 604_800;
-/// Accounts that are looked at for the fastest ones.
-const ACCOUNTS_MAX: &str = "1000";
 
 impl Desk<'_> {
     pub(super) fn overview(&self) -> Vec<Part> {
@@ -130,10 +128,11 @@ impl Desk<'_> {
         )
     }
 
-    /// A port that listens on every address is named as the visitor came.
+    /// By the name that is set; without one, a port that listens on every address is named as the
+    /// visitor came.
     fn url(&self, port: &Port, key: &str) -> String {
         let everywhere = matches!(port.host.as_str(), "0.0.0.0" | "::");
-        let host = match self.host.filter(|_| everywhere) {
+        let host = match self.public_host.or_else(|| self.came_by.filter(|_| everywhere)) {
             Some(host) => host.to_owned(),
             None if port.host.contains(':') => format!("[{}]", port.host),
             None => port.host.clone(),
@@ -185,19 +184,15 @@ impl Desk<'_> {
     }
 
     fn miners(&self, connect: Option<&Connect>) -> Part {
-        let asked = self.ask.with::<Miners>("miners", &[("limit", ACCOUNTS_MAX)]);
-        let (mut lines, is_cut) = match asked {
-            Ok(asked) => {
-                let is_cut = asked.next.is_some() && asked.miners.len().to_string() == ACCOUNTS_MAX;
-                (asked.miners, is_cut)
-            }
-            Err(_) => (Vec::new(), false),
+        let ask = |order| {
+            let wanted = [("order", order), ("limit", MINERS)];
+            let asked = self.ask.with::<Miners>("miners", &wanted);
+            asked.map(|asked| asked.miners).unwrap_or_default()
         };
-        lines.sort_by(|a, b| b.hashrate.h1.total_cmp(&a.hashrate.h1));
-        let note = match is_cut {
-            true => "the fastest of the first 1,000 accounts, over 1 h",
-            false => "the fastest over 1 h",
-        };
+        let (mut lines, mut note) = (ask("hashrate"), "the fastest over 1 h");
+        if lines.is_empty() {
+            (lines, note) = (ask("name"), "none of them within 1 h");
+        }
         let port = connect.and_then(|it| it.ports.first());
         let body = match lines.is_empty() {
             true => empty(
@@ -217,7 +212,7 @@ impl Desk<'_> {
                         th.num scope="col" { "1 h" } th.num scope="col" { "Best ever" }
                         th.num scope="col" { "Last share" }
                     } }
-                    tbody { @for line in lines.iter().take(MINERS) { (self.miner_line(line)) } }
+                    tbody { @for line in &lines { (self.miner_line(line)) } }
                 } }
             },
         };

@@ -50,6 +50,10 @@ fn answer(shares: u64, question: &Question) -> Reply {
         path if path == format!("miners/{ANN}/payouts") => json!({"payouts": [{"kind": "block",
             "hash": "0a".repeat(32), "time_ms": 1, "state": "accepted",
             "entitled": 5, "paid": 4}]}),
+        path if path == format!("miners/{ANN}/channels") => json!({"more": false, "channels": [{
+            "connection": 3, "channel": 2, "account": ANN, "worker": "rig7", "kind": "extended",
+            "difficulty": 4_096.0, "opened_ms": 1, "last_share_ms": null, "shares": 77,
+            "work": "9", "best_difficulty": null, "rejects": {"stale": 2, "duplicate": 1}}]}),
         path if path.contains("/proof/") => json!({"block": "0a"}),
         _ => return Reply::NotFound("nobody of that name has sent a share".to_owned()),
     };
@@ -61,7 +65,26 @@ fn visit(path: &str) -> Visit {
 }
 
 fn dashboard(shares: u64) -> Dashboard {
-    Dashboard::new(Arc::new(move |question: &Question| answer(shares, question)))
+    framed(shares, Frame::default())
+}
+
+fn framed(shares: u64, frame: Frame) -> Dashboard {
+    Dashboard::new(Arc::new(move |question: &Question| answer(shares, question)), frame)
+}
+
+#[test]
+fn the_api_is_named_where_there_is_one_and_miners_are_sent_to_the_name_that_is_set() {
+    let html = |frame: Frame| match framed(1, frame).show(&visit("/")) {
+        View::Page(html) => html,
+        other => panic!("{other:?}"),
+    };
+    let plain = html(Frame::default());
+    assert!(!plain.contains("openapi.json") && plain.contains("stratum2+tcp://pool.example:3333"));
+    let public_host = Some("mine.example".to_owned());
+    let named = html(Frame { has_api: true, public_host });
+    assert!(named.contains("/api/v1/openapi.json"), "{named}");
+    assert!(named.contains("stratum2+tcp://mine.example:3333/9auq"), "{named}");
+    assert!(!named.contains("pool.example"));
 }
 
 fn shown(shares: u64, path: &str) -> String {
@@ -121,6 +144,7 @@ fn a_miners_page_has_balance_workers_and_proofs() {
     let proof = dashboard(1).show(&visit(&format!("/miners/{ANN}/proof/{}", "0a".repeat(32))));
     let expected = "proof-0a0a0a0a0a0a0a0a.json".to_owned();
     assert!(matches!(proof, View::Download { name, .. } if name == expected));
+    assert!(page.contains("rig7") && page.contains("1 duplicate, 2 stale"), "{page}");
     let View::Missing(page) = dashboard(1).show(&visit("/miners/nobody")) else { panic!() };
     assert!(page.contains("No share of nobody has been accepted yet"), "{page}");
 }
@@ -141,7 +165,7 @@ fn parts_are_those_of_the_page_by_their_ids() {
 #[test]
 fn without_answers_the_pages_say_why() {
     let away = |_: &Question| Reply::Unavailable("the store is not there yet".to_owned());
-    let dashboard = Dashboard::new(Arc::new(away));
+    let dashboard = Dashboard::new(Arc::new(away), Frame::default());
     let View::Page(page) = dashboard.show(&visit("/")) else { panic!() };
     assert!(page.contains("The store is not there yet."), "{page}");
     assert!(matches!(dashboard.show(&visit("/miners/a")), View::Unavailable(_)));

@@ -16,6 +16,8 @@ use super::connection::{Downstream, Event, State, Timer};
 
 /// `CloseChannel.reason_code` of a pool that ends.
 const REASON_SHUTDOWN: &str = "pool-shuts-down";
+/// And of one whose operator has sent the miner away.
+pub(super) const REASON_DISMISSED: &str = "closed-by-operator";
 /// So long a miner that was sent elsewhere is still served: shares on their way to the pool are
 /// taken and acknowledged. One that does as it is told is gone before.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
@@ -60,20 +62,26 @@ impl Downstream {
     /// Says good-bye: whoever has been set up is told where to go, or that its channels are closed.
     /// Others are not spoken to, for they have not seen all of our certificate and answer yet.
     pub(super) fn leave(&mut self, now: Instant) -> Result<(), PeerError> {
-        let State::Open { standard_jobs_only } = self.state else {
-            self.state = State::Over;
+        match &self.settings.reconnect_to {
+            Some(ReconnectTo { host, port }) if matches!(self.state, State::Open { .. }) => {
+                self.timers.set(Timer::Linger, now + LINGER);
+                self.link.send(&Reconnect { new_host: host.clone(), new_port: *port })
+            }
+            _ => self.close_all(REASON_SHUTDOWN),
+        }
+    }
+
+    /// Closes all channels for a reason, and ends.
+    pub(super) fn close_all(&mut self, reason: &'static str) -> Result<(), PeerError> {
+        let state = std::mem::replace(&mut self.state, State::Over);
+        let State::Open { standard_jobs_only } = state else {
             return Ok(());
         };
-        if let Some(ReconnectTo { host, port }) = &self.settings.reconnect_to {
-            self.timers.set(Timer::Linger, now + LINGER);
-            return self.link.send(&Reconnect { new_host: host.clone(), new_port: *port });
-        }
-        self.state = State::Over;
         let ids: BTreeSet<u32> = match standard_jobs_only {
             true => self.channels.keys().copied().collect(),
             false => self.channels.values().map(|open| open.group).collect(),
         };
-        let reason_code = Str255::from(REASON_SHUTDOWN);
+        let reason_code = Str255::from(reason);
         ids.into_iter().try_for_each(|channel_id| {
             self.link.send(&CloseChannel { channel_id, reason_code: reason_code.clone() })
         })

@@ -26,6 +26,7 @@ use super::rejects::Rejects;
 use super::request::OpenRequest;
 use super::retarget::Bounds;
 use crate::payout::identity::{Identities, Payee};
+use crate::roster::{ChannelNow, Tally};
 use crate::shares::{BlockFound, Earner, Entry, ShareRecord};
 use crate::work::Work;
 
@@ -68,6 +69,8 @@ pub enum Command {
     Committed(usize),
     /// The pool shuts down: say good-bye and end.
     Leave,
+    /// The operator sends the miner away: close its channels and end.
+    Dismiss,
 }
 
 /// What the session tells the pool.
@@ -88,6 +91,8 @@ pub enum Event {
     Share(ShareRecord),
     /// Something else that is to be kept.
     Entry(Entry),
+    /// How its channels are: every few seconds, all of them.
+    Channels(Vec<ChannelNow>),
     /// It has a channel: the miner is in.
     Settled,
 }
@@ -128,6 +133,7 @@ pub(super) struct OpenChannel {
     pub(super) vardiff: Vardiff,
     pub(super) conduct: Conduct,
     pub(super) rejects: Rejects,
+    pub(super) tally: Tally,
     pub(super) bounds: Bounds,
 }
 

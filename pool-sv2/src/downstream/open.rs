@@ -29,6 +29,7 @@ use super::rejects::Rejects;
 use super::request::{Kind, OpenRequest};
 use super::retarget::Bounds;
 use crate::payout::identity::{Identity, Payee};
+use crate::roster::Tally;
 use crate::shares::{Earner, PAYS_ALL, PAYS_FINDER, PAYS_POOL, PAYS_SHARES};
 
 /// Proxy-sized extranonces on one connection: a proxy needs one, and there are few of them.
@@ -90,8 +91,16 @@ impl Downstream {
             difficulty = target.difficulty(), "channel opened");
         self.answer_open(request.request_id, channel_id, group, &channel)?;
         let credited = Credited::new(earner, self.names_room.clone());
-        let (conduct, rejects) = (Conduct::default(), Rejects::default());
-        let mut open = OpenChannel { channel, group, credited, vardiff, conduct, rejects, bounds };
+        let mut open = OpenChannel {
+            channel,
+            group,
+            credited,
+            vardiff,
+            conduct: Conduct::default(),
+            rejects: Rejects::default(),
+            tally: Tally::new(now),
+            bounds,
+        };
         open.vardiff.set_target(target, now);
         self.channels.insert(channel_id, open);
         self.channel_opened(now);

@@ -1,10 +1,12 @@
-//! Rejected shares of a channel, counted by reason, for the ledger.
+//! Rejected shares of a channel, counted by reason, for the ledger; and how the channels are, for
+//! who asks.
 //!
 //! They are counted, not kept: junk costs a number, whoever sends it and however fast.
 
 use std::sync::Arc;
 
-use super::connection::{Downstream, Event};
+use super::connection::{Downstream, Event, OpenChannel};
+use crate::roster::ChannelNow;
 use crate::shares::{Earner, Entry, Reason};
 
 /// Counts since the last report, by the reason's code.
@@ -29,7 +31,28 @@ impl Rejects {
     }
 }
 
+impl OpenChannel {
+    /// Counts a rejected share, for the ledger and for who asks.
+    pub(super) fn count_rejected(&mut self, reason: Reason) {
+        self.rejects.count(reason);
+        self.tally.reject(reason);
+    }
+}
+
 impl Downstream {
+    /// Tells the program how its channels are.
+    pub(super) fn report_channels(&mut self) {
+        let channels = self.channels.iter().map(|(id, open)| ChannelNow {
+            id: *id,
+            is_standard: open.channel.is_standard(),
+            earner: Arc::clone(open.credited.earner()),
+            difficulty: open.channel.target().difficulty(),
+            tally: open.tally.clone(),
+        });
+        let channels = channels.collect();
+        self.events.push_back(Event::Channels(channels));
+    }
+
     /// Tells the program what was rejected since the last time.
     pub(super) fn report_rejects(&mut self) {
         for open in self.channels.values_mut() {

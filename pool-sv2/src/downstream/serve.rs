@@ -23,6 +23,7 @@ use super::drain::Drain;
 use super::limits::Limit;
 use crate::blocks::Solutions;
 use crate::payout::settlement::PAYOUT_VERSION;
+use crate::roster::{Attendance, Roster};
 use crate::shares::{Entry, Gathered, PayoutRecord, ShareSender, Watermark};
 use crate::work::Work;
 
@@ -48,6 +49,8 @@ pub struct Service {
     pub shutdown: CancellationToken,
     /// When it is whose turn to end.
     pub drain: Arc<Drain>,
+    /// Who is connected.
+    pub roster: Roster,
 }
 
 impl Service {
@@ -56,7 +59,8 @@ impl Service {
         let span = info_span!("miner", %peer);
         async {
             let settings = Arc::clone(&self.settings);
-            let ended = self.run(stream, &mut place).await;
+            let listed = self.roster.enter(peer, settings.listener, &self.shutdown);
+            let ended = self.run(stream, &mut place, &listed).await;
             place.judge(&ended);
             match Limit::of_ending(&ended) {
                 Some(limit) => {
@@ -70,10 +74,9 @@ impl Service {
         .await;
     }
 
-    async fn run(self, mut stream: TcpStream, place: &mut Place) -> Ended {
-        let shutdown = self.shutdown.clone();
+    async fn run(self, mut stream: TcpStream, place: &mut Place, listed: &Attendance) -> Ended {
         let answered = tokio::select! {
-            () = shutdown.cancelled() => return Ended::ByHost,
+            () = listed.leave().cancelled() => return Ended::ByHost,
             answered = self.handshakes.answer(&mut stream, self.server_link()) => answered,
         };
         let link = match answered {
@@ -81,7 +84,7 @@ impl Service {
             Err(ended) => return ended,
         };
         let mut session = Downstream::new(link, Arc::clone(&self.settings), clock::now());
-        let mut host = MinerHost::new(self, place);
+        let mut host = MinerHost::new(self, place, listed);
         let ended = drive(&mut session, &mut host, stream).await;
         session.report_rejects();
         while let Some(event) = session.poll_event() {
@@ -101,13 +104,14 @@ impl Service {
 struct MinerHost<'a> {
     service: Service,
     place: &'a mut Place,
+    listed: &'a Attendance,
     watermark: Watermark,
     /// One wait for the life of the connection. To begin one and end it whenever something happens
     /// is to enter and to leave a list of ten thousand, under one lock.
-    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    leave: Pin<Box<WaitForCancellationFutureOwned>>,
     /// True until the session has been given the work that was there when it began.
     is_new: bool,
-    /// When the session is told that the pool shuts down, once it does.
+    /// When the session is told to leave, once it is to.
     leaves_at: Option<Instant>,
     /// True once it was told.
     is_leaving: bool,
@@ -120,15 +124,16 @@ struct MinerHost<'a> {
 }
 
 impl<'a> MinerHost<'a> {
-    fn new(service: Service, place: &'a mut Place) -> Self {
+    fn new(service: Service, place: &'a mut Place, listed: &'a Attendance) -> Self {
         let watermark = service.shares.watermark();
-        let shutdown = Box::pin(service.shutdown.clone().cancelled_owned());
+        let leave = Box::pin(listed.leave().clone().cancelled_owned());
         let (batch, tickets) = (Gathered::default(), VecDeque::new());
         Self {
             service,
             place,
+            listed,
             watermark,
-            shutdown,
+            leave,
             is_new: true,
             leaves_at: None,
             is_leaving: false,
@@ -178,7 +183,8 @@ impl Host<Downstream> for MinerHost<'_> {
                 return Some(Command::Committed(committed));
             }
             let (count, is_waiting) = (self.batch.shares.len(), !self.tickets.is_empty());
-            let Service { drain, work, shares, .. } = &mut self.service;
+            let Service { drain, work, shares, shutdown, .. } = &mut self.service;
+            let turn = (&*shutdown, &**drain);
             tokio::select! {
                 // What is nearly always possible at once comes first, before the others have set
                 // up what wakes them; it takes what it does away, so that it starves none of them.
@@ -194,11 +200,11 @@ impl Host<Downstream> for MinerHost<'_> {
                 }
                 () = self.watermark.moved(), if is_waiting => {}
                 // The session says its last word, and ends by itself.
-                () = turn_to_leave(&mut self.shutdown, drain, &mut self.leaves_at),
+                last = turn_to_leave(&mut self.leave, turn, &mut self.leaves_at),
                     if !self.is_leaving =>
                 {
                     self.is_leaving = true;
-                    return Some(Command::Leave);
+                    return Some(last);
                 }
             }
         }
@@ -227,20 +233,26 @@ impl Host<Downstream> for MinerHost<'_> {
             // A ledger that hangs must not make junk pile up: blocks alone are always kept.
             Event::Entry(Entry::Rejects { .. }) if self.batch.entries.len() >= ENTRIES_MAX => {}
             Event::Entry(entry) => self.batch.entries.push(entry),
+            Event::Channels(channels) => self.listed.show(channels),
             Event::Settled => self.place.settle(),
         }
     }
 }
 
-/// Waits for the shutdown, and then for this connection's turn, which is kept in `leaves_at`.
+/// Waits until this connection is to end, and gives what its session is told: at a shutdown it
+/// waits for its turn, which is kept in `leaves_at`.
 async fn turn_to_leave(
-    shutdown: &mut Pin<Box<WaitForCancellationFutureOwned>>,
-    drain: &Drain,
+    leave: &mut Pin<Box<WaitForCancellationFutureOwned>>,
+    (shutdown, drain): (&CancellationToken, &Drain),
     leaves_at: &mut Option<Instant>,
-) {
-    shutdown.await;
+) -> Command {
+    leave.await;
+    if !shutdown.is_cancelled() {
+        return Command::Dismiss;
+    }
     let at = leaves_at.get_or_insert_with(|| drain.turn(clock::now()).into());
     tokio::time::sleep_until(*at).await;
+    Command::Leave
 }
 
 #[cfg(test)]

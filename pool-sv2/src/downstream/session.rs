@@ -21,6 +21,7 @@ use wire::sv2::setup::{
     SetupConnectionSuccess, VERSION, is_setup_message,
 };
 
+use super::close::REASON_DISMISSED;
 use super::connection::{Command, Downstream, Event, State, Timer};
 use super::limits::Limit;
 use super::pace::Taken;
@@ -29,7 +30,7 @@ use super::request::OpenRequest;
 /// Every SetupConnection flag that this pool serves. REQUIRES_WORK_SELECTION waits for job
 /// declaration.
 const SUPPORTED_FLAGS: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
-/// How often the channels' vardiff is asked, and rejected shares are reported.
+/// How often the channels' vardiff is asked, and channels and their rejected shares are reported.
 const VARDIFF_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Downstream {
@@ -148,6 +149,7 @@ impl Downstream {
     fn check_vardiff(&mut self, now: Instant) -> Result<(), PeerError> {
         self.timers.set(Timer::Vardiff, now + VARDIFF_INTERVAL);
         self.report_rejects();
+        self.report_channels();
         let wanted: Vec<_> = self
             .channels
             .iter_mut()
@@ -180,6 +182,7 @@ impl Session for Downstream {
             Command::Work(work) => self.take_work(now, &work),
             Command::Committed(count) => self.acknowledge(count),
             Command::Leave => self.leave(now),
+            Command::Dismiss => self.close_all(REASON_DISMISSED),
         }
     }
 

@@ -88,7 +88,7 @@ impl Downstream {
             Err(rejection) => {
                 debug!(channel = channel_id, user = %open.credited.earner(), reason = %rejection,
                     "share rejected");
-                open.rejects.count(rejection.into());
+                open.count_rejected(rejection.into());
                 let percent_max = self.settings.limits.invalid_shares_percent_max;
                 if rejection == Rejection::TooManyShares {
                     self.settings.counts.met(Limit::RememberedShares);
@@ -104,17 +104,18 @@ impl Downstream {
         let Ok(worker) = worker else {
             debug!(channel = channel_id, user = %open.credited.earner(),
                 "share rejected: the worker that it names cannot be read");
-            open.rejects.count(Reason::BadWorker);
+            open.count_rejected(Reason::BadWorker);
             return self.reject(channel_id, sequence_number, ERROR_INVALID_USER_IDENTITY);
         };
         if self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
-            open.rejects.count(Reason::NotRecorded);
+            open.count_rejected(Reason::NotRecorded);
             return self.reject(channel_id, sequence_number, ERROR_SHARE_NOT_RECORDED);
         }
         let earner = open.credited.of(worker);
         debug!(channel = channel_id, user = %earner, difficulty = share.work.difficulty_floor(),
             "share accepted");
         open.conduct.count_valid();
+        open.tally.accept(now, share.work, &share.hash);
         // Shares of earlier, easier jobs would look like speed.
         let counts = open.vardiff.target().is_met_by(&share.hash);
         let retarget = if counts { open.vardiff.count_share(now) } else { None };

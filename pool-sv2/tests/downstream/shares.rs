@@ -121,7 +121,8 @@ fn a_block_leaves_before_its_share_and_even_if_the_share_is_stale() {
                 found += 1;
             }
             Some(Event::Found { .. }) => panic!("the ledger hears of it before the network"),
-            Some(Event::Share(_) | Event::Entry(_) | Event::Settled) | None => continue,
+            Some(Event::Share(_) | Event::Entry(_) | Event::Channels(_) | Event::Settled)
+            | None => continue,
         }
         table.pair.server.events.clear();
     }

@@ -17,6 +17,7 @@ use pool_sv2::blocks::Solutions;
 use pool_sv2::downstream::connection::{LimitCounts, Limits, Settings};
 use pool_sv2::downstream::serve::Service;
 use pool_sv2::payout::identity::Identities;
+use pool_sv2::roster::Roster;
 use pool_sv2::shares;
 use pool_sv2::work::Work;
 use service::certificates::Certificates;
@@ -66,6 +67,7 @@ impl Pool {
         let gate = Gate::new(limits.gate(), &metrics);
         let key = authority.public();
         let service = Service {
+            roster: Roster::default(),
             handshakes: limits.handshakes(&metrics),
             settings: Arc::new(Settings {
                 user_min_difficulty: std::collections::BTreeMap::new(),

@@ -6,6 +6,12 @@ use serde_json::{Value, json};
 use super::{ACTIVE_MS, Api, Asked, Refusal, block_state, cursor, difficulty_of};
 use crate::accounting::store::rates::Rates;
 use crate::accounting::store::{Block, Line, Reader, Scope, Span, Total};
+use crate::roster::Seat;
+
+/// Of the windows of rates.
+const OVER_AN_HOUR: usize = 2;
+/// Channels of one answer.
+const CHANNELS_MAX: usize = 1_000;
 
 impl Asked<'_> {
     pub(super) fn pool(&self) -> Result<Value, Refusal> {
@@ -46,9 +52,32 @@ impl Asked<'_> {
     }
 
     pub(super) fn miners(&self) -> Result<Value, Refusal> {
-        let after = self.question.parameter("after").unwrap_or_default();
-        let lines = self.reader.accounts(after, self.limit()?, self.now_ms)?;
+        let after = self.question.parameter("after");
+        let lines = match (self.question.parameter("order"), after) {
+            (None | Some("name"), after) => {
+                let after = after.unwrap_or_default();
+                self.reader.accounts(after, self.limit()?, self.now_ms)?
+            }
+            (Some("hashrate"), None) => return self.fastest(),
+            (Some("hashrate"), Some(_)) => {
+                let what = "after goes with the order by name alone: who is fastest changes";
+                return Err(Refusal::Wrong(what.to_owned()));
+            }
+            _ => return Err(Refusal::Wrong("order must be name or hashrate".to_owned())),
+        };
         Ok(page("miners", &lines))
+    }
+
+    /// Of those who mine at the moment.
+    fn fastest(&self) -> Result<Value, Refusal> {
+        let since_ms = self.now_ms.saturating_sub(ACTIVE_MS);
+        let mut lines = self.reader.fastest(since_ms, OVER_AN_HOUR, self.now_ms)?;
+        lines.truncate(usize::try_from(self.limit()?).unwrap_or(usize::MAX));
+        let mut shown = page("miners", &lines);
+        if let Some(shown) = shown.as_object_mut() {
+            shown.insert("next".to_owned(), Value::Null);
+        }
+        Ok(shown)
     }
 
     pub(super) fn workers(&self, account: &str) -> Result<Value, Refusal> {
@@ -104,6 +133,18 @@ impl Api {
             })
             .collect();
         Ok(json!({ "is_well": health.is_well(), "neighbours": neighbours }))
+    }
+
+    /// `/api/v1/miners/ACCOUNT/channels`: where he comes from is nobody's business.
+    pub(super) fn channels(&self, account: &str) -> Value {
+        let is_his = |seat: &Seat| seat.channels().iter().any(|it| *it.earner.account == *account);
+        let seats = self.facts.roster.list(None, CHANNELS_MAX + 1, is_his);
+        let shown = seats.iter().flat_map(|seat| seat.shown());
+        let shown = shown.filter(|it| it.account == account).take(CHANNELS_MAX + 1);
+        let mut shown: Vec<_> = shown.collect();
+        let more = shown.len() > CHANNELS_MAX;
+        shown.truncate(CHANNELS_MAX);
+        json!({ "channels": shown, "more": more })
     }
 
     /// `/api/v1/connect`.

@@ -47,7 +47,7 @@ const fn store(
 }
 
 /// Of two that fit, the first one answers.
-pub(super) const ROUTES: [Route; 32] = [
+pub(super) const ROUTES: [Route; 33] = [
     api("api/v1/openapi.json", |_, _| Ok(Answer::Document(super::OPENAPI))),
     api("api/v1/template", |it, _| it.template().map(Answer::Json)),
     api("api/v1/health", |it, _| it.health().map(Answer::Json)),
@@ -55,6 +55,7 @@ pub(super) const ROUTES: [Route; 32] = [
     api("api/v1/blocks/{hash}/proof/{account}", |it, [hash, account, ..]| {
         it.proof(hash, account).map(Answer::Json)
     }),
+    api("api/v1/miners/{account}/channels", |it, [of, ..]| Ok(Answer::Json(it.channels(of)))),
     store("api/v1/pool", |it, _| it.pool().map(Answer::Json)),
     store("api/v1/history", |it, _| it.history().map(Answer::Json)),
     store("api/v1/miners", |it, _| it.miners().map(Answer::Json)),

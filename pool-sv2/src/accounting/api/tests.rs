@@ -25,7 +25,10 @@ use crate::payout::distribution::{Terms, distribute};
 use crate::payout::settlement::{
     AccountPayout, BlockPayout, PAYOUT_VERSION, PayoutEntry, Settlement, WalletLine, WalletPayout,
 };
-use crate::shares::{BlockFound, Earner, Entry, PAYS_ALL, PayoutRecord, Reason, ShareRecord};
+use crate::roster::{ChannelNow, Tally};
+use crate::shares::{
+    BlockFound, BlockStage, BlockState, Earner, Entry, PAYS_ALL, PayoutRecord, Reason, ShareRecord,
+};
 
 struct Table {
     folder: tempfile::TempDir,
@@ -142,6 +145,7 @@ fn facts(store: &Path) -> Facts {
         mined: Box::new(|| Some(mined())),
         shelf: Some(shelf),
         health,
+        roster: Roster::default(),
     }
 }
 
@@ -263,6 +267,118 @@ fn lists_come_page_by_page() {
     assert_eq!(table.ask(&format!("api/v1/blocks?after={next}"))["blocks"][0]["height"], 2);
     let workers = table.ask("api/v1/miners/a/workers");
     assert_eq!(workers["workers"][0]["name"], "old");
+}
+
+#[test]
+fn the_fastest_come_first_wherever_their_names_stand_and_who_is_gone_is_not_among_them() {
+    let table = Table::new();
+    let mut chunk = Chunk::new(0);
+    let now_ms = clock::unix_now_milliseconds();
+    let mut take = |name: String, time_ms: u64, work: u128| {
+        let earner = Some(Arc::new(Earner::named(&name, "")));
+        let share = LoggedShare { time_ms, earner: 0, work, hash_high: 9 };
+        chunk.take(Located { place: Place::default(), earner, record: Record::Share(share) });
+    };
+    // More names before the fastest one than one answer holds.
+    (0..1_100).for_each(|it| take(format!("a{it:05}"), now_ms, 1 << 40));
+    take("gone".to_owned(), now_ms - 2 * ACTIVE_MS, 1 << 90);
+    take("zoe".to_owned(), now_ms, 1 << 80);
+    let file = table.folder.path().join("store.sqlite");
+    SqliteStore::open(&file).unwrap().apply(0, &chunk, Place { epoch: 1, sequence: 2 }).unwrap();
+    let fastest = table.ask("api/v1/miners?order=hashrate&limit=1000");
+    let miners = fastest["miners"].as_array().unwrap();
+    assert_eq!((&miners[0]["name"], miners.len()), (&"zoe".into(), 1_000));
+    assert!(miners.iter().all(|it| it["name"] != "gone"));
+    assert_eq!(fastest["next"], Value::Null);
+    let miners = table.ask("api/pools/adit/miners?pageSize=1");
+    assert_eq!(miners[0]["miner"], "zoe");
+    for wrong in ["api/v1/miners?order=hashrate&after=a", "api/v1/miners?order=age"] {
+        assert!(matches!(table.reply(wrong), Reply::Wrong(_)), "{wrong}");
+    }
+}
+
+#[test]
+fn an_accounts_open_channels_are_listed_and_nobody_elses_and_not_where_they_come_from() {
+    let table = Table::new();
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let roster = &table.api.facts.roster;
+    let seat = roster.enter(([203, 0, 113, 7], 4_711).into(), 0, &shutdown);
+    let channel = |id, account: &str, is_standard| {
+        let mut tally = Tally::new(clock::now());
+        tally.accept(clock::now(), Hashes(1 << 40), &[1; 32]);
+        tally.reject(Reason::Stale);
+        let earner = Arc::new(Earner::named(account, "rig"));
+        ChannelNow { id, is_standard, earner, difficulty: 256.0, tally }
+    };
+    seat.show(vec![channel(3, "a", true), channel(4, "b", true), channel(5, "a", false)]);
+    let shown = table.ask("api/v1/miners/a/channels");
+    let [first, second] = &shown["channels"].as_array().unwrap()[..] else { panic!("{shown}") };
+    assert_eq!((&first["channel"], &second["kind"]), (&3.into(), &"extended".into()));
+    assert_eq!((&first["shares"], &first["work"]), (&1.into(), &(1_u64 << 40).to_string().into()));
+    assert_eq!((&first["rejects"]["stale"], &first["difficulty"]), (&1.into(), &256.0.into()));
+    assert!(!shown.to_string().contains("203.0.113"), "{shown}");
+    check_described("/api/v1/miners/{account}/channels", &shown);
+    drop(seat);
+    assert_eq!(table.ask("api/v1/miners/a/channels")["channels"], json!([]));
+}
+
+/// Fails unless the answer is of the shape that is described for the path.
+fn check_described(path: &str, answer: &Value) {
+    let described = serde_json::from_str::<Value>(OPENAPI).unwrap();
+    let content = &described["paths"][path]["get"]["responses"]["200"]["content"];
+    check_shape(path, &described, &content["application/json"]["schema"], answer);
+}
+
+#[test]
+fn what_was_never_sent_or_is_orphaned_is_no_payment() {
+    let table = Table::new();
+    let amounts = |asked: &str| -> Vec<f64> {
+        let answer = table.ask(asked);
+        answer.as_array().unwrap().iter().map(|it| it["amount"].as_f64().unwrap()).collect()
+    };
+    let mut chunk = Chunk::new(0);
+    let [PayoutEntry::Block(block), _] = payouts() else { panic!("a block first") };
+    let [mut unpaid, mut orphan] = [block.clone(), block];
+    (unpaid.block, unpaid.lines[0].paid) = (bitcoin::BlockHash::from_byte_array([7; 32]), 0);
+    (orphan.block, orphan.lines[0].paid) = (bitcoin::BlockHash::from_byte_array([8; 32]), 1_000);
+    let time_ms = clock::unix_now_milliseconds();
+    for entry in [unpaid, orphan].map(PayoutEntry::Block) {
+        let record = Record::Payout { time_ms, payout: payout_record(&entry) };
+        chunk.take(Located { place: Place::default(), earner: None, record });
+    }
+    let state = BlockState::new([8; 32], BlockStage::Orphaned);
+    let record = Record::BlockState { time_ms, state };
+    chunk.take(Located { place: Place::default(), earner: None, record });
+    let file = table.folder.path().join("store.sqlite");
+    SqliteStore::open(&file).unwrap().apply(0, &chunk, Place { epoch: 1, sequence: 2 }).unwrap();
+    assert_eq!(amounts("api/pools/adit/miners/a/payments"), [10e-8, 39e-8]);
+    assert_eq!(amounts("api/pools/adit/payments"), [10e-8, 39e-8]);
+    assert_eq!(table.ask("api/pools/adit")["pool"]["totalPaid"], 49e-8);
+    assert_eq!(table.ask("api/pools/adit/miners/a")["totalPaid"], 49e-8);
+    // They are listed where they are told from each other.
+    assert_eq!(table.ask("api/v1/miners/a/payouts")["payouts"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn ckpool_counts_accepted_and_rejected_alike_from_the_last_block_on() {
+    let table = Table::new();
+    let last_line = || -> Value {
+        let Reply::Text(status) = table.reply("pool/pool.status") else { panic!("three lines") };
+        serde_json::from_str(status.lines().nth(2).unwrap()).unwrap()
+    };
+    // The last block was found after all that stands there.
+    assert_eq!((&last_line()["accepted"], &last_line()["rejected"]), (&0.0.into(), &0.into()));
+    let mut chunk = Chunk::new(0);
+    let earner = Some(Arc::new(Earner::named("a", "rig")));
+    // Long ago: no slice of it is kept.
+    let work = LoggedShare { time_ms: 60_000, earner: 0, work: 5 << 32, hash_high: 9 };
+    let rejects = Record::Rejects { time_ms: 60_000, earner: 0, reason: Reason::Stale, count: 2 };
+    for record in [Record::Share(work), rejects] {
+        chunk.take(Located { place: Place::default(), earner: earner.clone(), record });
+    }
+    let file = table.folder.path().join("store.sqlite");
+    SqliteStore::open(&file).unwrap().apply(0, &chunk, Place { epoch: 1, sequence: 2 }).unwrap();
+    assert_eq!((&last_line()["accepted"], &last_line()["rejected"]), (&5.0.into(), &2.into()));
 }
 
 #[test]
@@ -394,7 +510,7 @@ fn ckpools_files_have_its_keys_in_its_order() {
     assert_eq!(keys(shares), sorted(&expected));
     let status: Vec<Value> = status.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
     assert_eq!((&status[0]["Users"], &status[0]["Workers"]), (&2.into(), &2.into()));
-    assert_eq!(status[2]["rejected"], 3);
+    assert_eq!(status[2]["rejected"], 0, "since the last block");
     let user = table.ask("users/a");
     assert_eq!((&user["workers"], &user["worker"][1]["workername"]), (&1.into(), &"a.rig".into()));
     assert!(user["hashrate1m"].as_str().unwrap().ends_with('E'), "{user}");

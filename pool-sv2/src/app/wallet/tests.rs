@@ -9,6 +9,7 @@ use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
 use mining::target::Hashes;
 use serde_json::Value;
+use service::health::Health;
 use service::metrics::Metrics;
 use testkit::node::Node;
 use testkit::stub::{Reply, Stub, error, result};
@@ -18,6 +19,8 @@ use crate::accounting::bookkeeper::{Beginning, Bookkeeper, Sources};
 use crate::accounting::config::LedgerConfig;
 use crate::accounting::ledger::Ledger;
 use crate::accounting::settle::{check_conflict, settle};
+use crate::admin::Till;
+use crate::app::till::WalletTill;
 use crate::payout::claims::{Claim, Claims, Position, Withheld};
 use crate::payout::distribution::{Terms, distribute};
 use crate::payout::fixed::Rate;
@@ -78,6 +81,7 @@ struct Life {
     shelf: Shelf,
     shares: ShareSender,
     durable: watch::Receiver<DurableEnd>,
+    pause: Pause,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -96,7 +100,8 @@ impl Life {
             std::thread::spawn(move || ledger.run(queue, &drop)),
             std::thread::spawn(move || keeper.run(&followed, &drop)),
         ];
-        Self { shelf, shares, durable, threads }
+        let pause = Pause::new(folder, Health::new(&[]));
+        Self { shelf, shares, durable, pause, threads }
     }
 
     fn payer(&self, proxy: &Stub) -> Payer {
@@ -116,6 +121,7 @@ impl Life {
             shelf: self.shelf.clone(),
             shares: self.shares.clone(),
             durable: self.durable.clone(),
+            pause: self.pause.clone(),
         }
     }
 
@@ -220,6 +226,49 @@ async fn pay_to_the_end(life: &Life, node: &Arc<Mutex<Node>>) {
     payer.round().await.unwrap();
     assert_eq!(life.shelf.unconfirmed(), []);
     assert_eq!(life.shelf.payable(100_000), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_payouts_are_paused_nothing_new_is_made_and_what_was_written_is_still_sent() {
+    let node = Arc::new(Mutex::new(Node::start_funded().unwrap()));
+    let (folder, accounts) = (tempfile::tempdir().unwrap(), addresses(&node));
+    let life = Life::start(folder.path());
+    life.owe(&accounts).await;
+    let till = WalletTill {
+        shelf: life.shelf.clone(),
+        config: life.payer(&proxy(&node, None).await).config,
+        pause: life.pause.clone(),
+    };
+    till.pause().unwrap();
+    let stub = proxy(&node, None).await;
+    let paused = life.payer(&stub).round().await;
+    assert!(matches!(paused, Err(PayError::Paused)), "{paused:?}");
+    assert!(stub.requests().is_empty(), "the wallet is not even asked");
+    let now = till.now();
+    assert_eq!((now.is_paused, now.due.len(), now.sent.len()), (true, 2, 0));
+    assert_eq!(now.due[0].1, OWED[0]);
+    // It goes on, is written and not sent, and then the operator stops it.
+    till.go_on().unwrap();
+    let at = Interruption { method: "sendrawtransaction", is_carried_out: false };
+    let hanging = proxy(&node, Some(at)).await;
+    let mut payer = life.payer(&hanging);
+    let written = async {
+        while life.shelf.unconfirmed().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = payer.round() => panic!("it was to hang"),
+        () = written => {}
+    }
+    drop(payer);
+    till.pause().unwrap();
+    let sent = till.now().sent;
+    assert_eq!((sent.len(), sent[0].amount, till.now().due.len()), (1, 350_000, 0));
+    life.payer(&proxy(&node, None).await).round().await.unwrap();
+    node.lock().unwrap().generate(1).unwrap();
+    assert_eq!(received(&node, &accounts), [OWED[0], OWED[1], 0]);
+    life.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

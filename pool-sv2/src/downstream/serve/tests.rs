@@ -18,8 +18,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use wire::sv2::codec::Bytes32;
 use wire::sv2::message::Message;
 use wire::sv2::mining::{
-    NewExtendedMiningJob, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess,
-    SubmitSharesExtended, SubmitSharesSuccess, UpdateChannel,
+    CloseChannel, NewExtendedMiningJob, OpenExtendedMiningChannel,
+    OpenExtendedMiningChannelSuccess, SubmitSharesError, SubmitSharesExtended, SubmitSharesSuccess,
+    UpdateChannel,
 };
 use wire::sv2::setup::{PROTOCOL_MINING, Reconnect, SetupConnection};
 
@@ -56,7 +57,13 @@ fn service(work: &watch::Sender<Option<Arc<Work>>>, shares: ShareSender) -> Serv
         handshakes: Limits::default().handshakes(&Metrics::new("x")),
         shutdown: CancellationToken::new(),
         drain: Arc::default(),
+        roster: Roster::default(),
     }
+}
+
+/// A connection's place on the roster of `service`.
+fn listed(service: &Service) -> Attendance {
+    service.roster.enter(([127, 0, 0, 1], 1).into(), 0, &service.shutdown)
 }
 
 fn share() -> Event {
@@ -97,7 +104,9 @@ async fn a_block_and_its_payout_are_handed_over_together() {
     let (sender, mut queue) = shares::queue();
     let gate = Gate::new(GateLimits::of_connections(1), &Metrics::new("x"));
     let mut place = gate.admit(([127, 0, 0, 1], 1).into()).await.ok().unwrap();
-    let mut host = MinerHost::new(service(&watch::Sender::new(None), sender), &mut place);
+    let service = service(&watch::Sender::new(None), sender);
+    let listed = listed(&service);
+    let mut host = MinerHost::new(service, &mut place, &listed);
     let block =
         BlockFound { hash: [3; 32], height: None, prev_hash: [1; 32], nbits: 1, coinbase_value: 5 };
     let (finder, memo) = (Arc::new(Earner::named("a", "")), Memo::new(Arc::new(TwoRecords)));
@@ -138,7 +147,8 @@ async fn a_ledger_that_hangs_delays_neither_work_nor_blocks_nor_the_end() {
     let (solutions, shutdown) = (service.solutions.clone(), service.shutdown.clone());
     let gate = Gate::new(GateLimits::of_connections(1), &Metrics::new("x"));
     let mut place = gate.admit(([127, 0, 0, 1], 1).into()).await.ok().unwrap();
-    let mut host = MinerHost::new(service, &mut place);
+    let listed = listed(&service);
+    let mut host = MinerHost::new(service, &mut place, &listed);
     host.take_event(share()).await;
     let solution = Solution {
         template_id: 1,
@@ -219,7 +229,8 @@ async fn at_a_shutdown_the_miners_are_told_one_after_the_other_over_the_window()
         told.spawn(async move {
             let peer = ([127, 0, 0, 1], u16::try_from(port).unwrap()).into();
             let mut place = gate.admit(peer).await.ok().unwrap();
-            leaving(&mut MinerHost::new(service, &mut place), 11).await.unwrap()
+            let listed = listed(&service);
+            leaving(&mut MinerHost::new(service, &mut place, &listed), 11).await.unwrap()
         });
     }
     let mut by_second = [0; 10];
@@ -259,18 +270,23 @@ impl Miner {
 
     /// Sends a share of `job`, and waits until it is acknowledged.
     async fn mine(&mut self, channel_id: u32, number: u32, job: &NewExtendedMiningJob) {
+        self.share(channel_id, number, job.job_id, job).await;
+        let success: SubmitSharesSuccess = self.wait_for().await;
+        assert_eq!((success.channel_id, success.last_sequence_number), (channel_id, number));
+    }
+
+    /// Sends a share of `job` under the number of some job.
+    async fn share(&mut self, channel_id: u32, number: u32, of: u32, job: &NewExtendedMiningJob) {
         self.send(&SubmitSharesExtended {
             channel_id,
             sequence_number: number,
-            job_id: job.job_id,
+            job_id: of,
             nonce: number,
             ntime: job.min_ntime.unwrap_or(1),
             version: job.version,
             extranonce: Bytes32::new(&[0; 8]).unwrap(),
         })
         .await;
-        let success: SubmitSharesSuccess = self.wait_for().await;
-        assert_eq!((success.channel_id, success.last_sequence_number), (channel_id, number));
     }
 }
 
@@ -305,7 +321,8 @@ async fn until_its_turn_a_miner_gets_work_and_its_shares_are_acknowledged() {
     let (link, server) = shaken();
     let (ours, stream) = tokio::io::duplex(1 << 16);
     let mut session = Downstream::new(server, Arc::clone(&service.settings), clock::now());
-    let mut host = MinerHost::new(service, &mut place);
+    let listed = listed(&service);
+    let mut host = MinerHost::new(service, &mut place, &listed);
     let mining = async move {
         let mut miner = Miner { link, stream };
         miner.send(&SetupConnection::of_program(PROTOCOL_MINING, 0, "pool", 1, "test")).await;
@@ -333,6 +350,61 @@ async fn until_its_turn_a_miner_gets_work_and_its_shares_are_acknowledged() {
     assert!((8_000..8_500).contains(&lasted.as_millis()), "{lasted:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_miner_is_on_the_roster_with_what_its_channel_did_and_leaves_when_it_is_sent_away() {
+    let current = watch::Sender::new(Some(work()));
+    let (sender, queue) = shares::queue();
+    let mut service = service(&current, sender);
+    let settings = Settings::clone(&service.settings);
+    service.settings = Arc::new(Settings {
+        vardiff: VardiffPolicy { min_difficulty: 1e-12, ..settings.vardiff },
+        // Who is sent away is not sent there.
+        reconnect_to: Some(ReconnectTo::from_address("x", "other.example:3333").unwrap()),
+        ..settings
+    });
+    let (roster, listed) = (service.roster.clone(), listed(&service));
+    let gate = Gate::new(GateLimits::of_connections(1), &Metrics::new("x"));
+    let mut place = gate.admit(([127, 0, 0, 1], 1).into()).await.ok().unwrap();
+    let (link, server) = shaken();
+    let (ours, stream) = tokio::io::duplex(1 << 16);
+    let mut session = Downstream::new(server, Arc::clone(&service.settings), clock::now());
+    let mut host = MinerHost::new(service, &mut place, &listed);
+    let mining = async {
+        let mut miner = Miner { link, stream };
+        miner.send(&SetupConnection::of_program(PROTOCOL_MINING, 0, "pool", 1, "test")).await;
+        miner.send(&open_request()).await;
+        let open: OpenExtendedMiningChannelSuccess = miner.wait_for().await;
+        let job: NewExtendedMiningJob = miner.wait_for().await;
+        let (began, seat) = (clock::now(), roster.list(None, 9, |_| true)[0].clone());
+        assert!(seat.channels().is_empty(), "they are told of every few seconds");
+        miner.mine(open.channel_id, 1, &job).await;
+        miner.share(open.channel_id, 2, u32::MAX, &job).await;
+        let _: SubmitSharesError = miner.wait_for().await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let shown = seat.shown();
+        let [channel] = &shown[..] else { panic!("{shown:?}") };
+        assert_eq!((channel.channel, channel.shares), (open.channel_id, 1));
+        assert_eq!((&*channel.account, channel.kind), ("a", "extended"));
+        assert_eq!(channel.rejects.get("unknown-job"), Some(&1));
+        assert!(channel.work.parse::<u128>().unwrap() > 0 && channel.difficulty > 0.0);
+        assert!(channel.best_difficulty.is_some() && channel.opened_ms >= seat.since_ms);
+        assert!(channel.last_share_ms.unwrap() < seat.time_ms(began) + 1_000);
+        seat.send_away();
+        let closed: CloseChannel = miner.wait_for().await;
+        assert_eq!(closed.reason_code, "closed-by-operator".into());
+        assert_eq!(miner.stream.read_buf(&mut BytesMut::new()).await.unwrap(), 0);
+    };
+    let both = async { tokio::join!(drive(&mut session, &mut host, ours), mining) };
+    let (ended, ()) = tokio::select! {
+        both = both => both,
+        () = keep_all(queue) => unreachable!("it goes on for ever"),
+    };
+    assert!(matches!(ended, Ended::ByHost), "{ended}");
+    drop(host);
+    drop(listed);
+    assert_eq!(roster.count(), 0);
+}
+
 fn open_request() -> OpenExtendedMiningChannel {
     OpenExtendedMiningChannel {
         request_id: 1,
@@ -355,7 +427,8 @@ async fn a_peer_that_does_not_read_is_read_no_more_and_then_closed() {
     let (mut client, server) = shaken();
     let (ours, mut theirs) = tokio::io::duplex(4_096);
     let mut session = Downstream::new(server, Arc::clone(&service.settings), clock::now());
-    let mut host = MinerHost::new(service, &mut place);
+    let listed = listed(&service);
+    let mut host = MinerHost::new(service, &mut place, &listed);
     let flood = async move {
         let setup = SetupConnection::of_program(PROTOCOL_MINING, 0, "pool", 1, "test");
         client.send(&setup).unwrap();
