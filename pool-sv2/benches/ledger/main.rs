@@ -1,6 +1,6 @@
-//! Shares a second through log and store, what their acknowledgement costs in time, and how long a
-//! question to a store of ninety days and ten thousand workers takes. A program, not a test: it
-//! prints what it measures and judges nothing.
+//! Shares a second through log and store, what their acknowledgement costs in time, and how long
+//! each question of the API takes with a store of a year and ten thousand workers. A program, not a
+//! test: it prints what it measures and judges nothing.
 //!
 //! `cargo bench -p pool-sv2 --bench ledger -- flow` and `-- questions`; without a name both run.
 //! `DAYS=7` makes the store of the questions smaller.
@@ -14,11 +14,15 @@
     reason = "a benchmark may fail loudly"
 )]
 
+mod answers;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bitcoin::hashes::Hash;
+use bitcoin::{Address, Network, ScriptBuf, WPubkeyHash};
 use mining::target::Hashes;
 use pool_sv2::accounting::config::LedgerConfig;
 use pool_sv2::accounting::feed::StoreState;
@@ -53,10 +57,18 @@ fn main() {
 
 fn earners() -> Vec<Arc<Earner>> {
     let earner = |number: usize| {
-        let account = format!("bc1qaccount{:05}", number % ACCOUNTS);
+        let account = address(number % ACCOUNTS);
         Arc::new(Earner::named(&account, &format!("rig{:05}", number / ACCOUNTS)))
     };
     (0..WORKERS).map(earner).collect()
+}
+
+/// One that exists: shared blocks pay no other.
+fn address(number: usize) -> String {
+    let mut key = [0; 20];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    let script = ScriptBuf::new_p2wpkh(&WPubkeyHash::from_byte_array(key));
+    Address::from_script(&script, Network::Bitcoin).unwrap().to_string()
 }
 
 /// Seconds of processor time that this process has used.
@@ -198,6 +210,7 @@ fn questions() {
     }
     store.apply(0, &chunk, Place { epoch: 1, sequence: 1 }).unwrap();
     fill(&file, days, now_s);
+    let desk = answers::Desk::new(&file, earners(), now_s * 1_000);
     println!(
         "{days} days of slices and 365 of days, {WORKERS} workers, {ACCOUNTS} accounts: \
          {:.1} GB, made in {:.0} s",
@@ -208,7 +221,7 @@ fn questions() {
     let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let over = Arc::clone(&is_over);
     let writing = std::thread::spawn(move || {
-        let (mut sequence, mut slowest) = (1, Duration::ZERO);
+        let (mut sequence, mut slowest) = (1_000_000, Duration::ZERO);
         while !over.load(Ordering::Relaxed) {
             let mut chunk = Chunk::new(0);
             for earner in earners().into_iter().step_by(10) {
@@ -223,6 +236,7 @@ fn questions() {
         slowest
     });
     ask_all(&reader, days, now_s);
+    desk.ask_all();
     is_over.store(true, Ordering::Relaxed);
     let slowest = writing.join().unwrap();
     println!("  1,000 shares of 1,000 workers written meanwhile, slowest: {slowest:.1?}");
