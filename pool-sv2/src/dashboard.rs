@@ -27,10 +27,6 @@ use self::answers::{Asker, Missing};
 use self::layout::{Part, notice, page, together};
 use self::place::Place;
 
-const STYLE: &[u8] = include_bytes!("dashboard/assets/style.css");
-const LIVE: &[u8] = include_bytes!("dashboard/assets/live.js");
-const ICON: &[u8] = include_bytes!("dashboard/assets/icon.svg");
-
 /// What all pages follow.
 #[derive(Debug, Clone, Default)]
 pub struct Frame {
@@ -120,9 +116,7 @@ impl Show for Dashboard {
             return self.missing();
         };
         match &place {
-            Place::Asset("style.css") => View::File { kind: "text/css", bytes: STYLE },
-            Place::Asset("live.js") => View::File { kind: "text/javascript", bytes: LIVE },
-            Place::Asset("icon.svg") => View::File { kind: "image/svg+xml", bytes: ICON },
+            Place::Asset(name) => pages::assets::file(name).unwrap_or_else(|| self.missing()),
             Place::Proof { block, account } => self.proof(block, account),
             _ => match self.desk(visit).parts(&place) {
                 Ok(parts) => View::Page(self.page(&place, &place.title(), &together(&parts))),

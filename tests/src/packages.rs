@@ -17,15 +17,16 @@ pub struct Package {
 }
 
 /// What the code of each package may use of the workspace.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("wire", &[]),
     ("mining", &[]),
     ("service", &["wire"]),
+    ("pages", &["service"]),
     ("rpc", &["service"]),
     ("testkit", &["wire"]),
     ("template-provider", &["mining", "rpc", "service", "wire"]),
-    ("pool-sv2", &["mining", "rpc", "service", "wire"]),
-    ("translator-v1", &["mining", "service", "wire"]),
+    ("pool-sv2", &["mining", "pages", "rpc", "service", "wire"]),
+    ("translator-v1", &["mining", "pages", "service", "wire"]),
     ("cpu-miner", &["mining", "service", "wire"]),
     ("demo", &["service", "testkit"]),
     ("load", &["service", "testkit", "wire"]),
@@ -40,7 +41,7 @@ const RESERVED: [(&str, &[&str]); 9] = [
     ("secp256k1", &["wire"]),
     ("proptest", &[]),
     ("axum", &["service"]),
-    ("maud", &["pool-sv2"]),
+    ("maud", &["pages", "pool-sv2", "translator-v1"]),
     ("prometheus-client", &["service"]),
     ("zeromq", &["template-provider"]),
 ];

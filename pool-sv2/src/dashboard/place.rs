@@ -1,5 +1,7 @@
 //! Which page a path means.
 
+use pages::path::decoded;
+pub(super) use pages::path::encoded;
 use service::site::Visit;
 
 /// Longest name of a miner that is looked for, in bytes; the pool takes no longer one.
@@ -73,36 +75,6 @@ impl Place {
             Self::Miner { account } => account.clone(),
         }
     }
-}
-
-/// A part of a path, without percent signs.
-pub(super) fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            byte => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-/// The other way round; none of what is no text.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::new();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let digits = [bytes.next()?, bytes.next()?];
-        let digits = std::str::from_utf8(&digits).ok()?;
-        out.push(u8::from_str_radix(digits, 16).ok()?);
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]
