@@ -11,6 +11,7 @@ use service::health::Health;
 use service::listen;
 use service::metrics::Metrics;
 use service::program::{Failure, Server, say};
+use service::site::Site;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,14 +20,15 @@ use crate::bridge::extranonce::Seats;
 use crate::command::{self, Command};
 use crate::config::Config;
 use crate::config::take_over::take_over;
+use crate::dashboard::Dashboard;
 use crate::downstream::counts::Counts;
 use crate::downstream::serve::Service;
 use crate::downstream::tls::{HANDSHAKE_MAX, Tls};
 use crate::miners::Miners;
+use crate::pools::Pools;
 use crate::register::Register;
-use crate::status::StatusPages;
+use crate::status::StatusFiles;
 use crate::teams::Teams;
-use crate::upstream::dial::Place;
 use crate::upstream::supervise::{NAMES, Supervisor};
 
 /// The translator as `main` sees it.
@@ -104,8 +106,11 @@ impl Bound {
         let names = NAMES.get(..upstreams.len()).unwrap_or(&NAMES);
         let health = Health::new(names).with_metrics(metrics.clone());
         let register = Register::default();
-        let pages = pages(&register, &health, &upstreams);
-        pages.start("health.address", &config.health, &shutdown).await?;
+        let addresses = upstreams.iter().map(|place| place.address.clone());
+        let pools = Pools::new(names, addresses);
+        let channels = config.upstream.channels.in_words();
+        let files = StatusFiles { register: register.clone(), pools: pools.clone(), channels };
+        with_pages(&health, &files).start("health.address", &config.health, &shutdown).await?;
         let (miners, teams) = (Miners::default(), Teams::new(config.upstream.channels));
         let work = watch::Sender::new(None);
         let service = Service {
@@ -128,6 +133,7 @@ impl Bound {
             teams,
             work,
             health,
+            pools,
             metrics: metrics.clone(),
         };
         let gate = Gate::new(config.limits.gate(config.listen.connections_max), &metrics);
@@ -174,18 +180,14 @@ async fn bind(
     Ok((listener, local))
 }
 
-/// The pages for people, beside /health.
-fn pages(register: &Register, health: &Health, upstreams: &[Place]) -> Health {
-    let addresses = upstreams.iter().map(|place| place.address.clone());
-    let shown = StatusPages {
-        register: register.clone(),
-        health: health.clone(),
-        upstreams: NAMES.into_iter().zip(addresses).collect(),
-    };
-    let (status, miners) = (shown.clone(), shown.clone());
+/// What people and programs are shown, beside /health.
+fn with_pages(health: &Health, files: &StatusFiles) -> Health {
+    let StatusFiles { register, pools, channels } = files.clone();
+    let (status, miners) = (files.clone(), files.clone());
+    let dashboard = Dashboard::new(register, pools, channels);
     health
         .clone()
-        .with_page("/status", "text/html; charset=utf-8", move || shown.page())
         .with_page("/status.json", "application/json", move || status.status_json())
         .with_page("/miners.json", "application/json", move || miners.miners_json())
+        .with_site(Site::new(Arc::new(dashboard)))
 }

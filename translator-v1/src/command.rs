@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use pages::figures::hashrate;
 use service::driver::{Host, drive};
 use service::program::{Failure, block_on, say};
 use service::{clock, listen};
@@ -14,7 +15,6 @@ use wire::sv2::keys::Sv2Url;
 use crate::bridge::notify::{ChannelEpoch, ChannelTerms, Job};
 use crate::downstream::device_kind::DeviceKind;
 use crate::register::MinerShown;
-use crate::status::{hashes_per_second, rejects};
 use crate::teams::Channels;
 use crate::upstream::session::UpstreamSession;
 use crate::upstream::{Command as ToUpstream, Event, MinersTotal, UpstreamSettings};
@@ -181,9 +181,9 @@ fn list_miners(arguments: &ListArguments) -> Result<(), Failure> {
             plain(&miner.workers.join(",")),
             plain(&miner.address),
             plain(&miner.agent),
-            hashes_per_second(miner.hashrate),
+            hashrate(miner.hashrate),
             miner.accepted,
-            rejects(miner)
+            miner.refused()
         ));
     }
     Ok(())

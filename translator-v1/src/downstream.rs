@@ -3,7 +3,7 @@
 //! `session` is the state machine and says which request is answered where; `login` takes
 //! configure, subscribe and authorize; `suggest` takes wishes; `assign` gives difficulty and jobs;
 //! `submit` judges shares. `jobs`, `difficulty`, `replies`, `pace`, `resume` and `device_kind` keep
-//! what these need. `serve` and `tls` alone know tokio. It knows
+//! what these need; `shown` says what people see. `serve` and `tls` alone know tokio. It knows
 //! nothing of SV2: shares that deserve it go out as events, and verdicts come back as commands.
 
 mod assign;
@@ -17,6 +17,7 @@ mod replies;
 pub mod resume;
 pub mod serve;
 pub mod session;
+mod shown;
 mod submit;
 mod suggest;
 pub mod tls;

@@ -65,8 +65,16 @@ pub fn queue() -> (mpsc::Sender<Submitted>, mpsc::Receiver<Submitted>) {
     mpsc::channel(QUEUE_MAX)
 }
 
-/// A verdict on its way back: the session's number of the share, and what became of it.
-pub type Answered = (u64, Verdict);
+/// A verdict on its way back.
+#[derive(Debug, PartialEq)]
+pub struct Answered {
+    /// The session's number of the share.
+    pub number: u64,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// How long that took.
+    pub waited: Duration,
+}
 
 /// The way back to one miner. It holds one answer for each share that the miner may have waiting,
 /// so that an answer never has to wait.
@@ -107,7 +115,8 @@ impl Ticket {
     fn send(&mut self, verdict: Verdict) {
         if let Some(miner) = self.miner.take() {
             // It fails only where the miner has gone.
-            drop(miner.try_send((self.number, verdict)));
+            let answered = Answered { number: self.number, verdict, waited: self.since.elapsed() };
+            drop(miner.try_send(answered));
         }
     }
 }
@@ -170,8 +179,9 @@ mod tests {
         let (sender, mut receiver) = answers();
         drop(Ticket::new(7, sender.clone()));
         Ticket::new(8, sender).answer(Verdict::Accepted);
-        assert_eq!(receiver.try_recv(), Ok((7, Verdict::UpstreamLost)));
-        assert_eq!(receiver.try_recv(), Ok((8, Verdict::Accepted)));
-        assert!(receiver.try_recv().is_err());
+        let mut next = || receiver.try_recv().ok().map(|it| (it.number, it.verdict));
+        assert_eq!(next(), Some((7, Verdict::UpstreamLost)));
+        assert_eq!(next(), Some((8, Verdict::Accepted)));
+        assert_eq!(next(), None);
     }
 }

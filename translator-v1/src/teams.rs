@@ -29,6 +29,17 @@ pub enum Channels {
     PerMiner,
 }
 
+impl Channels {
+    /// For people.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::One => "one channel for all miners",
+            Self::PerUser => "a channel for each user",
+            Self::PerMiner => "a channel for each miner",
+        }
+    }
+}
+
 /// A team's number, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TeamId(pub u64);

@@ -168,6 +168,8 @@ pub struct World {
     pub translator: Option<Server>,
     /// Where the pool's pages for people are, on this machine alone: `http://HOST:PORT/`.
     pub dashboard: String,
+    /// The same of the translator, if the plan has one.
+    pub translator_pages: Option<String>,
     /// Where the pool's blocks pay.
     pub payout_address: String,
     plan: Plan,
@@ -249,7 +251,7 @@ impl World {
         )?;
         let dashboard = pool.program.wait_said("dashboard at ")?;
         pool.program.set_variable("POOL_SV2__HEALTH__ADDRESS", address_of(&dashboard));
-        let translator = match plan.translator {
+        let mut translator = match plan.translator {
             true => Some(start(
                 "translator-v1",
                 translator_settings(&plan, &pool),
@@ -258,12 +260,14 @@ impl World {
             )?),
             false => None,
         };
+        let translator_pages = translator.as_mut().map(pages_of).transpose()?;
         Ok(Self {
             node,
             template_provider,
             pool,
             translator,
             dashboard,
+            translator_pages,
             payout_address,
             plan,
             folder,
@@ -470,6 +474,13 @@ fn payout_settings(plan: &Plan, payout_address: &str) -> Table {
     payout
 }
 
+/// Where a translator's pages are; it keeps that port.
+fn pages_of(translator: &mut Server) -> Result<String> {
+    let url = translator.program.wait_said("dashboard at ")?;
+    translator.program.set_variable("TRANSLATOR_V1__HEALTH__ADDRESS", address_of(&url));
+    Ok(url)
+}
+
 fn translator_settings(plan: &Plan, pool: &Server) -> Table {
     let (address, key) = (pool.address(), pool.key());
     let listen = format!("{}:0", plan.listen_host);
@@ -484,6 +495,8 @@ fn translator_settings(plan: &Plan, pool: &Server) -> Table {
         user_identity = TRANSLATOR_USER
         // Shares and blocks are told apart by user.
         worker_names = false
+        [health]
+        address = "127.0.0.1:0"
         [vardiff]
         shares_per_minute = shares_per_minute
         min_difficulty = min_difficulty

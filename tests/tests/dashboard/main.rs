@@ -1,4 +1,4 @@
-//! The pool's pages in a real browser: Chromium, over WebDriver, while the stack mines.
+//! The pages in a real browser: Chromium, over WebDriver, while the stack mines.
 //!
 //! Needs `chromedriver` on the PATH, or $CHROMEDRIVER, and Chromium beside it (Debian: chromium,
 //! chromium-driver). Without them the test fails and says so, as those do that need a node.
@@ -7,6 +7,7 @@
 #![allow(clippy::print_stderr, reason = "a test may say what it means")]
 
 mod browser;
+mod translator;
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ impl Config {
             sentences.push(format!("If it fails, at {}, where {user} is paid.", backup.address));
         }
         sentences.push(match &self.health.address {
-            Some(address) => format!("http://{address}/status shows the miners."),
+            Some(address) => format!("http://{address}/ shows the miners and the pools."),
             None => "Nobody can ask how it is: health.address is not set.".to_owned(),
         });
         sentences

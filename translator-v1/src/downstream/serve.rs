@@ -16,7 +16,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use super::counts::Counts;
 use super::session::MinerSession;
 use super::tls::Tls;
-use super::{Command, Event, MinerIdentity, MinerSettings};
+use super::{Command, Event, MinerIdentity, MinerSettings, shown};
 use crate::bridge::extranonce::Seats;
 use crate::bridge::submit::UpstreamShare;
 use crate::miners::{MinerPart, Miners};
@@ -183,16 +183,17 @@ impl Host<MinerSession> for MinerHost {
                 Some(self.work())
             }
             answered = self.verdicts.recv() => {
-                let (ticket, verdict) = answered?;
+                let Answered { number, verdict, waited } = answered?;
                 self.leaving.count_verdict();
-                Some(Command::Verdict { ticket, verdict })
+                self.shown.waited(waited);
+                Some(Command::Verdict { ticket: number, verdict })
             }
         }
     }
 
     async fn take_event(&mut self, event: Event) {
         self.service.counts.count(&event);
-        self.shown.note(&event);
+        shown::note(&self.shown, &event);
         match event {
             Event::Submit { ticket, share, worker } => {
                 self.leaving.count_share();

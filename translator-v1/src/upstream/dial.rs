@@ -20,6 +20,7 @@ use wire::session::PeerError;
 use super::session::UpstreamSession;
 use super::{Command, Event, MinersTotal, UpstreamSettings};
 use crate::bridge::notify::{ChannelEpoch, Work};
+use crate::pools::Pools;
 use crate::shares::{Leaving, Submitted, Ticket};
 use crate::teams::{Changes, TeamId, Teams};
 
@@ -84,6 +85,8 @@ pub(super) struct Dialler {
     /// Where it says what its upstream gives.
     pub(super) reports: mpsc::Sender<(usize, Report)>,
     pub(super) counts: Counts,
+    /// Where people see how the upstreams do.
+    pub(super) pools: Pools,
     /// When the connection may be closed for good.
     pub(super) leaving: Leaving,
     /// True if the connection ended after SetupConnection.Success and before it had a channel.
@@ -116,6 +119,7 @@ impl Dialler {
             let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
             warn!(%address, reason = %ended, retry_ms, "upstream lost");
             self.counts.lost.inc();
+            self.pools.count_loss(self.index);
             self.report(Report::Lost(ended.to_string())).await;
             tokio::select! {
                 () = miners_gone.cancelled() => return,
@@ -260,7 +264,9 @@ impl Host<UpstreamSession<Ticket>> for Dialler {
             }
             Event::Verdict { ticket, verdict } => {
                 self.leaving.count_verdict();
-                self.counts.verdict_seconds.observe(ticket.waited().as_secs_f64());
+                let waited = ticket.waited();
+                self.counts.verdict_seconds.observe(waited.as_secs_f64());
+                self.pools.waited(self.index, waited);
                 ticket.answer(verdict);
             }
         }

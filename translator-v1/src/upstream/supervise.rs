@@ -18,6 +18,7 @@ use super::MinersTotal;
 use super::choice::Choice;
 use super::dial::{Counts, Dialler, Place, Report};
 use crate::bridge::notify::Work;
+use crate::pools::{PoolState, Pools};
 use crate::shares::{Assigned, Leaving, Ways, queue};
 use crate::teams::{TeamId, Teams};
 
@@ -55,6 +56,8 @@ pub struct Supervisor {
     pub work: watch::Sender<Option<Assigned>>,
     /// Where the state of the upstreams goes.
     pub health: Health,
+    /// The same for people.
+    pub pools: Pools,
     /// Where they are counted.
     pub metrics: Metrics,
 }
@@ -96,6 +99,7 @@ impl Supervisor {
                 active: active.subscribe(),
                 reports: reports.clone(),
                 counts: counts.clone(),
+                pools: self.pools.clone(),
                 leaving: Leaving::at(miners_gone.clone()),
                 was_denied: false,
                 has_work: false,
@@ -113,6 +117,7 @@ impl Supervisor {
             work_without_upstream: self.work_without_upstream,
             work_ends: None,
             health: self.health,
+            pools: self.pools,
             gauge,
         };
         hub.show();
@@ -152,6 +157,7 @@ struct Hub {
     /// When miners lose the work that they have.
     work_ends: Option<Instant>,
     health: Health,
+    pools: Pools,
     gauge: Labelled<Gauge>,
 }
 
@@ -254,6 +260,12 @@ impl Hub {
                 }
                 Err(reason) => self.health.lost(upstream.name, reason.as_str()),
             }
+            let (state, detail) = match &upstream.state {
+                Ok(()) if is_active => (PoolState::MinedOn, ""),
+                Ok(()) => (PoolState::Ready, ""),
+                Err(reason) => (PoolState::Gone, reason.as_str()),
+            };
+            self.pools.set(index, state, detail);
             let state = i64::from(upstream.state.is_ok()) + i64::from(is_active);
             self.gauge.with(upstream.name).set(state);
         }

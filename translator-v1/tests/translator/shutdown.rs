@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use translator_v1::bridge::notify::ChannelEpoch;
 use translator_v1::bridge::submit::{UpstreamShare, Verdict};
 use translator_v1::miners::Miners;
+use translator_v1::pools::Pools;
 use translator_v1::shares::{Answered, Assigned, Submitted, Ticket};
 use translator_v1::teams::{Channels, Teams};
 use translator_v1::upstream::UpstreamSettings;
@@ -113,6 +114,7 @@ fn upstream(port: &PoolPort) -> Upstream {
         teams: Teams::new(Channels::One),
         work,
         health: service::health::Health::new(&NAMES[..1]),
+        pools: Pools::new(&NAMES[..1], [address.to_string()]),
     };
     Upstream { supervisor, work: received, _miners: miners }
 }
@@ -153,8 +155,8 @@ async fn shares_that_are_queued_at_the_end_reach_the_pool_and_get_their_verdicts
     }
     pool.accept_up_to(last, QUEUED).await;
     for number in 0..u64::from(QUEUED) {
-        let answered = timeout(SOON, verdicts.recv()).await.unwrap();
-        assert_eq!(answered, Some((number, Verdict::Accepted)));
+        let answered = timeout(SOON, verdicts.recv()).await.unwrap().unwrap();
+        assert_eq!((answered.number, answered.verdict), (number, Verdict::Accepted));
     }
     pool.is_hung_up_on().await;
     timeout(SOON, running).await.unwrap().unwrap();
