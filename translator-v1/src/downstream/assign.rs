@@ -152,7 +152,7 @@ impl MinerSession {
         }
     }
 
-    fn say_hashrate(&mut self, now: Instant) {
+    pub(super) fn say_hashrate(&mut self, now: Instant) {
         self.hashrate_told = self.difficulty.hashrate(now);
         self.events.push_back(Event::Hashrate(self.hashrate_told));
     }

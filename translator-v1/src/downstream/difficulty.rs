@@ -159,6 +159,11 @@ impl MinerDifficulty {
         self.meter.estimate(now)
     }
 
+    /// True right after the share with which the hashrate is a guess no more.
+    pub(super) fn is_just_measured(&self) -> bool {
+        self.meter.shares == METER_SHARES_MIN
+    }
+
     fn take_wanted(&mut self, target: Option<Target>, now: Instant) {
         let Some(target) = target else { return };
         self.wanted = target.difficulty();

@@ -58,6 +58,8 @@ pub struct MinerSession {
     pub(super) jobs: SentJobs,
     pub(super) difficulty: MinerDifficulty,
     pub(super) replies: Replies,
+    /// Shares that were answered early and have no verdict yet.
+    pub(super) without_verdict: usize,
     pub(super) pace: Pace,
     /// True once a share of it was answered with true.
     pub(super) has_earned: bool,
@@ -106,6 +108,7 @@ impl MinerSession {
             workers: Vec::new(),
             jobs: SentJobs::default(),
             replies: Replies::default(),
+            without_verdict: 0,
             pace: Pace::new(settings.lines_per_second_max, now),
             has_earned: false,
             is_leaving: false,

@@ -14,7 +14,7 @@ use super::jobs::{NoJob, SentJob};
 use super::login::printable;
 use super::replies::Reply;
 use super::session::{MinerSession, other};
-use super::{Answers, Event};
+use super::{Answers, Event, SHARES_WAITING_MAX};
 use crate::bridge::submit::{
     ShareError, UpstreamShare, Verdict, code, hashed_version, rolls_within_mask,
 };
@@ -49,7 +49,7 @@ impl MinerSession {
     /// Takes a share. It is answered now or when its verdict comes.
     pub(super) fn submit(&mut self, now: Instant, id: Id, params: &Params<'_>) {
         let Judged { worker, hashed, answer } = self.judge(params);
-        let answer = match self.replies.is_full() {
+        let answer = match self.too_many_wait() {
             true => Verdict::TooManyWaiting.answer(),
             false => answer,
         };
@@ -94,8 +94,9 @@ impl MinerSession {
 
     fn take_good(&mut self, now: Instant, ticket: u64, worker: Arc<str>, good: &Hashed) {
         if good.counts_upstream {
-            if self.answers == Answers::Upstream {
-                self.replies.last_goes_up();
+            match self.answers {
+                Answers::Upstream => self.replies.last_goes_up(),
+                Answers::Early => self.without_verdict += 1,
             }
             self.events.push_back(Event::Submit { ticket, share: good.share, worker });
         }
@@ -104,6 +105,9 @@ impl MinerSession {
         }
         if good.counts_here {
             self.difficulty.count_share(now, &good.hash, good.difficulty);
+            if self.difficulty.is_just_measured() {
+                self.say_hashrate(now);
+            }
             self.follow_difficulty(now);
         }
     }
@@ -114,9 +118,16 @@ impl MinerSession {
             Answers::Upstream => self.decide(ticket, verdict.answer()),
             // The miner was told that it counts.
             Answers::Early => {
+                self.without_verdict = self.without_verdict.saturating_sub(1);
                 self.events.push_back(Event::LateVerdict { outcome: verdict.answer() });
             }
         }
+    }
+
+    /// True if no further share may wait for the upstream: the way back has room for so many
+    /// verdicts, and one miner must not fill what all of them share on the way up.
+    fn too_many_wait(&self) -> bool {
+        self.replies.is_full() || self.without_verdict >= SHARES_WAITING_MAX
     }
 
     fn judge(&self, params: &Params<'_>) -> Judged {

@@ -229,6 +229,27 @@ fn only_so_many_shares_wait_for_the_upstream_and_no_refusal_overtakes_an_answer(
 }
 
 #[test]
+fn with_early_answers_no_share_is_answered_true_whose_verdict_would_have_no_room() {
+    let mut settings = crate::device::settings(6.0);
+    settings.answers = Answers::Early;
+    let mut device = Device::of_settings(&settings, "5e55", std::time::Instant::now());
+    device.give(Sample::default());
+    device.login();
+    device.lines.clear();
+    let (nonce, tickets) = send_upstream(&mut device, 0, SHARES_WAITING_MAX + 3);
+    assert_eq!(tickets.len(), SHARES_WAITING_MAX);
+    let is_true = |line: serde_json::Value| line["result"] == true;
+    let answers: Vec<_> = device.lines.drain(..).map(is_true).collect();
+    assert_eq!(answers.iter().filter(|it| **it).count(), SHARES_WAITING_MAX);
+    assert_eq!(answers.len(), SHARES_WAITING_MAX + 3, "the others are refused, not forgotten");
+    // Each verdict makes room for one more.
+    let ticket = tickets[0];
+    device.command(Command::Verdict { ticket, verdict: Verdict::Accepted });
+    let (_, later) = send_upstream(&mut device, nonce, 2);
+    assert_eq!(later.len(), 1);
+}
+
+#[test]
 fn who_has_too_many_shares_without_an_answer_is_not_read_until_there_is_one() {
     let mut device = Device::logged_in(Sample::default());
     let (nonce, tickets) = send_upstream(&mut device, 0, 2 * SHARES_WAITING_MAX);
