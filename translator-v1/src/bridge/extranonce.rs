@@ -21,8 +21,9 @@ const EXTRANONCE_2_BYTES_ENOUGH: usize = 4;
 
 /// Rollable bytes to ask the upstream for, best first, for a channel that all miners share.
 pub const ROLLABLE_BYTES_WANTED: [u16; 3] = [10, 8, 6];
-/// The same where there are many channels: a pool has room for more of them if each rolls less.
-pub const ROLLABLE_BYTES_OF_MANY: [u16; 2] = [8, 6];
+/// The same where there are many channels: a pool has room for more of them if each rolls less. Of
+/// 7 to 9 a miner would roll no more than of 6.
+pub const ROLLABLE_BYTES_OF_MANY: [u16; 1] = [6];
 
 /// A channel without room for miners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -110,9 +111,9 @@ impl ExtranonceSplit {
         Bytes32::new(&bytes)
     }
 
-    /// Bytes that the channel may roll.
-    pub fn rollable(&self) -> u16 {
-        u16::try_from(self.local_bytes + self.extranonce_2_bytes).unwrap_or(u16::MAX)
+    /// Bytes that another channel has to roll for miners to see the same of it.
+    pub fn needed(&self) -> u16 {
+        u16::try_from(SEAT_BYTES + self.extranonce_2_bytes).unwrap_or(u16::MAX)
     }
 
     /// The prefix that the upstream fixed.

@@ -266,7 +266,7 @@ impl<T> UpstreamSession<T> {
             user_identity: Str255::truncated(&identity),
             nominal_hash_rate: single(hashrate),
             max_target: Target::MAX.to_le_bytes(),
-            min_extranonce_size: main.terms.split.rollable(),
+            min_extranonce_size: main.terms.split.needed(),
         })
     }
 

@@ -173,14 +173,14 @@ fn a_request_that_is_never_answered_makes_room_for_the_next_and_is_closed_if_it_
 
 /// A pool has room for more channels that roll less, and miners are told one size.
 #[test]
-fn where_there_are_many_channels_each_asks_for_eight_bytes() {
+fn where_there_are_many_channels_each_asks_for_six_bytes() {
     let mut pool = Pool::with_teams();
     let open: OpenExtendedMiningChannel = pool.take();
-    assert_eq!(open.min_extranonce_size, 8);
+    assert_eq!(open.min_extranonce_size, 6);
     pool.send(&success(open.request_id, EASY, 8));
     pool.command(wanted(5e9));
     let open: OpenExtendedMiningChannel = pool.take();
-    assert_eq!(open.min_extranonce_size, 8);
+    assert_eq!(open.min_extranonce_size, 6);
 }
 
 #[test]
