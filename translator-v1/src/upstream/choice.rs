@@ -3,10 +3,14 @@
 //! A state machine without I/O. It must not flap: a better upstream is returned to only once it has
 //! given work of the newest tip for a while, and for longer with each time that it was lost. One is
 //! late only if another was seen to go on from the tip on which it stands, and then until it has
-//! caught up, however often it is connected anew meanwhile.
+//! caught up, however often it is connected anew meanwhile. One upstream's word for that is not
+//! proof: who was wrong is not believed for a while.
+
+mod trust;
 
 use std::time::{Duration, Instant};
 
+use self::trust::Trust;
 use super::tips::{Tip, Tips};
 
 /// An upstream that still stands on the tip from which another went on so long ago gives work that
@@ -36,6 +40,10 @@ struct Upstream {
     tip: Option<Tip>,
     /// The tip on which others have left it behind; none once it has caught up.
     left_behind: Option<Tip>,
+    /// On whose word alone that is so; none if several say it.
+    accuser: Option<usize>,
+    /// Whether it is believed about others.
+    trust: Trust,
     /// How often it was lost or late since it was last reliable.
     losses: u32,
 }
@@ -48,6 +56,12 @@ impl Upstream {
             self.losses = 0;
         }
         self.losses = self.losses.saturating_add(1);
+    }
+
+    /// It was not late: that is no loss, and nothing to prove.
+    fn forgive(&mut self) {
+        self.left_behind = None;
+        self.losses = self.losses.saturating_sub(1);
     }
 
     /// How long it has to give work before it is returned to: the first loss is forgiven.
@@ -69,8 +83,12 @@ impl Choice {
     pub fn heard(&mut self, upstream: usize, hash: [u8; 32], now: Instant) {
         let Some(state) = self.upstreams.get_mut(upstream) else { return };
         state.works_since.get_or_insert(now);
-        if state.tip.is_none_or(|tip| tip.hash != hash) {
-            state.tip = Some(self.tips.note(hash, state.tip, now));
+        let before = state.tip;
+        if before.is_none_or(|tip| tip.hash != hash) {
+            let known = self.tips.find(&hash);
+            state.tip = Some(self.tips.note(hash, before, now));
+            self.judge_accuser(upstream, before, known, now);
+            self.note_withdrawal(upstream, now);
         }
         if self.is_left_behind(upstream)
             && self.has_caught_up(upstream, now)
@@ -121,20 +139,89 @@ impl Choice {
             state.works_since.map(|since| since + state.patience(self.return_after))
         });
         let late = self.tips.times().map(|seen| seen + LATE_AFTER);
-        settled.chain(late).filter(|at| *at > decided_at).min()
+        let believed = self.upstreams.iter().filter_map(|state| state.trust.returns_at());
+        settled.chain(late).chain(believed).filter(|at| *at > decided_at).min()
+    }
+
+    /// One that was left behind on the word of another went on from where it stood, to a tip that
+    /// was `known` before, or not. Either that is the other's way, or that one was wrong.
+    fn judge_accuser(
+        &mut self,
+        upstream: usize,
+        before: Option<Tip>,
+        known: Option<Tip>,
+        now: Instant,
+    ) {
+        let Some(state) = self.upstreams.get(upstream) else { return };
+        let (Some(left), Some(accuser)) = (state.left_behind, state.accuser) else { return };
+        // After another connection it may stand anywhere.
+        if before.is_none_or(|before| before.hash != left.hash) {
+            return;
+        }
+        if known.is_some_and(|known| self.tips.is_passed(left, known)) {
+            self.trust_of(accuser, Trust::count_true_alarm);
+            if let Some(state) = self.upstreams.get_mut(upstream) {
+                state.accuser = None;
+            }
+        } else {
+            self.clear(upstream, accuser, now);
+        }
+    }
+
+    /// One that has left others behind stands beyond them no more.
+    fn note_withdrawal(&mut self, accuser: usize, now: Instant) {
+        let Some(shown) = self.upstreams.get(accuser).and_then(|state| state.tip) else { return };
+        for index in 0..self.upstreams.len() {
+            let Some(state) = self.upstreams.get(index) else { continue };
+            if state.accuser == Some(accuser)
+                && let Some(left) = state.left_behind
+                && left.chain == shown.chain
+                && !self.tips.is_passed(left, shown)
+            {
+                self.clear(index, accuser, now);
+            }
+        }
+    }
+
+    /// `upstream` was not late, as `accuser` had it.
+    fn clear(&mut self, upstream: usize, accuser: usize, now: Instant) {
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            state.forgive();
+        }
+        self.trust_of(accuser, |trust| trust.count_false_alarm(now));
+    }
+
+    fn trust_of(&mut self, upstream: usize, change: impl FnOnce(&mut Trust)) {
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            change(&mut state.trust);
+        }
     }
 
     /// Marks those that others have left behind.
     fn note_late(&mut self, now: Instant) {
         for index in 0..self.upstreams.len() {
             let is_late = self.is_late(index, now);
+            let accuser = {
+                let mut witnesses = self.those_beyond(index, now);
+                witnesses.next().filter(|_| witnesses.next().is_none())
+            };
             if let Some(state) = self.upstreams.get_mut(index).filter(|_| is_late)
                 && state.left_behind.is_none()
             {
                 state.count_loss(now);
-                state.left_behind = state.tip;
+                (state.left_behind, state.accuser) = (state.tip, accuser);
             }
         }
+    }
+
+    /// The upstreams that stand beyond this one, as far as they are believed.
+    fn those_beyond(&self, index: usize, now: Instant) -> impl Iterator<Item = usize> {
+        let tip = self.upstreams.get(index).and_then(|state| state.tip);
+        let others = self.upstreams.iter().enumerate();
+        let believed = others.filter(move |(_, other)| other.trust.holds(now));
+        believed.filter_map(move |(other, state)| {
+            self.tips.is_passed(tip?, state.tip?).then_some(other)
+        })
     }
 
     fn works(&self, index: usize) -> bool {
@@ -175,8 +262,7 @@ impl Choice {
         if let Some(left) = state.left_behind.filter(|left| left.chain != tip.chain) {
             return self.good_tips().any(|good| good.chain == left.chain);
         }
-        let mut others = self.upstreams.iter().filter_map(|other| other.tip);
-        if !others.any(|other| self.tips.is_passed(tip, other)) {
+        if self.those_beyond(index, now).next().is_none() {
             return false;
         }
         let passed_since = self.tips.passed_since(tip);

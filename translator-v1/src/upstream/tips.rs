@@ -56,9 +56,14 @@ impl Tips {
         tip
     }
 
+    /// The tip with that hash, if it was seen lately.
+    pub(super) fn find(&self, hash: &[u8; 32]) -> Option<Tip> {
+        self.seen.iter().find(|known| known.hash == *hash).copied()
+    }
+
     /// The tip as it stands now.
     fn present(&self, tip: Tip) -> Tip {
-        self.seen.iter().find(|known| known.hash == tip.hash).copied().unwrap_or(tip)
+        self.find(&tip.hash).unwrap_or(tip)
     }
 
     /// True if `other` is further on the same chain.

@@ -184,3 +184,81 @@ fn a_look_that_falls_due_while_it_is_decided_is_not_missed() {
     choice.decide(now + 2 * SECOND);
     assert_eq!(choice.next_look(), Some(soon_after + 2 * SECOND));
 }
+
+/// The backup shows tip after tip that it has made up, and gets the miners after two seconds.
+fn made_up() -> (Choice, Instant) {
+    let (mut choice, now) = left_behind();
+    for step in 0..20_u8 {
+        choice.heard(1, [200 + step; 32], now);
+    }
+    assert_eq!(choice.decide(now + 2 * SECOND), Some(1), "nobody can tell yet");
+    (choice, now)
+}
+
+#[test]
+fn a_backup_that_makes_tips_up_has_the_miners_until_the_next_real_tip_and_then_not_again() {
+    let (mut choice, now) = made_up();
+    let real = now + 300 * SECOND;
+    choice.heard(0, [3; 32], real);
+    assert_eq!(choice.decide(real), Some(0), "at once: it was never late");
+    // Whatever the other one shows now, and however often it connects anew.
+    choice.heard(1, [250; 32], real + SECOND);
+    assert_eq!(choice.decide(real + 10 * SECOND), Some(0));
+    choice.lost(1, real + 11 * SECOND);
+    choice.heard(1, [3; 32], real + 12 * SECOND);
+    choice.heard(1, [251; 32], real + 13 * SECOND);
+    assert_eq!(choice.decide(real + 3_599 * SECOND), Some(0));
+}
+
+#[test]
+fn a_backup_that_was_wrong_again_is_not_believed_for_twice_as_long() {
+    let (mut choice, now) = made_up();
+    let mut real = now + 300 * SECOND;
+    choice.heard(0, [3; 32], real);
+    assert_eq!(choice.decide(real), Some(0));
+    for (step, hours) in [1_u8, 2, 4, 8, 16, 32, 64].into_iter().enumerate() {
+        let step = u8::try_from(step).unwrap();
+        let believed = real + 3_600 * SECOND * u32::from(hours);
+        assert_eq!(choice.decide(believed - SECOND), Some(0), "{hours}");
+        assert_eq!(choice.decide(believed), Some(1), "{hours}");
+        real = believed + 300 * SECOND;
+        choice.heard(0, [100 + step; 32], real);
+        assert_eq!(choice.decide(real), Some(0), "{hours}");
+    }
+}
+
+#[test]
+fn a_backup_that_goes_back_once_it_has_the_miners_loses_them_at_once() {
+    let (mut choice, now) = left_behind();
+    assert_eq!(choice.decide(now + 2 * SECOND), Some(1));
+    choice.heard(1, [1; 32], now + 3 * SECOND);
+    assert_eq!(choice.decide(now + 3 * SECOND), Some(0));
+    choice.heard(1, [4; 32], now + 4 * SECOND);
+    assert_eq!(choice.decide(now + 600 * SECOND), Some(0), "and is not believed again");
+}
+
+#[test]
+fn a_backup_that_was_right_is_believed_the_next_time_too() {
+    let (mut choice, now) = left_behind();
+    assert_eq!(choice.decide(now + 2 * SECOND), Some(1));
+    choice.heard(0, [2; 32], now + 10 * SECOND);
+    assert_eq!(choice.decide(now + 40 * SECOND), Some(0));
+    choice.heard(1, [3; 32], now + 600 * SECOND);
+    assert_eq!(choice.decide(now + 602 * SECOND), Some(1));
+}
+
+#[test]
+fn what_two_upstreams_show_is_believed_whatever_became_of_one_of_them() {
+    let (mut choice, now) = (Choice::new(3, 30 * SECOND), Instant::now());
+    for upstream in [0, 1, 2] {
+        choice.heard(upstream, [1; 32], now);
+    }
+    choice.heard(1, [2; 32], now);
+    choice.heard(2, [2; 32], now);
+    assert_eq!(choice.decide(now + 2 * SECOND), Some(1));
+    // It goes its own way, and that is no proof against two.
+    choice.heard(0, [9; 32], now + 10 * SECOND);
+    choice.heard(1, [3; 32], now + 600 * SECOND);
+    choice.heard(2, [3; 32], now + 600 * SECOND);
+    assert!(choice.upstreams.iter().all(|upstream| upstream.trust.holds(now)));
+}
