@@ -341,7 +341,7 @@ fn what_was_never_sent_or_is_orphaned_is_no_payment() {
     let [mut unpaid, mut orphan] = [block.clone(), block];
     (unpaid.block, unpaid.lines[0].paid) = (bitcoin::BlockHash::from_byte_array([7; 32]), 0);
     (orphan.block, orphan.lines[0].paid) = (bitcoin::BlockHash::from_byte_array([8; 32]), 1_000);
-    let time_ms = clock::unix_now_milliseconds();
+    let time_ms = clock::unix_now_milliseconds() + 1_000;
     for entry in [unpaid, orphan].map(PayoutEntry::Block) {
         let record = Record::Payout { time_ms, payout: payout_record(&entry) };
         chunk.take(Located { place: Place::default(), earner: None, record });
@@ -355,6 +355,14 @@ fn what_was_never_sent_or_is_orphaned_is_no_payment() {
     assert_eq!(amounts("api/pools/adit/payments"), [10e-8, 39e-8]);
     assert_eq!(table.ask("api/pools/adit")["pool"]["totalPaid"], 49e-8);
     assert_eq!(table.ask("api/pools/adit/miners/a")["totalPaid"], 49e-8);
+    // It comes back into the chain.
+    let mut chunk = Chunk::new(0);
+    let state = BlockState::new([8; 32], BlockStage::Accepted);
+    let record = Record::BlockState { time_ms: time_ms + 1, state };
+    chunk.take(Located { place: Place::default(), earner: None, record });
+    SqliteStore::open(&file).unwrap().apply(0, &chunk, Place { epoch: 1, sequence: 3 }).unwrap();
+    assert_eq!(table.ask("api/pools/adit")["pool"]["totalPaid"], 1_049e-8);
+    assert_eq!(amounts("api/pools/adit/miners/a/payments"), [1_000e-8, 10e-8, 39e-8]);
     // They are listed where they are told from each other.
     assert_eq!(table.ask("api/v1/miners/a/payouts")["payouts"].as_array().unwrap().len(), 4);
 }

@@ -80,6 +80,8 @@ CREATE TABLE block_state (
     state INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX block_state_hash ON block_state (hash);
+-- 4 is orphaned: few blocks are, and sums leave them out.
+CREATE INDEX block_state_orphaned ON block_state (hash) WHERE state = 4;
 CREATE TABLE payout (
     node INTEGER NOT NULL,
     epoch INTEGER NOT NULL,

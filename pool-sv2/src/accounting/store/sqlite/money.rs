@@ -272,10 +272,15 @@ pub(super) fn paid(connection: &Connection, scope: i64) -> rusqlite::Result<u64>
     statement.query_row(params![scope, orphaned()], |row| Ok(natural(row.get(0)?)))
 }
 
-/// The same of all accounts together.
+/// The same of all accounts together: of everything, less the few that are orphaned.
 pub(super) fn paid_to_all(connection: &Connection) -> rusqlite::Result<u64> {
-    let query = "SELECT coalesce(sum(paid), 0) FROM settlement WHERE paid > 0 AND \
-                 coalesce((SELECT state FROM block_state WHERE block_state.hash = settlement.hash \
-                 ORDER BY block_state.rowid DESC LIMIT 1), 0) <> ?1";
-    connection.prepare_cached(query)?.query_row([orphaned()], |row| Ok(natural(row.get(0)?)))
+    let orphaned = orphaned();
+    let query = format!(
+        "SELECT coalesce((SELECT sum(paid) FROM settlement), 0) - \
+         coalesce((SELECT sum(paid) FROM settlement \
+         WHERE hash IN (SELECT hash FROM block_state WHERE state = {orphaned}) AND \
+         (SELECT state FROM block_state WHERE block_state.hash = settlement.hash \
+         ORDER BY block_state.rowid DESC LIMIT 1) = {orphaned}), 0)"
+    );
+    connection.prepare_cached(&query)?.query_row([], |row| Ok(natural(row.get(0)?)))
 }
