@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use mining::extranonce::ExtranonceAllocator;
 use service::admin::Order;
+use service::advice;
 use service::authority::ExpectedKey;
 use service::config::ConfigError;
 use service::drop_in::DropIn;
@@ -119,8 +120,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let (sender, queue) = shares::queue();
     let told = config.webhook.as_ref().map(WebhookConfig::target).transpose()?;
     let books = Bookkeeping::start(ledger, queue, keeper, told, &config.ledger, &health, &metrics);
-    let (updates, incoming) = mpsc::channel(UPDATES_MAX);
-    let solutions = Solutions::default();
+    let (solutions, (updates, incoming)) = (Solutions::default(), mpsc::channel(UPDATES_MAX));
     let extranonces = ExtranonceAllocator::new(config.limits.channels_max);
     let settings = settings(&config, &payout, &metrics, &extranonces)?;
     info!(bytes = config.limits.session_bytes_max(), "most memory that one connection can take");
@@ -229,7 +229,10 @@ fn open_books(
     let beginning = if pays_balances { Beginning::Needed } else { Beginning::NotNeeded };
     let end = *ledger.durable().borrow();
     let opened = Bookkeeper::open(&sources, beginning, end);
-    opened.map_err(|error| ConfigError::unusable("ledger.directory", error.to_string()).into())
+    opened.map_err(|error| {
+        let error = ConfigError::unusable("ledger.directory", error.to_string());
+        error.explained_by(advice::LEDGER_NOT_OPENED).into()
+    })
 }
 
 /// Says where miners connect.

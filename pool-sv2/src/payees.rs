@@ -14,6 +14,7 @@ use crate::payout::Payout;
 use crate::payout::identity::Payee;
 use crate::payout::promises::Sharing;
 use crate::work::Work;
+use service::advice;
 
 /// Payees whose work is kept for others of their channels: more than there may be connections. It
 /// is made anew for each channel of further ones.
@@ -69,7 +70,10 @@ impl Payees {
         }
         let job = self.job(payout, base, payee)?;
         let made = Work::new(job, base.tip_epoch, base.ntime, base.made_at);
-        let work = Arc::new(made.inspect_err(|error| error!(%error, "no work for a miner")).ok()?);
+        let made = made.inspect_err(|error| {
+            error!(code = advice::TEMPLATE_UNUSABLE, %error, "no work for a miner");
+        });
+        let work = Arc::new(made.ok()?);
         if works.len() < PAYEES_MAX {
             works.insert(payee.clone(), Arc::clone(&work));
         }
@@ -88,8 +92,10 @@ impl Payees {
             _ => (payout.outputs(payee, value), Memo::default()),
         };
         let made = Job::new(tip, template, payout.tag(), &outputs);
-        let made = made.inspect_err(|error| error!(%error, "no job for a miner")).ok()?;
-        let job = Arc::new(made.with_memo(memo));
+        let made = made.inspect_err(|error| {
+            error!(code = advice::TEMPLATE_UNUSABLE, %error, "no job for a miner");
+        });
+        let job = Arc::new(made.ok()?.with_memo(memo));
         if jobs.len() < PAYEES_MAX {
             jobs.insert(payee.clone(), Arc::clone(&job));
         }

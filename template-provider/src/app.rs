@@ -29,7 +29,7 @@ use service::health::{Health, HealthConfig};
 use service::listen;
 use service::metrics::{Histogram, Metrics};
 use service::program::{Failure, Server, say};
-use service::{clock, driver};
+use service::{advice, clock, driver};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -234,7 +234,7 @@ impl Server for TemplateProvider {
             // Clients are served even while the node is away, and leave before it is let go.
             () = accept => {}
             Some(wrong) = roster::watch(&nodes, &health, &metrics, offered) => {
-                return Err(Failure::Usage(wrong));
+                return Err(Failure::explained_by(advice::SETTING_UNUSABLE, wrong));
             }
             () = publisher.run(to_judge) => {}
             () = deliver => {}

@@ -21,6 +21,7 @@ use tracing::{error, info};
 
 use crate::durable::{self, PARTIAL};
 use crate::extension::Parcel;
+use service::advice;
 
 const PENDING: &str = "hex";
 const REFUSED: &str = "refused";
@@ -141,14 +142,16 @@ impl Vault {
             }
             match self.adopt(&path) {
                 Ok(()) => info!(file = %path.display(), "block not renamed before adopted"),
-                Err(error) => error!(file = %path.display(), %error, "part of a block not adopted"),
+                Err(error) => error!(code = advice::VAULT_BROKEN,
+                    file = %path.display(), %error, "part of a block not adopted"),
             }
         }
         for path in self.files(PENDING)? {
             match self.read_record(&path) {
                 Ok(block) => blocks.push(block),
                 Err(error) => {
-                    error!(file = %path.display(), %error, "block of an earlier run not read");
+                    error!(code = advice::VAULT_BROKEN,
+                        file = %path.display(), %error, "block of an earlier run not read");
                 }
             }
         }
@@ -203,7 +206,8 @@ impl Vault {
             read_file(path)?;
         if is_damaged {
             let copy = self.path(&hash, DAMAGED);
-            error!(copy = %copy.display(), "parcels of a found block cannot be read: see its copy");
+            error!(code = advice::VAULT_BROKEN,
+                copy = %copy.display(), "parcels of a found block cannot be read: see its copy");
             fs::copy(path, copy)?;
         }
         Ok(Record { hash, height, block_hex, parcels })

@@ -2,6 +2,7 @@
 //! bad sample beside it proves able to fail. `tests/house.rs` holds the tree against them; the
 //! journeys are in `tests/journeys`, their tools in `testkit`.
 
+pub mod codes;
 pub mod commands;
 pub mod conformance;
 pub mod documents;

@@ -6,7 +6,7 @@
 use std::process::Command;
 
 use tests::sources::{Source, all, all_paths, root};
-use tests::{commands, conformance, documents, imports, packages, shape};
+use tests::{codes, commands, conformance, documents, imports, packages, shape};
 
 const PROGRAMS: [&str; 3] = ["pool-sv2", "template-provider", "translator-v1"];
 
@@ -45,6 +45,11 @@ fn rooms_of_a_program_meet_in_its_app() {
     let sources = all(&[".rs"]).expect("the checkout can be read");
     let programs = PROGRAMS.into_iter().chain(["tools/cpu-miner"]);
     assert_none(&programs.flat_map(|it| imports::meetings(it, &sources)).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_asks_a_person_to_act_has_a_code_and_each_code_a_text() {
+    assert_none(&codes::violations(&all(&[".rs"]).expect("the checkout can be read")));
 }
 
 #[test]

@@ -25,6 +25,7 @@ use super::log::recover::begins_after;
 use super::log::segment::Follows;
 use super::log::writer::DurableEnd;
 pub use super::shelf::Shelf;
+use service::advice;
 
 /// How often the log's end is looked at.
 const STEP: Duration = Duration::from_millis(20);
@@ -262,7 +263,8 @@ impl Bookkeeper {
             self.shelf.tell();
             report(Err(error.to_string()));
         }
-        error!(%error, "books not kept: blocks are shared by earlier work, and pay no debts");
+        error!(code = advice::BOOKS_NOT_KEPT,
+            %error, "books not kept: blocks are shared by earlier work, and pay no debts");
         std::thread::sleep(RETRY);
     }
 

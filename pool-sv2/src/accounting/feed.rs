@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use service::advice;
 use service::clock;
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -68,7 +69,8 @@ impl Feeder {
                 Ok(()) => return,
                 Err(error) => {
                     let file = self.store.display();
-                    error!(%file, %error, "store not fed: shares are acknowledged all the same");
+                    error!(code = advice::STORE_NOT_FED,
+                        %file, %error, "store not fed: shares are acknowledged all the same");
                     report(StoreState::Broken(error.to_string()));
                 }
             }

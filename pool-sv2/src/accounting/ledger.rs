@@ -10,6 +10,7 @@ use std::fs::{self, File, TryLockError};
 use std::time::{Duration, Instant};
 
 use mining::memo::Memo;
+use service::advice;
 use service::clock;
 use service::config::ConfigError;
 use service::metrics::Metrics;
@@ -68,7 +69,10 @@ impl Ledger {
     /// Opens the folder, or makes it, and cuts off what a crash left unfinished.
     pub fn open(config: &LedgerConfig, metrics: &Metrics) -> Result<Self, ConfigError> {
         let directory = config.directory.display();
-        let unusable = |remedy: String| ConfigError::unusable("ledger.directory", remedy);
+        let unusable = |remedy: String| {
+            let error = ConfigError::unusable("ledger.directory", remedy);
+            error.explained_by(advice::LEDGER_NOT_OPENED)
+        };
         let lock = prepare(config).map_err(|error| unusable(format!("{directory}: {error}")))?;
         let (log, recovered) = open_log(config).map_err(|error| match error {
             OpenError::Log(error) => unusable(format!("{directory}/log/{error}")),
@@ -149,7 +153,7 @@ impl Ledger {
             failures += 1;
             self.counts.failures.inc();
             report(Err(error.to_string()));
-            error!(%error, failures,
+            error!(code = advice::LEDGER_NOT_WRITTEN, %error, failures,
                 "ledger not written: no share is acknowledged until it can be");
             std::thread::sleep(RETRY);
         }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rpc::http::HttpConnection;
+use service::advice;
 use service::backoff::Backoff;
 use service::clock;
 use service::metrics::{Counter, Metrics};
@@ -99,7 +100,7 @@ impl Webhook {
             match self.tell_all(durable, runtime, report) {
                 Ok(Over) => return,
                 Err(error) => {
-                    warn!(%error, "webhook not told");
+                    warn!(code = advice::NOBODY_TOLD, %error, "webhook not told");
                     report(Err(error.to_string()));
                 }
             }
@@ -202,7 +203,8 @@ impl Webhook {
                 Err(reason) => {
                     failures += 1;
                     self.failures.inc();
-                    warn!(id = event.id, event = event.kind.name(), %reason, failures,
+                    warn!(code = advice::NOBODY_TOLD, id = event.id, event = event.kind.name(),
+                        %reason, failures,
                         "webhook has not taken a message: it is told again");
                     if failures == 1 {
                         report(Err(reason));

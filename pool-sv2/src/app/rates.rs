@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use service::advice;
 use service::clock;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -73,7 +74,7 @@ impl Rates {
         let entries: Vec<_> = record.map(Entry::Payout).into_iter().collect();
         let mut gathered = Gathered { entries, ..Gathered::default() };
         if self.shares.send(&mut gathered).await.is_none() {
-            error!("rate not told: the ledger is closed");
+            error!(code = advice::LEDGER_NOT_WRITTEN, "rate not told: the ledger is closed");
         }
     }
 }

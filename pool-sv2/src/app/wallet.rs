@@ -25,6 +25,7 @@ use crate::payout::identity::read_address;
 use crate::payout::settlement::{PAYOUT_VERSION, PayoutEntry, WalletLine, WalletPayout, sum};
 use crate::payout::wallet::WalletConfig;
 use crate::shares::{Entry, Gathered, PayoutRecord, ShareSender};
+use service::advice;
 
 /// How long the node may take: to choose among many coins takes it a while.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -186,7 +187,8 @@ impl Payer {
         due.retain(|WalletLine { account, amount, .. }| {
             let is_money = *amount <= Amount::MAX_MONEY.to_sat();
             if !is_money {
-                error!(%account, amount, "balance left out: there are not so many bitcoins; \
+                error!(code = advice::BALANCE_IMPOSSIBLE,
+                    %account, amount, "balance left out: there are not so many bitcoins; \
                     see what the log says of it with `pool-sv2 payout balances`");
             }
             is_money
@@ -233,7 +235,8 @@ impl Payer {
             Ok(Known { confirmations: 1.. }) => Ok(()),
             Ok(Known { confirmations: 0 }) => self.send(payout).await,
             Ok(_) => {
-                error!(%transaction, "payout in conflict with another transaction");
+                error!(code = advice::PAYOUT_IN_CONFLICT,
+                    %transaction, "payout in conflict with another transaction");
                 Err(PayError::InConflict(transaction))
             }
             Err(RpcError::Node { code: NOT_FOUND, .. }) => self.send(payout).await,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mining::extranonce::ExtranonceAllocator;
 use mining::job::Job;
 use mining::template::{ChainTip, Template};
+use service::advice;
 use service::clock;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -147,14 +148,15 @@ impl WorkMaker {
             }
         };
         if let Err(error) = self.payout.check_chain(tip.nbits) {
-            error!(%error, "nothing is mined on this chain");
+            error!(code = advice::NOTHING_MINED, %error, "nothing is mined on this chain");
             return false;
         }
         let outputs = self.payout.outputs(&Payee::Pool, template.value_remaining);
         match Job::new(tip, template, self.payout.tag(), &outputs) {
             Ok(job) => self.send(Arc::new(job)).await,
             Err(error) => {
-                error!(%error, "template not usable: miners keep the work before it");
+                error!(code = advice::TEMPLATE_UNUSABLE,
+                    %error, "template not usable: miners keep the work before it");
                 false
             }
         }
@@ -195,7 +197,8 @@ impl WorkMaker {
                 true
             }
             Err(error) => {
-                error!(%error, "template not usable: miners keep the work before it");
+                error!(code = advice::TEMPLATE_UNUSABLE,
+                    %error, "template not usable: miners keep the work before it");
                 false
             }
         }

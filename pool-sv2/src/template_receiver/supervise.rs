@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use mining::share::Solution;
 use serde::Deserialize;
+use service::advice;
 use service::authority::ExpectedKey;
 use service::backoff::Backoff;
 use service::config::{ConfigError, host_and_port};
@@ -181,7 +182,11 @@ impl Host<TemplateReceiver> for ReceiverHost<'_> {
             match found {
                 Ok(solution) => return Some(self.submit(solution)),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    tracing::error!(missed, "solutions lost on a provider that does not read");
+                    tracing::error!(
+                        code = advice::SOLUTIONS_LOST,
+                        missed,
+                        "solutions lost on a provider that does not read"
+                    );
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::advice::{self, Code};
 use crate::drop_in::{DropIn, Remark};
 use crate::env_file::EnvFile;
 use complaint::complaint;
@@ -59,13 +60,35 @@ pub enum ConfigError {
         field: String,
         /// What is wrong and what to write instead.
         remedy: String,
+        /// What explains it further.
+        code: Code,
     },
 }
 
 impl ConfigError {
     /// A setting that cannot be used: `field` as `section.key`, `remedy` as a sentence.
     pub fn unusable(field: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::Unusable { field: field.into(), remedy: remedy.into() }
+        let code = advice::SETTING_UNUSABLE;
+        Self::Unusable { field: field.into(), remedy: remedy.into(), code }
+    }
+
+    /// The same, explained by a code of its own.
+    #[must_use]
+    pub fn explained_by(self, code: Code) -> Self {
+        match self {
+            Self::Unusable { field, remedy, .. } => Self::Unusable { field, remedy, code },
+            other => other,
+        }
+    }
+
+    /// What explains it further.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unreadable { .. } | Self::UnreadableEnvFile { .. } => advice::SETTINGS_UNREADABLE,
+            Self::Invalid { .. } => advice::SETTINGS_NOT_UNDERSTOOD,
+            Self::BadOverride { .. } => advice::VARIABLE_UNUSABLE,
+            Self::Unusable { code, .. } => code,
+        }
     }
 }
 

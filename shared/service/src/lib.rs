@@ -5,6 +5,7 @@
 //! `app.rs`.
 
 pub mod admin;
+pub mod advice;
 pub mod authority;
 pub mod backoff;
 pub mod calendar;

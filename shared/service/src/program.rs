@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::advice::{self, Code};
 use crate::config::{self, ConfigError};
 use crate::drop_in::{DropIn, Remark};
 use crate::{authority, telemetry};
@@ -20,6 +22,9 @@ use crate::{authority, telemetry};
 pub const EXIT_USAGE: u8 = 64;
 /// A fault of the program (sysexits' EX_SOFTWARE).
 pub const EXIT_INTERNAL: u8 = 70;
+
+/// What is said to who names no subcommand.
+const NO_COMMAND: &str = "name a subcommand: `run` starts the server, `--help` lists them";
 
 /// How long a program may take to say good-bye after a signal.
 const GRACE: Duration = Duration::from_secs(10);
@@ -37,7 +42,7 @@ pub enum Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::Usage(error.to_string())
+        Self::explained_by(error.code(), error)
     }
 }
 
@@ -48,9 +53,15 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl Failure {
+    /// The person who started it must change something, and `code` explains it further.
+    pub fn explained_by(code: Code, sentence: impl Display) -> Self {
+        Self::Usage(format!("{sentence} (--explain {code})"))
+    }
+
     /// An address that cannot be listened on.
     pub fn cannot_listen(field: &str, address: &str, error: &std::io::Error) -> Self {
-        Self::Usage(format!("{field}: cannot listen on {address}: {error}; choose another address"))
+        let what = format!("{field}: cannot listen on {address}: {error}; choose another address");
+        Self::explained_by(advice::PORT_TAKEN, what)
     }
 }
 
@@ -101,8 +112,11 @@ pub enum NoMore {}
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, disable_help_subcommand = true)]
 struct Arguments<M: Subcommand> {
+    /// Say what a code means that stands in a message or in the log, and what to do.
+    #[arg(long, value_name = "CODE", exclusive = true)]
+    explain: Option<String>,
     #[command(subcommand)]
-    command: Command<M>,
+    command: Option<Command<M>>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -150,18 +164,40 @@ impl Sources {
 
 /// The whole `main` of a server.
 pub fn main<S: Server>() -> ExitCode {
-    let factory = <Arguments<S::More> as clap::CommandFactory>::command();
-    let mut command = factory.name(S::NAME).about(S::ABOUT);
-    if !S::HAS_AUTHORITY {
-        command = command.mut_subcommand("keygen", |keygen| keygen.hide(true));
-    }
-    let matches = match command.try_get_matches() {
+    let matches = match arguments::<S>().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return usage_exit(&error),
     };
     match <Arguments<S::More> as clap::FromArgMatches>::from_arg_matches(&matches) {
-        Ok(arguments) => exit_code(S::NAME, execute::<S>(arguments.command)),
+        Ok(Arguments { explain: Some(code), .. }) => exit_code(S::NAME, explain(&code)),
+        Ok(Arguments { command: Some(command), .. }) => exit_code(S::NAME, execute::<S>(command)),
+        Ok(_) => usage_exit(&arguments::<S>().error(ErrorKind::MissingSubcommand, NO_COMMAND)),
         Err(error) => usage_exit(&error),
+    }
+}
+
+/// What the arguments of a server may be.
+fn arguments<S: Server>() -> clap::Command {
+    let factory = <Arguments<S::More> as clap::CommandFactory>::command();
+    let command = factory.name(S::NAME).about(S::ABOUT);
+    match S::HAS_AUTHORITY {
+        true => command,
+        false => command.mut_subcommand("keygen", |keygen| keygen.hide(true)),
+    }
+}
+
+/// Prints the text of a code.
+fn explain(code: &str) -> Result<(), Failure> {
+    match advice::of(code) {
+        Some(advice) => {
+            say(advice);
+            Ok(())
+        }
+        None => {
+            let codes: Vec<_> = advice::ALL.iter().map(|advice| advice.code).collect();
+            let codes = codes.join(", ");
+            Err(Failure::Usage(format!("{code} is no code; there are {codes}")))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use service::advice;
 use service::config::ConfigError;
 use service::program::Failure;
 use tokio::task::spawn_blocking;
@@ -70,10 +71,11 @@ pub(super) fn lock(config: &Config) -> Result<Locks, Failure> {
             Ok(lock) => locks.push(lock),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let directory = directory.display();
-                return Err(Failure::Usage(format!(
+                let sentence = format!(
                     "another template-provider uses {directory} ({field}); stop it, or name \
                      another directory"
-                )));
+                );
+                return Err(Failure::explained_by(advice::SETTING_UNUSABLE, sentence));
             }
             Err(error) => return Err(unusable(&error).into()),
         }
@@ -132,7 +134,8 @@ pub(super) async fn import(outbox: &Outbox, file: Option<&Path>) {
     match imported.map_err(io::Error::other).flatten() {
         Ok(Imported { parcels, unread, renamed_to }) => {
             for reason in &unread {
-                error!(file = %file.display(), %reason, "entry not imported");
+                error!(code = advice::OUTBOX_BROKEN,
+                    file = %file.display(), %reason, "entry not imported");
             }
             match renamed_to {
                 Some(renamed_to) => {
@@ -140,11 +143,13 @@ pub(super) async fn import(outbox: &Outbox, file: Option<&Path>) {
                     info!(parcels, %renamed_to, "parcels of another server imported");
                 }
                 None => error!(
+                    code = advice::OUTBOX_BROKEN,
                     file = %file.display(), parcels, unread = unread.len(),
                     "parcels of another server imported but for those named above: the file stays"
                 ),
             }
         }
-        Err(error) => error!(file = %file.display(), %error, "parcels not imported"),
+        Err(error) => error!(code = advice::OUTBOX_BROKEN,
+            file = %file.display(), %error, "parcels not imported"),
     }
 }

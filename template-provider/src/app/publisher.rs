@@ -9,6 +9,7 @@ mod inquiry;
 use std::sync::Arc;
 use std::time::Instant;
 
+use service::advice;
 use service::clock;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{debug, error};
@@ -103,7 +104,10 @@ impl Publisher {
         let height = template.height;
         let template = match self.guard.apply(template) {
             Ok(template) => template,
-            Err(error) => return error!(height, %error, "template not published"),
+            Err(error) => {
+                return error!(code = advice::TEMPLATE_REFUSED,
+                    height, %error, "template not published");
+            }
         };
         let tip_heard_at = tip_heard_at.map(tokio::time::Instant::into_std);
         let asked = Asked { at: asked_at.into_std(), tip_heard_at };
@@ -193,7 +197,8 @@ impl Publisher {
             Ok(draft) => Some(Arc::new(draft)),
             Err(error) => {
                 let height = latest.block.height;
-                error!(height, %error, fullness = fullness.described(), "template not published");
+                error!(code = advice::TEMPLATE_REFUSED,
+                    height, %error, fullness = fullness.described(), "template not published");
                 None
             }
         }

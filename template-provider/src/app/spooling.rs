@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use service::advice;
 use service::clock;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
@@ -71,7 +72,8 @@ impl Spooling {
         match read.await.map_err(io::Error::other).flatten() {
             Ok(contents) => contents,
             Err(error) => {
-                error!(template = id, %error, "template on disk cannot be used");
+                error!(code = advice::SPOOL_BROKEN,
+                    template = id, %error, "template on disk cannot be used");
                 None
             }
         }
@@ -81,7 +83,8 @@ impl Spooling {
     pub(super) async fn run(self, mut offers: watch::Receiver<Option<Arc<Offer>>>) {
         let files = self.files.clone();
         let left = on_disk(move || files.list()).await.unwrap_or_else(|error| {
-            error!(%error, "templates of an earlier run cannot be read");
+            error!(code = advice::SPOOL_BROKEN,
+                %error, "templates of an earlier run cannot be read");
             Default::default()
         });
         let mut shelf = Shelf::new(clock::now(), &left);
@@ -91,13 +94,15 @@ impl Spooling {
                 let (id, tip) = (waiting.id, waiting.tip);
                 match self.write(waiting, &mut last).await {
                     Ok(bytes) => shelf.add(clock::now(), id, tip, bytes),
-                    Err(error) => error!(template = id, %error, "template not kept on disk"),
+                    Err(error) => error!(code = advice::SPOOL_BROKEN,
+                        template = id, %error, "template not kept on disk"),
                 }
             }
             for id in shelf.take_over(clock::now()) {
                 let files = self.files.clone();
                 if let Err(error) = on_disk(move || files.remove(id)).await {
-                    error!(template = id, %error, "template not removed from disk");
+                    error!(code = advice::SPOOL_BROKEN,
+                        template = id, %error, "template not removed from disk");
                 }
             }
             tokio::select! {

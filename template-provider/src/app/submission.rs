@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bitcoin::hex::DisplayHex;
 use mining::hash;
+use service::advice;
 use service::backoff::Backoff;
 use service::metrics::{Counter, Labelled, Metrics};
 use tokio::sync::watch;
@@ -87,7 +88,8 @@ impl Submissions {
                     self.start(record);
                 }
             }
-            Err(error) => error!(%error, "blocks of an earlier run cannot be read"),
+            Err(error) => error!(code = advice::VAULT_BROKEN,
+                %error, "blocks of an earlier run cannot be read"),
         }
     }
 
@@ -116,7 +118,8 @@ impl Submissions {
         let (this, record) = (self.clone(), Arc::new(record));
         if is_full {
             let hash = &record.hash;
-            error!(%hash, "too many blocks wait for the node: kept on disk until the next start");
+            error!(code = advice::BLOCK_WAITS,
+                %hash, "too many blocks wait for the node: kept on disk until the next start");
             self.tasks.spawn(async move { this.writer(&record).write().await });
         } else if is_new {
             self.tasks.spawn(this.bring(record));
@@ -131,7 +134,8 @@ impl Submissions {
         if !parcels.is_empty() {
             let waited = timeout(RECORD_MAX, is_written.wait_for(|is_written| *is_written)).await;
             if waited.is_err() {
-                error!(%hash, "block with parcels submitted before it is on disk: slow disk");
+                error!(code = advice::VAULT_BROKEN,
+                    %hash, "block with parcels submitted before it is on disk: slow disk");
             }
         }
         let verdict = submit(&self.nodes, hash, block_hex, &self.dispatch).await;
@@ -142,7 +146,7 @@ impl Submissions {
                 self.promote(&record).await;
             }
             Verdict::Refused(reason) => {
-                error!(%hash, height, %reason, "block refused");
+                error!(code = advice::BLOCK_REFUSED, %hash, height, %reason, "block refused");
                 self.metrics.judged.with("refused").inc();
             }
         }
@@ -170,7 +174,8 @@ impl Submissions {
                     Ok(put) => break put,
                     Err(error) => error,
                 };
-                error!(%hash, %key, %error, "parcel of an accepted block not in the outbox yet");
+                error!(code = advice::OUTBOX_BROKEN,
+                    %hash, %key, %error, "parcel of an accepted block not in the outbox yet");
                 sleep(backoff.next_delay()).await;
             };
             match put {
@@ -189,7 +194,8 @@ impl Submissions {
         match settled.await {
             Ok(()) => debug!(%hash, "block settled on disk"),
             Err(error) => {
-                error!(%hash, %error, "block not settled on disk: submitted again at next start");
+                error!(code = advice::VAULT_BROKEN,
+                    %hash, %error, "block not settled on disk: submitted again at next start");
             }
         }
     }
@@ -214,7 +220,10 @@ impl Submissions {
         let couriers = self.couriers_back(DRAIN_MAX);
         let (is_judged, is_back) = tokio::join!(timeout(DRAIN_MAX, self.tasks.wait()), couriers);
         if is_judged.is_err() {
-            error!("blocks without a verdict of the node are submitted again at the next start");
+            error!(
+                code = advice::BLOCK_WAITS,
+                "blocks without a verdict of the node are submitted again at the next start"
+            );
         } else if !is_back {
             warn!("a node did not answer whether it takes a block that another one has taken");
         }
@@ -246,7 +255,8 @@ impl Writer {
                 self.is_written.send_replace(true);
                 return true;
             };
-            error!(hash = %self.record.hash, %error, "found block not written to disk");
+            error!(code = advice::VAULT_BROKEN,
+                hash = %self.record.hash, %error, "found block not written to disk");
             tokio::select! {
                 () = sleep(backoff.next_delay()) => {}
                 () = self.is_judged.cancelled() => return false,

@@ -14,6 +14,7 @@ use bitcoin::hex::FromHex;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use service::advice;
 use service::backoff::Backoff;
 use service::config::ConfigError;
 use tokio::sync::{Mutex, watch};
@@ -115,7 +116,10 @@ impl Enforcer {
                     return info!(%hash, %reason, "block known to the enforcer");
                 }
                 // It takes such a block out of its node's chain again.
-                Ok(Some(reason)) => return error!(%hash, %reason, "block refused by the enforcer"),
+                Ok(Some(reason)) => {
+                    return error!(code = advice::BLOCK_REFUSED,
+                        %hash, %reason, "block refused by the enforcer");
+                }
                 Err(error) => {
                     let is_over = begun.elapsed() >= SUBMIT_TRIED_MAX;
                     if is_over || error.kind() == ErrorKind::Persistent {

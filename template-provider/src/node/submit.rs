@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
+use service::advice;
 use service::backoff::Backoff;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -246,7 +247,8 @@ impl Courier {
                 Err(error) => {
                     match error.kind() {
                         ErrorKind::Persistent => {
-                            error!(%node, %hash, %error, "block not delivered yet");
+                            error!(code = advice::BLOCK_WAITS,
+                                %node, %hash, %error, "block not delivered yet");
                         }
                         ErrorKind::Transient => {
                             warn!(%node, %hash, %error, "block not delivered yet");

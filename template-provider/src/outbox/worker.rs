@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use service::advice;
 use service::backoff::Backoff;
 use service::metrics::{Gauge, Metrics};
 use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
@@ -151,7 +152,9 @@ impl Worker {
         let found = self.on_disk(|store| Ok((store.waiting(WAITING_MAX)?, store.counts()?))).await;
         let (names, counts) = match found {
             Ok(found) => found,
-            Err(error) => return error!(%error, "outbox cannot be read"),
+            Err(error) => {
+                return error!(code = advice::OUTBOX_BROKEN, %error, "outbox cannot be read");
+            }
         };
         self.metrics.show(&counts);
         let now = Instant::now();
@@ -219,7 +222,7 @@ impl Worker {
         let (id, outcome) = match ended {
             Ok(ended) => ended,
             Err(error) => {
-                error!(%error, "delivery broke off");
+                error!(code = advice::OUTBOX_BROKEN, %error, "delivery broke off");
                 (error.id(), Outcome::Failed)
             }
         };
@@ -267,13 +270,14 @@ async fn attempt(
         Ok(Some(pending)) => pending,
         Ok(None) => return Outcome::Over,
         Err(error) => {
-            error!(%error, "parcel cannot be read");
+            error!(code = advice::OUTBOX_BROKEN, %error, "parcel cannot be read");
             return Outcome::Failed;
         }
     };
     let (name, key) = (pending.parcel.extension.clone(), pending.parcel.key.clone());
     let Some(extension) = extensions.iter().find(|known| known.name() == name) else {
-        error!(extension = %name, %key, "no settings for delivering this parcel: it is kept");
+        error!(code = advice::PARCEL_STUCK,
+            extension = %name, %key, "no settings for delivering this parcel: it is kept");
         return Outcome::Unknown;
     };
     let standing = chain(pending.block.clone()).await;
@@ -294,14 +298,16 @@ async fn attempt(
     match settle(&store, pending, delivery.clone()).await {
         Ok(()) => {}
         Err(error) => {
-            error!(extension = %name, %key, %error, "outcome of a delivery not written to disk");
+            error!(code = advice::OUTBOX_BROKEN,
+                extension = %name, %key, %error, "outcome of a delivery not written to disk");
             return Outcome::Failed;
         }
     }
     match delivery {
         Delivery::Done => info!(extension = %name, %key, "parcel delivered"),
         Delivery::Refused(reason) => {
-            error!(extension = %name, %key, %reason, "parcel refused: kept among the dead letters");
+            error!(code = advice::PARCEL_STUCK,
+                extension = %name, %key, %reason, "parcel refused: kept among the dead letters");
         }
         Delivery::Failed(reason) | Delivery::Declined(reason) => {
             warn!(extension = %name, %key, %reason, "parcel not delivered yet");

@@ -13,6 +13,7 @@ use super::trim::{self, Load, Room};
 use crate::block_template::{BlockTemplate, Output, Transaction, all_fees, fees};
 use crate::dependencies::Parents;
 use crate::extension::{Addition, Extension, Facts, Parcel};
+use service::advice;
 
 /// How often a template is trimmed until the extensions' outputs fit: signature operations that
 /// stand in them by chance are known only once they are made, and hardly differ the second time.
@@ -261,7 +262,8 @@ fn checked_outputs(extension: &dyn Extension, facts: Facts<'_>) -> Result<Additi
         }
         _ => return Ok(addition),
     };
-    error!(name, reason = %broken, "extension broke its promise: its outputs are left out");
+    error!(code = advice::EXTENSION_BROKEN,
+        name, reason = %broken, "extension broke its promise: its outputs are left out");
     Err(broken)
 }
 

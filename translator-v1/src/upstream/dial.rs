@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use service::advice;
 use service::authority::ExpectedKey;
 use service::backoff::Backoff;
 use service::driver::{Ended, Host, drive};
@@ -252,7 +253,8 @@ impl Host<UpstreamSession<Ticket>> for Dialler {
             }
             Event::PromiseBroken { breach } => {
                 self.counts.broken_promises.inc();
-                error!(address = %self.place.address, %breach, "the pool does not pay as promised");
+                error!(code = advice::PROMISE_BROKEN,
+                    address = %self.place.address, %breach, "the pool does not pay as promised");
             }
             Event::TeamLost { team } => self.report(Report::TeamLost(team)).await,
             Event::TeamRefused { team, reason } => {

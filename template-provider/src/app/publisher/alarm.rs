@@ -1,6 +1,7 @@
 //! Tells people that the node would refuse what miners find: in the log, in `/health` and in
 //! `/metrics`.
 
+use service::advice;
 use service::health::Health;
 use service::metrics::{Counter, Metrics};
 use tracing::{debug, error, info};
@@ -52,7 +53,8 @@ impl Alarm {
                 if !is_published {
                     return debug!(refused, %reason, "the node still refuses a fuller template");
                 }
-                error!(refused, now, %reason, "the node would refuse blocks of the template");
+                error!(code = advice::TEMPLATE_REFUSED,
+                    refused, now, %reason, "the node would refuse blocks of the template");
                 let detail = format!("published {now}: the node refuses them {refused}: {reason}");
                 self.health.lost(TEMPLATES, detail);
             }

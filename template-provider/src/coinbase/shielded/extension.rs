@@ -17,6 +17,7 @@ use super::settings::{NoteValue, OutputValue, Settings};
 use super::sidecar::Sidecar;
 use crate::block_template::Output;
 use crate::extension::{AcceptedBlock, Addition, Delivery, Extension, Facts, Hook, Parcel};
+use service::advice;
 
 /// Its name in config, logs and parcels.
 pub const NAME: &str = "shielded";
@@ -62,7 +63,8 @@ impl Shielded {
         let commitment = Commitment(sealed.commitment);
         let added = spawn_blocking(move || backup.add(&block_copy, &note, commitment)).await;
         if let Err(error) = added.map_err(std::io::Error::other).flatten() {
-            error!(%commitment, hash = %block.hash, %error, "note not written to the notes file");
+            error!(code = advice::EXTENSION_BROKEN,
+                %commitment, hash = %block.hash, %error, "note not written to the notes file");
         }
     }
 }
