@@ -4,9 +4,10 @@
 //! is in it, which `feed` brings up to it, on a thread of its own. `command` is what a person asks
 //! of them, `audit` whether they agree, `api` what other programs ask. `books` are what is owed and
 //! claimed by the log, kept by `bookkeeper` on a thread of its own, laid out on the `shelf`, and
-//! now and then written to disk as a `checkpoint`. `webhook` tells another program of it. None of
-//! them ever stands between a block and the network.
+//! now and then written to disk as a `checkpoint`. `webhook` tells another program of it, `alerts`
+//! tell people. None of them ever stands between a block and the network.
 
+pub mod alerts;
 pub mod api;
 pub mod audit;
 pub mod bookkeeper;
@@ -18,10 +19,12 @@ pub mod feed;
 pub mod ledger;
 pub mod log;
 mod payouts;
+mod place_file;
 pub mod recompute;
 mod reserve;
 pub mod settle;
 pub mod shelf;
+mod sign;
 pub mod store;
 pub mod webhook;
 mod whole_file;

@@ -1,6 +1,7 @@
 //! Where the rooms meet: templates in, work out to all connections, shares to the ledger, blocks to
 //! the providers.
 
+mod alerting;
 mod block_watch;
 mod bookkeeping;
 mod clerks;
@@ -120,6 +121,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let (sender, queue) = shares::queue();
     let told = config.webhook.as_ref().map(WebhookConfig::target).transpose()?;
     let books = Bookkeeping::start(ledger, queue, keeper, told, &config.ledger, &health, &metrics);
+    alerting::start(&config, &durable, &work, &health, &metrics)?;
     let (solutions, (updates, incoming)) = (Solutions::default(), mpsc::channel(UPDATES_MAX));
     let extranonces = ExtranonceAllocator::new(config.limits.channels_max);
     let settings = settings(&config, &payout, &metrics, &extranonces)?;

@@ -19,6 +19,7 @@ use service::questions::check_origin;
 
 use self::listen::{ListenConfig, Listeners};
 use self::node::NodeConfig;
+use crate::accounting::alerts::config::AlertsConfig;
 use crate::accounting::api::config::ApiConfig;
 use crate::accounting::config::LedgerConfig;
 use crate::accounting::webhook::config::WebhookConfig;
@@ -65,6 +66,9 @@ pub struct Config {
     /// Who is told of blocks and money.
     #[serde(default)]
     pub webhook: Option<WebhookConfig>,
+    /// Which people are told of blocks, payouts and workers.
+    #[serde(default)]
+    pub alerts: AlertsConfig,
     /// What other programs may ask.
     #[serde(default)]
     pub api: ApiConfig,
@@ -196,6 +200,7 @@ impl Config {
         self.check_api()?;
         self.admin.entry()?;
         self.webhook.as_ref().map(WebhookConfig::target).transpose()?;
+        self.alerts.receivers()?;
         self.vardiff.policy("vardiff")?;
         let policy = |one: &ListenConfig, section: &str| one.vardiff(&self.vardiff).policy(section);
         self.listen.check(&self.limits, &payout, policy)?;

@@ -34,15 +34,17 @@ const MAY_USE: [(&str, &[&str]); 13] = [
 ];
 
 /// What no package's code may use but those named.
-const RESERVED: [(&str, &[&str]); 9] = [
+const RESERVED: [(&str, &[&str]); 11] = [
     ("ring", &["wire"]),
     ("stratum-core", &["wire"]),
     ("channels_sv2", &[]),
     ("secp256k1", &["wire"]),
     ("proptest", &[]),
     ("axum", &["service"]),
+    ("lettre", &["pool-sv2"]),
     ("maud", &["pages", "pool-sv2", "translator-v1"]),
     ("prometheus-client", &["service"]),
+    ("ureq", &["pool-sv2"]),
     ("zeromq", &["template-provider"]),
 ];
 

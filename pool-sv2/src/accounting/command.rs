@@ -14,6 +14,8 @@ use service::program::{Failure, Sources, say};
 
 use self::archive::{Archived, Wanted as Archive, archive};
 use self::export::{ExportError, Format, Wanted, export};
+use super::alerts;
+use super::alerts::command::AlertCommand;
 use super::audit::{Comparison, compare};
 use super::config::LedgerConfig;
 use super::ledger;
@@ -37,6 +39,9 @@ pub enum Command {
     /// Whom shared blocks paid, and by which work.
     #[command(subcommand)]
     Payout(PayoutCommand),
+    /// Messages to people.
+    #[command(subcommand)]
+    Alert(AlertCommand),
 }
 
 /// `pool-sv2 ledger …`.
@@ -96,6 +101,7 @@ pub fn execute(command: &Command) -> Result<(), Failure> {
         Command::Ledger(LedgerCommand::Export(arguments)) => export_log(arguments),
         Command::Ledger(LedgerCommand::Archive(arguments)) => archive_log(arguments),
         Command::Payout(command) => payouts::execute(command),
+        Command::Alert(command) => alerts::command::execute(command),
     }
 }
 

@@ -108,6 +108,19 @@ pub struct Active {
     pub workers: u64,
 }
 
+/// A worker whose last share came a while ago.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SilentWorker {
+    /// Whose it is.
+    pub account: String,
+    /// Its name.
+    pub worker: String,
+    /// When that share came, milliseconds since 1970.
+    pub last_ms: u64,
+    /// How many came in the hour that it ended, by slices: in up to ten minutes more.
+    pub shares_in_hour: u64,
+}
+
 /// A block and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
@@ -234,6 +247,14 @@ pub trait Reader {
         count: u32,
         now_ms: u64,
     ) -> Result<Vec<Line>, StoreError>;
+    /// Workers whose last share came from `from_ms` on and before `to_ms`, the latest `count` of
+    /// them.
+    fn silent_workers(
+        &self,
+        from_ms: u64,
+        to_ms: u64,
+        count: u32,
+    ) -> Result<Vec<SilentWorker>, StoreError>;
     /// Blocks behind `after`, newest first.
     fn blocks(&self, after: After, count: u32) -> Result<Vec<Block>, StoreError>;
     /// How many blocks were found.

@@ -7,8 +7,6 @@
 
 pub mod config;
 mod event;
-mod place_file;
-mod sign;
 
 use std::io;
 use std::path::PathBuf;
@@ -30,9 +28,9 @@ use super::config::LedgerConfig;
 use super::log::LogError;
 use super::log::cursor::{Cursor, Located, Place};
 use super::log::disk::Folder;
-use super::log::recover::follows;
-use super::log::segment::Follows;
+use super::log::recover::end_place;
 use super::log::writer::DurableEnd;
+use super::{place_file, sign};
 
 /// How often the log's end is looked at, and whether the pool ends.
 const STEP: Duration = Duration::from_millis(100);
@@ -152,21 +150,7 @@ impl Webhook {
             read.map_err(|error| TellError::File(self.file.display().to_string(), error))?;
         match found {
             Some(place) => Ok(place),
-            None => self.save(self.first()?),
-        }
-    }
-
-    /// The end of the log as it was at the start. An epoch that has no record yet is no place that
-    /// a later start could ask the log for: it stands for the end of the one before.
-    fn first(&self) -> Result<Place, TellError> {
-        let DurableEnd { segment, sequence, .. } = self.end;
-        if sequence > 0 {
-            return Ok(Place { epoch: segment.epoch, sequence });
-        }
-        match follows(&self.log, segment)? {
-            Follows::Place(place) => Ok(place),
-            // There is no record at all.
-            Follows::Nothing | Follows::Unknown => Ok(Place::default()),
+            None => self.save(end_place(&self.log, self.end)?),
         }
     }
 

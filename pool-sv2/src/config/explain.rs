@@ -4,6 +4,7 @@
 
 use super::Config;
 use super::listen::ListenConfig;
+use crate::accounting::alerts::config::ReceiverConfig;
 use crate::payout::identity::Mode;
 use crate::payout::{PayoutConfig, TreasuryConfig};
 
@@ -22,6 +23,7 @@ impl Config {
             let events: Vec<_> = webhook.events.iter().map(|event| event.name()).collect();
             format!("{} is told of {}.", webhook.url, events.join(", "))
         }));
+        sentences.extend(self.alerts.receiver.iter().map(ReceiverConfig::sentence));
         sentences.push(self.questions());
         sentences.extend(self.admin.listen.as_ref().map(|address| {
             format!("http://{address}/admin takes your orders, with the token alone.")

@@ -15,6 +15,7 @@ use super::LogError;
 use super::disk::{Disk, DiskFile};
 use super::reader::{ReadError, SegmentReader};
 use super::segment::{FIRST_FRAME, Follows, Place, SegmentId};
+use super::writer::DurableEnd;
 
 /// Bytes that are read through at a start, newest segments first. `ledger verify` reads all.
 const CHECKED_BYTES_MAX: u64 = 512 << 20;
@@ -82,6 +83,21 @@ pub fn begins_after<D: Disk>(disk: &D) -> Result<Follows, LogError> {
 pub fn follows<D: Disk>(disk: &D, id: SegmentId) -> Result<Follows, LogError> {
     let reader = SegmentReader::open(disk, id).map_err(|error| damaged(id, error))?;
     Ok(reader.header().follows())
+}
+
+/// The record that comes next, by the writer's word on where the log ends. An epoch that has no
+/// record yet is no place that a later start could ask the log for: it stands for the end of the
+/// one before.
+pub fn end_place<D: Disk>(disk: &D, end: DurableEnd) -> Result<Place, LogError> {
+    let DurableEnd { segment, sequence, .. } = end;
+    if sequence > 0 {
+        return Ok(Place { epoch: segment.epoch, sequence });
+    }
+    match follows(disk, segment)? {
+        Follows::Place(place) => Ok(place),
+        // There is no record at all.
+        Follows::Nothing | Follows::Unknown => Ok(Place::default()),
+    }
 }
 
 /// Reads what was left for the segment `last`, the newest first; `bytes` were read already.

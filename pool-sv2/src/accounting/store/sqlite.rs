@@ -16,8 +16,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::rates::Rates;
 use super::{
-    Active, After, Block, Chunk, Credit, HISTORY_MAX, Line, Reader, Round, Scope, Settled, Slice,
-    Span, Store, StoreError, Total,
+    Active, After, Block, Chunk, Credit, HISTORY_MAX, Line, Reader, Round, Scope, Settled,
+    SilentWorker, Slice, Span, Store, StoreError, Total,
 };
 use crate::accounting::log::cursor::Place;
 use crate::shares::Reason;
@@ -244,6 +244,15 @@ impl Reader for SqliteReader {
             line.rates = shown(&line.total, line.rates, now_ms);
         }
         Ok(lines)
+    }
+
+    fn silent_workers(
+        &self,
+        from_ms: u64,
+        to_ms: u64,
+        count: u32,
+    ) -> Result<Vec<SilentWorker>, StoreError> {
+        Ok(read::silent_workers(&self.connection, from_ms, to_ms, count)?)
     }
 
     fn blocks(&self, after: After, count: u32) -> Result<Vec<Block>, StoreError> {

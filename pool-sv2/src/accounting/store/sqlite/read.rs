@@ -6,7 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{int, joined, names, natural};
 use crate::accounting::log::cursor::Place;
 use crate::accounting::store::rates::Rates;
-use crate::accounting::store::{Active, After, Block, Line, Round, Scope, Slice, Span, Total};
+use crate::accounting::store::{
+    Active, After, Block, Line, Round, Scope, SilentWorker, Slice, Span, Total,
+};
 use crate::shares::{BlockFound, Reason};
 
 /// What `sums_from` reads, in its order.
@@ -175,6 +177,34 @@ pub(super) fn workers(
 fn line(row: &Row<'_>) -> rusqlite::Result<Line> {
     let (total, rates) = sums_from(row, 1)?;
     Ok(Line { name: row.get(0)?, total, rates })
+}
+
+pub(super) fn silent_workers(
+    connection: &Connection,
+    from_ms: u64,
+    to_ms: u64,
+    count: u32,
+) -> rusqlite::Result<Vec<SilentWorker>> {
+    // The slices of the hour are found by their key, one after the other.
+    let slices: Vec<_> =
+        (0..=6).map(|it| format!("last_ms / 1000 / 600 * 600 - {}", it * 600)).collect();
+    let query = format!(
+        "SELECT account, worker, last_ms, (SELECT coalesce(sum(slice.shares), 0) FROM slice \
+         WHERE slice.scope = total.scope AND start_s IN ({})) \
+         FROM total JOIN scope ON scope.id = total.scope \
+         WHERE kind = 2 AND last_ms >= ?1 AND last_ms < ?2 ORDER BY last_ms DESC LIMIT ?3",
+        slices.join(", ")
+    );
+    let mut statement = connection.prepare_cached(&query)?;
+    let rows = statement.query_map(params![int(from_ms), int(to_ms), count], |row| {
+        Ok(SilentWorker {
+            account: row.get(0)?,
+            worker: row.get(1)?,
+            last_ms: natural(row.get(2)?),
+            shares_in_hour: natural(row.get(3)?),
+        })
+    })?;
+    rows.collect()
 }
 
 pub(super) fn block_count(connection: &Connection) -> rusqlite::Result<u64> {
