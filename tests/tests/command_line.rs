@@ -1,7 +1,9 @@
-//! What the real programs say of themselves: by which code they refuse, and what it means.
+//! What the real programs say of themselves: by which code they refuse, what it means, and their
+//! manual.
 
 #![allow(clippy::expect_used, reason = "a test may say what it means")]
 
+use std::fs;
 use std::process::{Command, Output};
 
 use testkit::program::Programs;
@@ -35,5 +37,24 @@ fn a_refusal_ends_with_a_code_that_every_program_explains() {
         let nothing = run(program, &[]);
         assert_eq!(nothing.status.code(), Some(64));
         assert!(text(&nothing.stderr).contains("name a subcommand"), "{program}");
+    }
+}
+
+#[test]
+fn the_manual_is_that_of_the_arguments_which_the_program_takes() {
+    for program in PROGRAMS {
+        let folder = tempfile::tempdir().expect("a directory can be made");
+        let path = folder.path().to_str().expect("its name is text");
+        let written = run(program, &["write-manual", "--dir", path]);
+        assert!(written.status.success(), "{}", text(&written.stderr));
+        let read =
+            |name: String| fs::read_to_string(folder.path().join(name)).expect("it is there");
+        let page = read(format!("man/{program}-check-config.1"));
+        assert!(page.contains("env\\-file"), "{page}");
+        assert!(read(format!("man/{program}.1")).contains("explain"), "{program}");
+        assert!(!folder.path().join(format!("man/{program}-write-manual.1")).exists());
+        for shell in ["bash", "zsh", "fish"] {
+            assert!(read(shell.to_owned()).contains("check-config"), "{program}, {shell}");
+        }
     }
 }

@@ -19,6 +19,7 @@ pub mod gate;
 pub mod handshake;
 pub mod health;
 pub mod listen;
+mod manual;
 pub mod metrics;
 pub mod program;
 mod proxies;

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::advice::{self, Code};
 use crate::config::{self, ConfigError};
 use crate::drop_in::{DropIn, Remark};
-use crate::{authority, telemetry};
+use crate::{authority, manual, telemetry};
 
 /// Bad usage or config (sysexits' EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;
@@ -131,6 +131,13 @@ enum Command<M: Subcommand> {
         /// The file to make; it must not exist.
         #[arg(long, short)]
         out: PathBuf,
+    },
+    /// Write man pages and completions of shells.
+    #[command(hide = true)]
+    WriteManual {
+        /// A folder; files of the same names are overwritten.
+        #[arg(long)]
+        dir: PathBuf,
     },
     #[command(flatten)]
     More(M),
@@ -253,6 +260,12 @@ fn execute<S: Server>(command: Command<S::More>) -> Result<(), Failure> {
             }
             let grace = GRACE + S::farewell(&settings);
             run_for(S::NAME, grace, |shutdown| S::run(settings, shutdown))
+        }
+        Command::WriteManual { dir } => {
+            let written = manual::write(&arguments::<S>(), &dir);
+            written.map_err(|error| {
+                Failure::Usage(format!("--dir {}: {error}; name another", dir.display()))
+            })
         }
         Command::More(more) => S::more(more),
     }
