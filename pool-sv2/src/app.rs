@@ -53,6 +53,7 @@ use crate::shares;
 use crate::template_receiver::choice::Choice;
 use crate::template_receiver::session::Constraints;
 use crate::template_receiver::supervise::{Supervisor, Update};
+use crate::tip_reach::TipReach;
 use crate::work::Work;
 use block_watch::{NODE, SUBMITTED_MAX};
 use bookkeeping::{Bookkeeping, LEDGER};
@@ -114,7 +115,8 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let (keeper, shelf) = open_books(&config, &payout, &ledger)?;
     let (work, durable) = (watch::Sender::new(None), ledger.durable());
     let roster = Roster::default();
-    let open = Open::new(&config, &payout, &listeners, &authority, &roster);
+    let tip_reach = TipReach::new(&metrics);
+    let open = Open::new(&config, &payout, &listeners, &authority, &roster, &tip_reach);
     let health = health(&open, &metrics, &shelf, &work, &shutdown)?;
     health.clone().start("health.address", &config.health, &shutdown).await?;
     announce(&listeners, &authority)?;
@@ -124,7 +126,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     alerting::start(&config, &durable, &work, &health, &metrics)?;
     let (solutions, (updates, incoming)) = (Solutions::default(), mpsc::channel(UPDATES_MAX));
     let extranonces = ExtranonceAllocator::new(config.limits.channels_max);
-    let settings = settings(&config, &payout, &metrics, &extranonces)?;
+    let settings = settings(&config, &payout, (&metrics, &tip_reach), &extranonces)?;
     info!(bytes = config.limits.session_bytes_max(), "most memory that one connection can take");
     let addresses = config.template_provider.iter().map(|provider| provider.address.clone());
     let maker = WorkMaker {
@@ -283,7 +285,7 @@ async fn accept_all(
 fn settings(
     config: &Config,
     payout: &Payout,
-    metrics: &Metrics,
+    (metrics, tip_reach): (&Metrics, &TipReach),
     extranonces: &ExtranonceAllocator,
 ) -> Result<Vec<Settings>, ConfigError> {
     let counts = LimitCounts::new(metrics);
@@ -294,6 +296,7 @@ fn settings(
             user_min_difficulty: config.vardiff.user_min_difficulty.clone(),
             limits: port.limits(&config.limits),
             counts: counts.clone(),
+            tip_reach: tip_reach.clone(),
             extranonces: extranonces.clone(),
             identities: payout.identities(port.payout, port.room(payout.room())),
             listener: u16::try_from(index).unwrap_or(u16::MAX),

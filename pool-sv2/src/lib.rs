@@ -5,7 +5,7 @@
 //! miner's connection), `accounting` (the ledger), `dashboard` (pages for people) and `admin` (an
 //! operator's orders). They meet in
 //! `app` alone; what passes between them is `work`, `shares` and `blocks`; `roster` says who is
-//! connected, `payout` whom a block pays, and `init` makes settings.
+//! connected, `tip_reach` how soon they hear of a tip, `payout` whom a block pays, and `init` makes settings.
 
 pub mod accounting;
 pub mod admin;
@@ -20,4 +20,5 @@ pub mod payout;
 pub mod roster;
 pub mod shares;
 pub mod template_receiver;
+pub mod tip_reach;
 pub mod work;

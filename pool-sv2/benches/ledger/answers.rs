@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Network, Txid};
@@ -279,6 +279,8 @@ fn mined() -> TemplateNow {
         branches: 12,
         since_ms: 1_000,
         tip_since_ms: 500,
+        tip_connections: 3,
+        tip_last: Duration::from_micros(4_200),
         coinbase: coinbase.into(),
     }
 }

@@ -3,6 +3,7 @@
 //! It only looks; jobs and miners know nothing of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use mining::coinbase::EXTRANONCE_BYTES;
@@ -13,16 +14,31 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounting::api::template::TemplateNow;
 use crate::payout::identity::{Identities, Mode, Payee};
+use crate::tip_reach::TipReach;
 use crate::work::Work;
 
 /// The newest template. Cheap to clone; all clones are one.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Mined(Arc<Mutex<Option<TemplateNow>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Mined {
+    newest: Arc<Mutex<Option<TemplateNow>>>,
+    reach: TipReach,
+}
 
 impl Mined {
+    /// Nothing yet.
+    pub(super) fn new(reach: TipReach) -> Self {
+        Self { newest: Arc::default(), reach }
+    }
+
     /// None while there is no work.
     pub(super) fn now(&self) -> Option<TemplateNow> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reached = self.reach.newest();
+        newest.map(|newest| TemplateNow {
+            tip_connections: reached.connections,
+            tip_last: reached.last,
+            ..newest
+        })
     }
 
     /// Keeps it up to the work until `shutdown`; it is shown as the blocks of `payee` pay.
@@ -55,7 +71,7 @@ impl Mined {
 
     fn show(&self, work: Option<&Work>) {
         let now_ms = clock::unix_now_milliseconds();
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let before = shown.take();
         *shown = work.map(|work| {
             let (tip, template) = (&work.job.tip, &work.job.template);
@@ -69,6 +85,8 @@ impl Mined {
                 branches: template.merkle_path.len(),
                 since_ms: now_ms,
                 tip_since_ms: same_tip.map_or(now_ms, |before| before.tip_since_ms),
+                tip_connections: 0,
+                tip_last: Duration::ZERO,
                 coinbase: coinbase(&work.job),
             }
         });

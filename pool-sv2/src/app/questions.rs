@@ -21,6 +21,7 @@ use crate::dashboard::{Dashboard, Frame};
 use crate::payout::Payout;
 use crate::payout::identity::Identities;
 use crate::roster::Roster;
+use crate::tip_reach::TipReach;
 use crate::work::Work;
 
 /// The pool as it was set up, its ports open.
@@ -30,6 +31,7 @@ pub(super) struct Open<'a> {
     listeners: &'a [TcpListener],
     authority: &'a AuthoritySecret,
     roster: &'a Roster,
+    tip_reach: &'a TipReach,
 }
 
 /// The same health, with answers and pages if the settings want them.
@@ -44,7 +46,7 @@ pub(super) fn shown(
     if !api.enabled && !dashboard.enabled {
         return Ok(health);
     }
-    let mined = Mined::default();
+    let mined = Mined::new(open.tip_reach.clone());
     let answer = open.answerer(&mined, shelf, &health)?;
     let payee = open.ports().next().map(|port| shown_payee(&port));
     if let Some(payee) = payee {
@@ -79,8 +81,9 @@ impl<'a> Open<'a> {
         listeners: &'a [TcpListener],
         authority: &'a AuthoritySecret,
         roster: &'a Roster,
+        tip_reach: &'a TipReach,
     ) -> Self {
-        Self { config, payout, listeners, authority, roster }
+        Self { config, payout, listeners, authority, roster, tip_reach }
     }
 
     /// By which rules each port reads names.

@@ -174,9 +174,16 @@ pub(super) struct Template {
     pub(super) network_difficulty: f64,
     pub(super) since_ms: u64,
     pub(super) tip_since_ms: u64,
+    pub(super) tip_reached: TipReached,
     pub(super) merkle_branches: u32,
     pub(super) value: u64,
     pub(super) outputs: Vec<Output>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct TipReached {
+    pub(super) connections: u64,
+    pub(super) last_ms: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

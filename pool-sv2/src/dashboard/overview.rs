@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::Desk;
 use super::answers::{
     Blocks, Connect, Health, History, Miners, Missing, Neighbour, Output, Pool, Port, Sums,
-    Template,
+    Template, TipReached,
 };
 use super::chart::Chart;
 use super::figures::{
@@ -149,6 +149,9 @@ impl Desk<'_> {
                         dd { strong { (height(it.height)) } } }
                     div { dt { "On" } dd { (hash(&it.prev_hash)) } }
                     div { dt { "Tip known for" } dd { (self.since(it.tip_since_ms)) } }
+                    @if it.tip_reached.connections > 0 {
+                        div { dt { "Tip sent to the last miner" } dd { (tip_reached(it.tip_reached)) } }
+                    }
                     div { dt { "Template mined for" } dd { (self.since(it.since_ms)) } }
                     div { dt { "Transactions" } dd { (transactions(it.merkle_branches)) } }
                     div { dt { "Network difficulty" } dd { (difficulty(it.network_difficulty)) } }
@@ -274,6 +277,17 @@ fn pays(mode: &str) -> &'static str {
 }
 
 /// The template tells no more than the height of its Merkle tree.
+/// How long that took, and how many they are.
+fn tip_reached(TipReached { connections, last_ms }: TipReached) -> String {
+    let last = match last_ms {
+        ms if ms < 10.0 => format!("{ms:.1}\u{a0}ms"),
+        ms if ms < 10_000.0 => format!("{ms:.0}\u{a0}ms"),
+        ms => format!("{:.0}\u{a0}s", ms / 1_000.0),
+    };
+    let plural = if connections == 1 { "" } else { "s" };
+    format!("{last}, of {} connection{plural}", count(connections))
+}
+
 fn transactions(branches: u32) -> String {
     match branches {
         0 => "none but the coinbase".to_owned(),

@@ -42,7 +42,9 @@ fn answer(shares: u64, question: &Question) -> Reply {
         "health" => json!({"is_well": false, "neighbours": [
             {"name": "template_provider", "up": false, "needed": true, "detail": "gone"}]}),
         "template" => json!({"height": 850_002, "prev_hash": "0b".repeat(32),
-            "network_difficulty": 110.4e12, "since_ms": 1, "tip_since_ms": 1, "merkle_branches": 12,
+            "network_difficulty": 110.4e12, "since_ms": 1, "tip_since_ms": 1,
+            "tip_reached": {"connections": 213, "last_ms": 4.26},
+            "merkle_branches": 12,
             "value": 312_500_000, "outputs": [{"value": 0, "script": "6a", "kind": "bmm-accept",
             "address": null, "detail": "sidechain 3, h* 0c"}]}),
         path if path == format!("miners/{ANN}") && shares > 0 => sums(shares),
@@ -100,6 +102,7 @@ fn a_new_pool_says_where_to_point_a_miner() {
     let url = "stratum2+tcp://pool.example:3333/9auq";
     assert!(page.contains("No share yet") && page.contains(url), "{page}");
     assert!(page.contains("No block yet") && page.contains("sidechain 3"), "{page}");
+    assert!(page.contains("4.3\u{a0}ms, of 213 connections"), "{page}");
     assert!(page.contains("something is missing") && page.contains("110\u{a0}T"), "{page}");
 }
 

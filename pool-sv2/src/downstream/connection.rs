@@ -28,6 +28,7 @@ use super::retarget::Bounds;
 use crate::payout::identity::{Identities, Payee};
 use crate::roster::{ChannelNow, Tally};
 use crate::shares::{BlockFound, Earner, Entry, ShareRecord};
+use crate::tip_reach::TipReach;
 use crate::work::Work;
 
 /// What all connections have in common.
@@ -41,6 +42,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How often they were met.
     pub counts: LimitCounts,
+    /// How soon they hear of a new tip.
+    pub tip_reach: TipReach,
     /// Hands out extranonce prefixes, unique over all connections.
     pub extranonces: ExtranonceAllocator,
     /// Reads the names that miners come with.

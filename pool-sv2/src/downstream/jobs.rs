@@ -32,11 +32,15 @@ impl Downstream {
             self.ease_to_network(now)?;
         }
         match (self.standard_jobs_only(), is_new_tip) {
-            (false, true) => self.move_groups(now, work),
-            (false, false) => self.refresh_groups(now, work),
-            (true, true) => self.each_channel(now, Self::send_first_job),
-            (true, false) => self.each_channel(now, Self::send_active_job),
+            (false, true) => self.move_groups(now, work)?,
+            (false, false) => self.refresh_groups(now, work)?,
+            (true, true) => self.each_channel(now, Self::send_first_job)?,
+            (true, false) => self.each_channel(now, Self::send_active_job)?,
         }
+        if is_new_tip {
+            self.settings.tip_reach.reached(work, now);
+        }
+        Ok(())
     }
 
     /// A new tip for each group: its job first, then the hash that activates it.

@@ -1,14 +1,19 @@
 //! Spec 5.3.15 to 5.3.17: jobs reach every channel, in order.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use mining::coinbase::Output;
 use mining::job::Job;
 use mining::target::Target;
 use mining::template::Template;
+use pool_sv2::downstream::connection::Command;
+use pool_sv2::tip_reach::Reached;
 use pool_sv2::work::Work;
 use wire::sv2::mining::Mining;
 use wire::sv2::setup::REQUIRES_STANDARD_JOBS;
 
-use crate::miner::{HARD, TIP_TIME, Table};
+use crate::miner::{HARD, TIP_TIME, Table, work};
 
 /// Spec 5.3.15: the first message of an open channel is a future job; SetNewPrevHash follows.
 #[test]
@@ -40,6 +45,26 @@ fn a_new_tip_reaches_the_group_as_one_future_job_and_one_prev_hash() {
     assert_eq!((prev_hash.channel_id, prev_hash.job_id), (group, job.job_id));
     assert_eq!(prev_hash.prev_hash, [2; 32]);
     assert_eq!(prev_hash.min_ntime, TIP_TIME);
+}
+
+#[test]
+fn it_is_known_how_long_the_newest_tip_took_to_the_last_connection() {
+    let mut reach = None;
+    let mut table = Table::with_settings(|settings| reach = Some(settings.tip_reach.clone()));
+    let reach = reach.unwrap();
+    table.work(1, 1, HARD);
+    table.set_up(0);
+    table.open_extended();
+    assert_eq!(reach.newest(), Reached::default(), "a connection that comes later waits for none");
+
+    let late = Duration::from_millis(7);
+    let work = work(2, 2, HARD, table.pair.now);
+    table.pair.now += late;
+    table.pair.command_server(Command::Work(Arc::new(work)));
+    let expected = Reached { connections: 1, last: late };
+    assert_eq!(reach.newest(), expected);
+    table.work(2, 3, HARD);
+    assert_eq!(reach.newest(), expected, "a better template is no tip");
 }
 
 /// Spec 5.3.16: a job for the present tip has min_ntime.

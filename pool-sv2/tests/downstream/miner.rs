@@ -17,6 +17,7 @@ use pool_sv2::downstream::connection::{
 };
 use pool_sv2::payout::identity::Identities;
 use pool_sv2::payout::{NetworkName, Payout, PayoutConfig};
+use pool_sv2::tip_reach::TipReach;
 use pool_sv2::work::Work;
 use service::metrics::Metrics;
 use testkit::pair::Pair;
@@ -72,6 +73,7 @@ impl Table {
             user_min_difficulty: BTreeMap::new(),
             limits: Limits { channels_per_connection_max: 4, ..Limits::default() },
             counts: LimitCounts::new(&Metrics::new("x")),
+            tip_reach: TipReach::new(&Metrics::new("x")),
             extranonces: ExtranonceAllocator::new(100),
             identities: Identities::of_the_pool(Network::Regtest),
             listener: 0,

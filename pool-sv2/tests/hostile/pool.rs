@@ -19,6 +19,7 @@ use pool_sv2::downstream::serve::Service;
 use pool_sv2::payout::identity::Identities;
 use pool_sv2::roster::Roster;
 use pool_sv2::shares;
+use pool_sv2::tip_reach::TipReach;
 use pool_sv2::work::Work;
 use service::certificates::Certificates;
 use service::clock;
@@ -79,6 +80,7 @@ impl Pool {
                 },
                 limits,
                 counts: LimitCounts::new(&metrics),
+                tip_reach: TipReach::new(&metrics),
                 extranonces: ExtranonceAllocator::new(10_000),
                 identities: Identities::of_the_pool(bitcoin::Network::Regtest),
                 reconnect_to: None,

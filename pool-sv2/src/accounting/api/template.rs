@@ -3,6 +3,7 @@
 //! It only names what it knows by its bytes; everything else is shown as the script that it is.
 
 use std::fmt;
+use std::time::Duration;
 
 use bitcoin::hex::DisplayHex;
 use bitcoin::{Address, Network, Script, Transaction, TxOut};
@@ -41,6 +42,10 @@ pub struct TemplateNow {
     pub since_ms: u64,
     /// Since when its tip is known.
     pub tip_since_ms: u64,
+    /// Connections that were there when the tip came and have been sent it.
+    pub tip_connections: u32,
+    /// How long after its first job was made the last of them was.
+    pub tip_last: Duration,
     /// The coinbase of one miner, stripped of its witness.
     pub coinbase: Bytes,
 }
@@ -71,6 +76,10 @@ impl Api {
             "template_id": now.id,
             "since_ms": now.since_ms,
             "tip_since_ms": now.tip_since_ms,
+            "tip_reached": {
+                "connections": now.tip_connections,
+                "last_ms": now.tip_last.as_secs_f64() * 1_000.0,
+            },
             "merkle_branches": now.branches,
             "pays": self.facts.mode.name(),
             "value": value,

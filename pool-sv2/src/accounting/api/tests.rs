@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::Network;
 use bitcoin::hashes::Hash;
@@ -118,6 +119,8 @@ fn mined() -> TemplateNow {
         branches: 3,
         since_ms: 1_000,
         tip_since_ms: 500,
+        tip_connections: 3,
+        tip_last: Duration::from_micros(4_200),
         coinbase: Vec::from_hex(&coinbase).unwrap().into(),
     }
 }
@@ -489,6 +492,7 @@ fn the_template_is_told_output_by_output() {
         (&template["height"], &template["value"]),
         (&850_001.into(), &5_000_000_000_u64.into())
     );
+    assert_eq!(template["tip_reached"], json!({"connections": 3, "last_ms": 4.2}));
     let output = &template["outputs"][0];
     assert_eq!(output["kind"], "payment");
     assert_eq!(output["address"], "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4");

@@ -30,6 +30,7 @@ use crate::downstream::connection::LIMITS;
 use crate::downstream::limits::{LimitCounts, Limits};
 use crate::payout::identity::Identities;
 use crate::shares::{self, BlockFound, Earner, ShareRecord};
+use crate::tip_reach::TipReach;
 
 /// SRI's public test key.
 const SECRET: &str = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
@@ -45,6 +46,7 @@ fn service(work: &watch::Sender<Option<Arc<Work>>>, shares: ShareSender) -> Serv
             user_min_difficulty: BTreeMap::new(),
             limits: Limits::default(),
             counts: LimitCounts::new(&Metrics::new("x")),
+            tip_reach: TipReach::new(&Metrics::new("x")),
             extranonces: ExtranonceAllocator::new(1),
             identities: Identities::of_the_pool(bitcoin::Network::Regtest),
             reconnect_to: None,
