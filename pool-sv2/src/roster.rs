@@ -67,9 +67,8 @@ pub struct ChannelNow {
 /// worker's have done.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ChannelShown {
-    /// The connection's number, of this start of the pool.
-    pub connection: u64,
-    /// The channel's number on it.
+    /// Its number on its connection. Which connection that is stays unsaid: it would tell strangers
+    /// whose machines stand behind one address.
     pub channel: u32,
     /// Who is credited.
     pub account: String,
@@ -229,7 +228,6 @@ impl Seat {
     fn show(&self, channel: &ChannelNow) -> ChannelShown {
         let (tally, earner) = (&channel.tally, &channel.earner);
         ChannelShown {
-            connection: self.id,
             channel: channel.id,
             account: String::from(&*earner.account),
             worker: String::from(&*earner.worker),

@@ -28,6 +28,8 @@ use miner::{Heard, acknowledged_beyond, mine};
 use provider::Provider;
 use testkit::program::{Launch, Program};
 use testkit::wait::until;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use wire::sv2::keys::Sv2Url;
@@ -162,27 +164,30 @@ fn orders_need_the_token_and_their_own_address_and_no_log_shows_it() {
     assert_eq!(leaks.count(), 0, "the token is in the log");
 }
 
+/// From another address than the operator's, which has places of its own.
+async fn half_an_order(table: &Table) -> tokio::net::TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let mut stream = socket.connect(table.admin.parse().unwrap()).await.unwrap();
+    // Some of them are closed at once, for there are too many.
+    let _ = stream.write_all(b"GET /admin/v1/connections HTTP/1.1\r\nHost:").await;
+    stream
+}
+
 #[test]
 fn miners_are_seen_sent_away_and_kept_out_and_a_crowd_without_the_token_holds_nobody_up() {
     let table = Table::start("info");
     let one = table.mine("ann.rig");
     table.goes_on();
-    let crowd: Vec<_> = (0..CROWD)
-        .map(|_| {
-            let mut stream = TcpStream::connect(&table.admin).unwrap();
-            // Some of it is closed at once, for there are too many from here.
-            let _ = stream.write_all(b"GET /admin/v1/connections HTTP/1.1\r\nHost:");
-            stream
-        })
-        .collect();
+    let crowd: Vec<_> = (0..CROWD).map(|_| table.runtime.block_on(half_an_order(&table))).collect();
     table.goes_on();
-    drop(crowd);
     let id = until("the channel to be shown", PATIENCE, || {
         let (status, shown) = table.order("GET", "/admin/v1/connections?account=ann");
         assert_eq!(status, 200, "{shown}");
         Ok(shown["connections"][0]["id"].as_u64())
     })
     .unwrap();
+    drop(crowd);
     let asked = format!("/admin/v1/connections/{id}");
     let (_, shown) = table.order("GET", &asked);
     assert_eq!(shown["port"], table.url.port);

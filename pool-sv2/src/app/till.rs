@@ -61,7 +61,7 @@ impl Pause {
     pub(super) fn show(&self) {
         match self.holds() {
             true => self.health.lost_spare(PAYOUTS, "paused by the operator"),
-            false => self.health.found(PAYOUTS, "paid as they become due"),
+            false => self.health.found(PAYOUTS, "not held back"),
         }
     }
 }

@@ -53,7 +53,7 @@ fn answer(shares: u64, question: &Question) -> Reply {
             "hash": "0a".repeat(32), "time_ms": 1, "state": "accepted",
             "entitled": 5, "paid": 4}]}),
         path if path == format!("miners/{ANN}/channels") => json!({"more": false, "channels": [{
-            "connection": 3, "channel": 2, "account": ANN, "worker": "rig7", "kind": "extended",
+            "channel": 2, "account": ANN, "worker": "rig7", "kind": "extended",
             "difficulty": 4_096.0, "opened_ms": 1, "last_share_ms": null, "shares": 77,
             "work": "9", "best_difficulty": null, "rejects": {"stale": 2, "duplicate": 1}}]}),
         path if path.contains("/proof/") => json!({"block": "0a"}),

@@ -3,23 +3,23 @@
 //!
 //! Who obeys knows nothing of HTTP; nothing here knows what can be ordered. Who has not the token
 //! learns nothing, not even which orders there are. The token is compared in a time that says
-//! nothing of it, and never logged. Few are heard at a time, on connections of their own: whatever
-//! they do, nobody else waits for them.
+//! nothing of it, and never logged. Few are heard at a time, on connections of their own, which
+//! end with an order that came without it: whatever they do, no miner waits for them.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::serve::ListenerExt;
@@ -32,6 +32,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::clock;
 use crate::config::{ConfigError, host_and_port};
 use crate::listen;
 use crate::program::{Failure, say};
@@ -48,7 +49,9 @@ const TOKEN_BYTES_MAX: usize = 1_024;
 const OTHERS: u32 = 0o077;
 /// One person and a script or two.
 const CROWD: Crowd =
-    Crowd { connections: 32, connections_of_one: 32, silence: Duration::from_secs(10) };
+    Crowd { connections: 32, connections_of_one: 16, silence: Duration::from_secs(10) };
+/// How often it is said that somebody came without the token.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// `[admin]` of a program's config.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -155,7 +158,8 @@ impl Entry {
             );
         }
         say(format_args!("admin at http://{local}/admin"));
-        let hall = Hall { token: self.token, obey, room: Arc::new(Semaphore::new(AT_A_TIME_MAX)) };
+        let room = Arc::new(Semaphore::new(AT_A_TIME_MAX));
+        let hall = Hall { token: self.token, obey, room, refused: Mutex::default() };
         tokio::spawn(Arc::new(hall).serve(listener, shutdown.clone()));
         Ok(())
     }
@@ -166,6 +170,15 @@ struct Hall {
     token: SecretString,
     obey: Arc<Obey>,
     room: Arc<Semaphore>,
+    refused: Mutex<Refused>,
+}
+
+/// Who came without the token.
+#[derive(Debug, Default)]
+struct Refused {
+    /// Since it was said last.
+    count: u64,
+    at: Option<Instant>,
 }
 
 impl fmt::Debug for Hall {
@@ -200,8 +213,8 @@ impl Hall {
         headers: &HeaderMap,
     ) -> Response<Body> {
         if !self.is_known(headers) {
-            warn!(%from, "admin order refused: it came without the token");
-            return respond(StatusCode::UNAUTHORIZED, JSON, error("the token is missing or wrong"));
+            self.tell_refused(from);
+            return refused();
         }
         let Some(order) = read(method, uri) else {
             let what = error("ask with GET, order with POST, take back with DELETE");
@@ -226,6 +239,17 @@ impl Hall {
             Reply::NotFound(what) => respond(StatusCode::NOT_FOUND, JSON, error(&what)),
             Reply::Wrong(what) => respond(StatusCode::BAD_REQUEST, JSON, error(&what)),
             Reply::Unavailable(what) => later(&error(&what)),
+        }
+    }
+
+    /// Once a second: whoever asks on and on must not fill the log.
+    fn tell_refused(&self, from: SocketAddr) {
+        let now = clock::now();
+        let mut told = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        told.count = told.count.saturating_add(1);
+        if told.at.is_none_or(|at| now.saturating_duration_since(at) >= TOLD_EVERY) {
+            warn!(%from, count = told.count, "admin order refused: it came without the token");
+            *told = Refused { count: 0, at: Some(now) };
         }
     }
 
@@ -259,6 +283,14 @@ fn read(method: &Method, uri: &Uri) -> Option<Order> {
 
 fn error(what: &str) -> String {
     json!({ "error": what }).to_string()
+}
+
+/// His connection ends with it: places are for those who have the token.
+fn refused() -> Response<Body> {
+    let what = error("the token is missing or wrong");
+    let mut response = respond(StatusCode::UNAUTHORIZED, JSON, what);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn later(what: &str) -> Response<Body> {

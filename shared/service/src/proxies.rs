@@ -43,11 +43,11 @@ impl Proxies {
     /// The first from the end who is no proxy; the proxy itself, if it names nobody.
     fn origin(&self, proxy: IpAddr, headers: &HeaderMap) -> IpAddr {
         let fields = headers.get_all(FORWARDED).iter().rev();
-        let lists = fields.map(|field| field.to_str().unwrap_or_default());
-        let mut named = lists.flat_map(|list| list.rsplit(','));
+        // Each by itself: what the asker wrote must not spoil what a proxy has added to it.
+        let mut named = fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b','));
         let mut origin = proxy;
         while self.hold(origin)
-            && let Some(address) = named.next().and_then(|text| read(text.trim()))
+            && let Some(address) = named.next().and_then(read)
         {
             origin = address;
         }
@@ -56,7 +56,8 @@ impl Proxies {
 }
 
 /// An address, with a port or without.
-fn read(text: &str) -> Option<IpAddr> {
+fn read(bytes: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
     let with_port = || text.parse::<SocketAddr>().ok().map(|it| it.ip());
     text.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
@@ -68,12 +69,17 @@ mod tests {
     use super::*;
 
     fn from(peer: &str, fields: &[&'static str]) -> String {
+        let fields: Vec<_> = fields.iter().map(|field| field.as_bytes()).collect();
+        from_bytes(peer, &fields)
+    }
+
+    fn from_bytes(peer: &str, fields: &[&[u8]]) -> String {
         let proxies = Proxies::new(&["127.0.0.0/8", "10.0.0.1/32"].map(|it| it.parse().unwrap()));
         let mut request = Request::new(Body::empty());
         let peer: IpAddr = peer.parse().unwrap();
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer, 1)));
         for field in fields {
-            request.headers_mut().append(FORWARDED, HeaderValue::from_static(field));
+            request.headers_mut().append(FORWARDED, HeaderValue::from_bytes(field).unwrap());
         }
         let request = proxies.unveil(request);
         let from = request.extensions().get::<ConnectInfo<SocketAddr>>().unwrap();
@@ -88,6 +94,7 @@ mod tests {
         // What the asker wrote himself stands before what the proxy has added.
         assert_eq!(from("127.0.0.1", &["192.0.2.7, 198.51.100.1"]), "198.51.100.1");
         assert_eq!(from("127.0.0.1", &["192.0.2.7", "198.51.100.1"]), "198.51.100.1");
+        assert_eq!(from_bytes("127.0.0.1", &[b"\xff, 198.51.100.1"]), "198.51.100.1");
         // Through two known proxies.
         assert_eq!(from("127.0.0.1", &["198.51.100.1, 10.0.0.1"]), "198.51.100.1");
         assert_eq!(from("10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1");

@@ -102,6 +102,9 @@ fn rest_after(took: Duration, now: Instant) -> Option<Instant> {
 fn refusal(error: RecomputeError) -> Refusal {
     match error {
         RecomputeError::NotShared(_) => Refusal::NotFound("the pool has shared no such block"),
+        RecomputeError::SharesGone(_) => Refusal::NotFound(
+            "the log of that time was moved away; only with it can the pool's operator make a proof",
+        ),
         // It may name files.
         error => {
             warn!(%error, "no proof made");

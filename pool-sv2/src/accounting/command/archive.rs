@@ -18,7 +18,7 @@ use crate::accounting::log::LogError;
 use crate::accounting::log::cursor::Place;
 use crate::accounting::log::disk::{Disk, Folder};
 use crate::accounting::log::reader::{ReadError, SegmentReader};
-use crate::accounting::log::recover::segments;
+use crate::accounting::log::recover::{holds_no_frame, segments};
 use crate::accounting::log::segment::{Follows, SegmentId};
 use crate::accounting::store::sqlite::SqliteReader;
 use crate::accounting::store::{Reader, StoreError};
@@ -83,7 +83,13 @@ pub(super) fn archive(
         return Err(ArchiveError::Same(to.to_owned()));
     }
     let needed = needed_from(config, wanted)?;
-    let all = segments(&log).map_err(|error| at_log(&log, error))?;
+    let mut all = Vec::new();
+    for id in segments(&log).map_err(|error| at_log(&log, error))? {
+        // What a full disk left behind is passed over here as by everyone who reads.
+        if !holds_no_frame(&log, id)? {
+            all.push(id);
+        }
+    }
     let mut archived = Archived::default();
     // The last one is never moved: without any segment nothing says where the log goes on.
     for pair in all.windows(2) {
@@ -92,9 +98,9 @@ pub(super) fn archive(
         let header = reader.map_err(|error| ArchiveError::Segment(*next, error))?.header();
         let end = match header.follows() {
             Follows::Place(end) => end,
-            Follows::Unknown | Follows::Nothing => {
-                Place { epoch: next.epoch, sequence: next.first_sequence }
-            }
+            // An early version wrote it: were it the first one, it would pass for the beginning of
+            // all, and what was before would not be missed.
+            Follows::Unknown | Follows::Nothing => break,
         };
         if end > needed || header.begun_ms > wanted.before_ms {
             break;
@@ -129,9 +135,13 @@ fn move_to(log: &Folder, id: SegmentId, to: &Path) -> Result<u64, ArchiveError> 
     if !into.exists() {
         let partial = to.join(format!("{name}.partial"));
         at(&partial, fs::copy(&from, &partial))?;
-        at(&partial, File::open(&partial).and_then(|file| file.sync_all()))?;
         at(&into, fs::rename(&partial, &into))?;
-        at(to, File::open(to).and_then(|folder| folder.sync_all()))?;
+    }
+    // Whoever has copied it, an interrupted one before this among them: it has to be durable, and
+    // so have its name and its folder's.
+    let folder = at(to, to.canonicalize())?;
+    for path in [Some(into.as_path()), Some(&folder), folder.parent()].into_iter().flatten() {
+        at(path, File::open(path).and_then(|it| it.sync_all()))?;
     }
     if !at(&into, are_same(&from, &into))? {
         return Err(ArchiveError::Other(into));
@@ -265,6 +275,20 @@ mod tests {
         let whole = verify(&Folder(table.config.log_directory())).unwrap();
         assert_eq!(u128::from(whole.shares), shares);
         assert_eq!((whole.faults, whole.begins_after), (Vec::new(), None));
+    }
+
+    #[test]
+    fn a_segment_that_was_begun_and_never_written_hides_nothing_that_is_needed() {
+        let table = Table::new();
+        (0..LIVES).for_each(|life| table.live(life));
+        table.config.feeder().catch_up().unwrap();
+        let log = table.config.log_directory();
+        let all = segments(&Folder(log.clone())).unwrap();
+        let torn = SegmentId { first_sequence: 1, ..all[1] };
+        fs::write(log.join(torn.to_string()), "torn").unwrap();
+        let archived = table.archive(u64::MAX).unwrap();
+        assert_eq!((archived.segments, archived.left), (3, 1), "those with records");
+        assert!(log.join(torn.to_string()).exists());
     }
 
     #[test]

@@ -132,7 +132,10 @@ pub fn segments<D: Disk>(disk: &D) -> io::Result<Vec<SegmentId>> {
 }
 
 /// True if nothing stands behind the header, or not even that is whole.
-pub(super) fn holds_no_frame<D: Disk>(disk: &D, id: SegmentId) -> Result<bool, LogError> {
+pub(in crate::accounting) fn holds_no_frame<D: Disk>(
+    disk: &D,
+    id: SegmentId,
+) -> Result<bool, LogError> {
     let name = id.to_string();
     match disk.open_to_read(&name).and_then(|file| file.len()) {
         Ok(bytes) => Ok(bytes <= FIRST_FRAME),

@@ -130,14 +130,19 @@ fn check_version(connection: &Connection, path: &Path) -> Result<(), StoreError>
     if version != VERSION {
         let file = name(path);
         let text = format!("{file} is of version {version}, not {VERSION}; delete it");
-        return Err(StoreError(format!("{text}: it is built again from the log")));
+        return Err(StoreError(format!(
+            "{text}: it is built again from the log, segments that were moved away put back first"
+        )));
     }
     Ok(())
 }
 
 fn unusable(path: &Path, error: &rusqlite::Error) -> StoreError {
     let (file, error) = (name(path), reason(error));
-    StoreError(format!("{file}: {error}; if that stays, delete it: it is built from the log"))
+    StoreError(format!(
+        "{file}: {error}; if that stays, delete it: it is built from the log, segments that were \
+         moved away put back first"
+    ))
 }
 
 /// Who asks from outside is not told where it is.

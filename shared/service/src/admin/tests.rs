@@ -14,7 +14,7 @@ fn hall() -> Hall {
         _ => Reply::NotFound("no such order".to_owned()),
     };
     let room = Arc::new(Semaphore::new(AT_A_TIME_MAX));
-    Hall { token: TOKEN.to_owned().into(), obey: Arc::new(obey), room }
+    Hall { token: TOKEN.to_owned().into(), obey: Arc::new(obey), room, refused: Mutex::default() }
 }
 
 async fn heard(hall: &Hall, method: Method, path: &str, authorization: Option<&str>) -> StatusCode {
@@ -40,8 +40,9 @@ async fn without_the_token_every_path_and_every_method_is_refused_alike() {
             }
         }
     }
-    let refused = respond(StatusCode::UNAUTHORIZED, JSON, String::new());
+    let refused = refused();
     assert_eq!(refused.headers()[WWW_AUTHENTICATE], "Bearer");
+    assert_eq!(refused.headers()[CONNECTION], "close", "it holds no place");
 }
 
 #[tokio::test]
