@@ -114,8 +114,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let ledger = Ledger::open(&config.ledger, &metrics)?;
     let (keeper, shelf) = open_books(&config, &payout, &ledger)?;
     let (work, durable) = (watch::Sender::new(None), ledger.durable());
-    let roster = Roster::default();
-    let tip_reach = TipReach::new(&metrics);
+    let (roster, tip_reach) = (Roster::default(), TipReach::new(&metrics));
     let open = Open::new(&config, &payout, &listeners, &authority, &roster, &tip_reach);
     let health = health(&open, &metrics, &shelf, &work, &shutdown)?;
     health.clone().start("health.address", &config.health, &shutdown).await?;

@@ -3,9 +3,9 @@
 //!
 //! Rooms: `template_receiver` (client of the Template Distribution Protocol), `downstream` (one
 //! miner's connection), `accounting` (the ledger), `dashboard` (pages for people) and `admin` (an
-//! operator's orders). They meet in
-//! `app` alone; what passes between them is `work`, `shares` and `blocks`; `roster` says who is
-//! connected, `tip_reach` how soon they hear of a tip, `payout` whom a block pays, and `init` makes settings.
+//! operator's orders). They meet in `app` alone; what passes between them is `work`, `shares` and
+//! `blocks`; `roster` says who is connected, `tip_reach` how soon they hear of a tip, `payout` whom
+//! a block pays, and `init` makes settings.
 
 pub mod accounting;
 pub mod admin;

@@ -150,7 +150,8 @@ impl Desk<'_> {
                     div { dt { "On" } dd { (hash(&it.prev_hash)) } }
                     div { dt { "Tip known for" } dd { (self.since(it.tip_since_ms)) } }
                     @if it.tip_reached.connections > 0 {
-                        div { dt { "Tip sent to the last miner" } dd { (tip_reached(it.tip_reached)) } }
+                        div { dt { "Tip sent to the last miner" }
+                            dd { (tip_reached(it.tip_reached)) } }
                     }
                     div { dt { "Template mined for" } dd { (self.since(it.since_ms)) } }
                     div { dt { "Transactions" } dd { (transactions(it.merkle_branches)) } }

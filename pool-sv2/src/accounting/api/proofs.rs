@@ -103,7 +103,7 @@ fn refusal(error: RecomputeError) -> Refusal {
     match error {
         RecomputeError::NotShared(_) => Refusal::NotFound("the pool has shared no such block"),
         RecomputeError::SharesGone(_) => Refusal::NotFound(
-            "the log of that time was moved away; only with it can the pool's operator make a proof",
+            "the log of that time was moved away; the pool's operator can make a proof with it",
         ),
         // It may name files.
         error => {
