@@ -141,6 +141,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     };
     let (submitted, hashes) = mpsc::channel(SUBMITTED_MAX);
     let (shares, work) = (sender.clone(), maker.work.subscribe());
+    let gate = gate(&config, &metrics, &health);
     let (pause, till) = pause(&config, &shelf, &health);
     let desk = Desk { shelf, shares, durable, submitted: hashes, work, health, pause };
     let clerks = Clerks::new(&config, &maker.payout, desk)?;
@@ -160,7 +161,6 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     };
     let ports: Vec<_> = listeners.into_iter().zip(settings.into_iter().map(service)).collect();
     drop(sender);
-    let gate = Gate::new(config.limits.gate(), &metrics);
     open_admin(&config, (roster, gate.clone(), till), (&ports, &shutdown)).await?;
     // Work and providers stay until no miner is left that could find a block.
     let miners_gone = CancellationToken::new();
@@ -208,6 +208,14 @@ async fn open_admin(
     entry.open(Arc::new(move |order: &Order| admin.obey(order)), shutdown).await
 }
 
+/// Who lets connections in, and says how many there are.
+fn gate(config: &Config, metrics: &Metrics, health: &Health) -> Gate {
+    let gate = Gate::new(config.limits.gate(), metrics);
+    let shown = gate.clone();
+    health.shows("connections", move || Some(shown.connections()));
+    gate
+}
+
 /// What people and monitors are shown.
 fn health(
     open: &Open<'_>,
@@ -216,8 +224,8 @@ fn health(
     work: &watch::Sender<Option<Arc<Work>>>,
     shutdown: &CancellationToken,
 ) -> Result<Health, Failure> {
-    tokio::spawn(WorkTimes::new(metrics).follow(work.subscribe()));
     let health = Health::new(&neighbours(open.config)).with_metrics(metrics.clone());
+    tokio::spawn(WorkTimes::new(metrics).shown_in(&health).follow(work.subscribe()));
     questions::shown(health, open, shelf, work.subscribe(), shutdown)
 }
 

@@ -214,7 +214,7 @@ impl Server for TemplateProvider {
             ),
             shutdown: shutdown.clone(),
         };
-        let deliver = deliver(outbox, &extensions, &nodes, &metrics);
+        let deliver = deliver(outbox, &extensions, &nodes, (&metrics, &health));
         let publisher = Publisher {
             store,
             offers,
@@ -274,14 +274,15 @@ fn deliver(
     outbox: Outbox,
     extensions: &Extensions,
     nodes: &Arc<[Node]>,
-    metrics: &Metrics,
+    (metrics, health): (&Metrics, &Health),
 ) -> impl Future<Output = ()> + use<> {
     let nodes = Arc::clone(nodes);
     let chain: AskChain = Arc::new(move |block| {
         let nodes = Arc::clone(&nodes);
         Box::pin(async move { standing::standing(&nodes, &block).await })
     });
-    worker::deliver(outbox, Arc::clone(extensions), chain, OutboxMetrics::new(metrics))
+    let shown = OutboxMetrics::new(metrics).shown_in(health);
+    worker::deliver(outbox, Arc::clone(extensions), chain, shown)
 }
 
 /// What every client's task needs.

@@ -115,9 +115,12 @@ struct Standing {
 impl Standing {
     fn new(health: Health, metrics: &Metrics) -> Self {
         health.lost_spare(STORE, "not opened yet");
+        let lag = metrics.gauge("store_lag_records", "Records of the log that the store lacks");
+        let shown = lag.clone();
+        health.shows("store_lag_records", move || Some(shown.get()));
         Self {
             health,
-            lag: metrics.gauge("store_lag_records", "Records of the log that the store lacks"),
+            lag,
             broken: metrics.gauge("store_broken", "1 while the store does not work"),
             well_at: Instant::now(),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mining::template::ChainTip;
 use service::clock;
+use service::health::Health;
 use service::metrics::{Gauge, Metrics};
 use tokio::sync::watch;
 
@@ -30,6 +31,17 @@ impl WorkTimes {
         }
     }
 
+    /// Lets /health say how old tip and template are.
+    pub(super) fn shown_in(self, health: &Health) -> Self {
+        for (name, since) in
+            [("tip_age_seconds", &self.tip), ("template_age_seconds", &self.template)]
+        {
+            let since = since.clone();
+            health.shows(name, move || age(since.get(), clock::unix_now_seconds().into()));
+        }
+        self
+    }
+
     /// Follows the work until there is no one left to make any.
     pub(super) async fn follow(mut self, mut work: watch::Receiver<Option<Arc<Work>>>) {
         while work.changed().await.is_ok() {
@@ -51,5 +63,20 @@ impl WorkTimes {
             self.template.set(now);
         }
         self.before = Some((Arc::clone(tip), template));
+    }
+}
+
+/// Of what began at `since`; none of what never did. All in seconds since 1970.
+fn age(since: i64, now: i64) -> Option<i64> {
+    (since > 0).then(|| now.saturating_sub(since).max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_never_begun_has_no_age_and_nothing_is_younger_than_now() {
+        assert_eq!((age(0, 50), age(40, 50), age(60, 50)), (None, Some(10), Some(0)));
     }
 }

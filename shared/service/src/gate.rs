@@ -152,6 +152,11 @@ struct Counts {
 }
 
 impl Gate {
+    /// Connections that are there.
+    pub fn connections(&self) -> i64 {
+        self.counts.connections.get()
+    }
+
     /// A gate with nobody behind it yet.
     pub fn new(limits: GateLimits, metrics: &Metrics) -> Self {
         let counts = Counts {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, io};
 
 use axum::extract::{Request, State};
@@ -52,6 +52,26 @@ pub struct Health {
     site: Option<Site>,
     pages: Vec<Page>,
     proxies: Proxies,
+    figures: Figures,
+}
+
+/// Numbers beside the neighbours, by name, each with what reads it.
+#[derive(Clone, Default)]
+struct Figures(Arc<Mutex<BTreeMap<&'static str, Box<Read>>>>);
+
+type Read = dyn Fn() -> Option<i64> + Send;
+
+impl fmt::Debug for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Figures")
+    }
+}
+
+impl Figures {
+    fn read(&self) -> BTreeMap<&'static str, i64> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(|(name, read)| Some((*name, read()?))).collect()
+    }
 }
 
 /// A page beside /health.
@@ -95,6 +115,7 @@ pub struct Shown {
 struct Answer {
     status: &'static str,
     neighbours: BTreeMap<&'static str, Neighbour>,
+    figures: BTreeMap<&'static str, i64>,
 }
 
 impl Health {
@@ -111,6 +132,7 @@ impl Health {
             site: None,
             pages: Vec::new(),
             proxies: Proxies::default(),
+            figures: Figures::default(),
         }
     }
 
@@ -144,6 +166,13 @@ impl Health {
     ) -> Self {
         self.pages.push(Page { path, content_type, text: Arc::new(text) });
         self
+    }
+
+    /// Shows a number beside the neighbours from now on, under a name that ends in its unit: what
+    /// `read` gives at once whenever somebody asks, or none while it gives none. It judges nothing.
+    pub fn shows(&self, name: &'static str, read: impl Fn() -> Option<i64> + Send + 'static) {
+        let mut figures = self.figures.0.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.insert(name, Box::new(read));
     }
 
     /// Notes that `name` is there.
@@ -198,7 +227,7 @@ impl Health {
             true => (StatusCode::OK, "ok"),
             false => (StatusCode::SERVICE_UNAVAILABLE, "neighbour missing"),
         };
-        (code, Json(Answer { status, neighbours }))
+        (code, Json(Answer { status, neighbours, figures: self.figures.read() }))
     }
 
     /// Answers where `config` wants it, in a task of its own until `shutdown`, and says where on
@@ -272,6 +301,17 @@ mod tests {
         assert!(metrics.text().contains("x_neighbour_up{neighbour=\"node\"} 1"));
         health.lost_spare("node", "gone");
         assert!(metrics.text().contains("x_neighbour_up{neighbour=\"node\"} 0"));
+    }
+
+    #[test]
+    fn numbers_are_read_when_they_are_asked_for_and_left_out_while_there_are_none() {
+        let (health, lag) = (Health::new(&[]), Arc::new(Mutex::new(None)));
+        let read = Arc::clone(&lag);
+        health.shows("lag_records", move || *read.lock().unwrap());
+        let shown = || serde_json::to_value(health.answer().1.0).unwrap()["figures"].to_string();
+        assert_eq!(shown(), "{}");
+        *lag.lock().unwrap() = Some(7);
+        assert_eq!(shown(), "{\"lag_records\":7}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use service::advice;
 use service::backoff::Backoff;
+use service::health::Health;
 use service::metrics::{Gauge, Metrics};
 use tokio::task::{self, JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -63,6 +64,15 @@ impl OutboxMetrics {
             off_chain: metrics
                 .gauge("outbox_off_chain", "Parcels that wait because their block left the chain"),
         }
+    }
+
+    /// Lets /health say how many wait, and for whom.
+    pub fn shown_in(self, health: &Health) -> Self {
+        for (name, gauge) in [("outbox_pending", &self.pending), ("outbox_dead", &self.dead)] {
+            let gauge = gauge.clone();
+            health.shows(name, move || Some(gauge.get()));
+        }
+        self
     }
 
     fn show(&self, counts: &Counts) {

@@ -137,6 +137,16 @@ fn every_metric_of_a_stack_that_init_made_stands_in_the_document() {
     table.push('\n');
     let pool = stack[1].get("/metrics").unwrap();
     assert!(!pool.contains("pool_sv2_template_timestamp_seconds 0"), "{pool}");
+    let health: Vec<_> = stack.iter().map(|shown| shown.get("/health").unwrap()).collect();
+    for (health, figure) in [
+        (&health[0], "\"outbox_pending\":0"),
+        (&health[1], "\"connections\":1"),
+        (&health[1], "\"store_lag_records\":0"),
+        (&health[1], "\"template_age_seconds\":"),
+        (&health[1], "\"tip_age_seconds\":"),
+    ] {
+        assert!(health.contains(figure), "{figure} is not in {health}");
+    }
     let file = root().join(DOCUMENT);
     let document = fs::read_to_string(&file).unwrap();
     let wanted = with_table(&document, &table).unwrap();
