@@ -10,6 +10,7 @@ pub mod config;
 mod fact;
 mod message;
 mod outlet;
+mod words;
 mod workers;
 
 use std::io;

@@ -1,7 +1,7 @@
 //! What of the log people are told, read from its records.
 
 use super::config::{AlertKind, Wording};
-use super::message::{coins, miner};
+use super::words::{coins, miner};
 use crate::accounting::log::cursor::Located;
 use crate::accounting::log::record::Record;
 use crate::payout::settlement::{PAYOUT_VERSION, PayoutEntry, sum};

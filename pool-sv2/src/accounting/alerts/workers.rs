@@ -12,7 +12,7 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::message::{miner, span};
+use super::words::{miner, span};
 use crate::accounting::log::cursor::Place;
 use crate::accounting::store::{Reader, Scope, StoreError};
 use crate::accounting::whole_file::replace;
