@@ -29,6 +29,7 @@ WORKDIR /src
 # First the manifests with empty crates, so that the dependencies stay cached until one changes.
 COPY Cargo.toml Cargo.lock ./
 COPY shared/mining/Cargo.toml shared/mining/
+COPY shared/pages/Cargo.toml shared/pages/
 COPY shared/service/Cargo.toml shared/service/
 COPY shared/rpc/Cargo.toml shared/rpc/
 COPY shared/testkit/Cargo.toml shared/testkit/

@@ -36,6 +36,20 @@ fn packages_depend_in_one_direction() {
 }
 
 #[test]
+fn the_image_is_built_with_every_manifest() {
+    let image = std::fs::read_to_string(root().join("Dockerfile")).expect("there is a Dockerfile");
+    let is_copied = |manifest: &str| {
+        let folder = manifest.trim_end_matches("Cargo.toml");
+        image.contains(&format!("COPY {manifest} {folder}\n"))
+    };
+    let sources = all(&["/Cargo.toml"]).expect("the checkout can be read");
+    let members = sources.iter().map(|source| source.path.as_str());
+    let members = members.filter(|path| path.contains('/') && !path.starts_with("fuzz/"));
+    let missing: Vec<_> = members.filter(|path| !is_copied(path)).map(str::to_owned).collect();
+    assert_none(&missing);
+}
+
+#[test]
 fn manifests_take_lints_and_versions_from_the_root() {
     hold(&["Cargo.toml"], |manifest| packages::own_rules(&manifest.path, &manifest.text));
 }
