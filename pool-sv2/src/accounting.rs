@@ -26,5 +26,6 @@ pub mod settle;
 pub mod shelf;
 mod sign;
 pub mod store;
+mod wait;
 pub mod webhook;
 mod whole_file;

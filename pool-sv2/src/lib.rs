@@ -13,6 +13,8 @@ pub mod app;
 pub mod blocks;
 pub mod config;
 pub mod dashboard;
+#[cfg(test)]
+mod described;
 pub mod downstream;
 pub mod init;
 mod payees;

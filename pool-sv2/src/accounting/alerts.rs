@@ -37,6 +37,7 @@ use super::log::writer::DurableEnd;
 use super::place_file;
 use super::store::StoreError;
 use super::store::sqlite::SqliteReader;
+use super::wait::{Over, wait};
 
 /// How often the log's end is looked at, and whether the pool ends.
 const STEP: Duration = Duration::from_millis(200);
@@ -59,9 +60,6 @@ enum AlertError {
     #[error("{0} cannot be used: {1}")]
     File(String, io::Error),
 }
-
-/// The pool ends.
-struct Over;
 
 /// What is counted of all receivers.
 #[derive(Debug, Clone)]
@@ -155,7 +153,7 @@ impl Alerts {
             }
             // What was read is read again.
             (self.facts, self.news) = (Vec::new(), WorkerNews::default());
-            if wait(WAITS[1], durable).is_err() {
+            if wait(Instant::now() + WAITS[1], STEP, durable).is_err() {
                 return;
             }
         }
@@ -176,7 +174,7 @@ impl Alerts {
             if is_due && !(self.facts.is_empty() && self.news.is_empty()) {
                 self.tell(&mut sources, report)?;
             }
-            let over = wait(STEP, durable).is_err();
+            let over = wait(Instant::now() + STEP, STEP, durable).is_err();
             let next = sources.cursor.next_place();
             let is_behind = self.facts.is_empty() && next != sources.saved;
             if is_behind && (over || sources.saved_at.elapsed() >= SAVE_EVERY) {
@@ -320,21 +318,6 @@ impl Alerts {
         written.map_err(|error| AlertError::File(file.display().to_string(), error))?;
         (sources.saved, sources.saved_at) = (next, Instant::now());
         Ok(())
-    }
-}
-
-/// Waits; it is over when the writer of the log is gone.
-fn wait(time: Duration, durable: &watch::Receiver<DurableEnd>) -> Result<(), Over> {
-    let until = Instant::now() + time;
-    loop {
-        if durable.has_changed().is_err() {
-            return Err(Over);
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        std::thread::sleep(left.min(STEP));
     }
 }
 

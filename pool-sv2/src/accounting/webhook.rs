@@ -30,6 +30,7 @@ use super::log::cursor::{Cursor, Located, Place};
 use super::log::disk::Folder;
 use super::log::recover::end_place;
 use super::log::writer::DurableEnd;
+use super::wait::{Over, wait};
 use super::{place_file, sign};
 
 /// How often the log's end is looked at, and whether the pool ends.
@@ -65,9 +66,6 @@ pub struct Webhook {
     failures: Counter,
 }
 
-/// The pool ends.
-struct Over;
-
 impl Webhook {
     /// One that tells `target` of the ledger's log: of what comes behind `end`, if it was never
     /// told anything.
@@ -102,7 +100,7 @@ impl Webhook {
                     report(Err(error.to_string()));
                 }
             }
-            if self.wait(Instant::now() + WAITS[1], durable).is_err() {
+            if wait(Instant::now() + WAITS[1], STEP, durable).is_err() {
                 return;
             }
         }
@@ -131,7 +129,7 @@ impl Webhook {
                     Err(Over) => return Ok(Over),
                 }
             }
-            let is_over = !any && self.wait(Instant::now() + STEP, durable).is_err();
+            let is_over = !any && wait(Instant::now() + STEP, STEP, durable).is_err();
             let next = cursor.next_place();
             if next != saved && (is_over || saved_at.elapsed() >= SAVE_EVERY) {
                 (saved, saved_at) = (self.save(next)?, Instant::now());
@@ -180,7 +178,7 @@ impl Webhook {
     ) -> Result<(), Over> {
         let mut failures = 0_u64;
         loop {
-            self.wait(self.next_at, durable)?;
+            wait(self.next_at, STEP, durable)?;
             self.next_at = Instant::now() + self.target.interval;
             match runtime.block_on(self.post(event)) {
                 Ok(()) => break,
@@ -228,20 +226,6 @@ impl Webhook {
         let failed = |error| TellError::File(self.file.display().to_string(), error);
         place_file::write(&self.file, next).map_err(failed)?;
         Ok(next)
-    }
-
-    /// Waits; it is over when the writer of the log is gone.
-    fn wait(&self, until: Instant, durable: &watch::Receiver<DurableEnd>) -> Result<(), Over> {
-        loop {
-            if durable.has_changed().is_err() {
-                return Err(Over);
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(STEP));
-        }
     }
 }
 

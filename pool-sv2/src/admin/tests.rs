@@ -11,6 +11,7 @@ use service::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::described::check_shape;
 use crate::roster::{Attendance, ChannelNow, Tally};
 use crate::shares::Earner;
 
@@ -210,26 +211,5 @@ fn every_order_that_is_described_is_obeyed_in_the_shape_that_is_described() {
                 other => panic!("{path}: {other:?}"),
             }
         }
-    }
-}
-
-/// Fails unless the answer has the keys that its schema asks for, and no other, at any depth.
-fn check_shape(path: &str, described: &Value, schema: &Value, answer: &Value) {
-    let name = schema["$ref"].as_str().and_then(|it| it.rsplit('/').next());
-    let schema = name.map_or(schema, |name| &described["components"]["schemas"][name]);
-    if let Some(items) = answer.as_array() {
-        assert_eq!(schema["type"], "array", "{path}");
-        items.iter().for_each(|item| check_shape(path, described, &schema["items"], item));
-    }
-    let (Some(wanted), Some(given)) = (schema["required"].as_array(), answer.as_object()) else {
-        return;
-    };
-    let mut wanted: Vec<_> = wanted.iter().filter_map(Value::as_str).collect();
-    wanted.sort_unstable();
-    let mut keys: Vec<_> = given.keys().map(String::as_str).collect();
-    keys.sort_unstable();
-    assert_eq!(keys, wanted, "{path}");
-    for (key, value) in given {
-        check_shape(path, described, &schema["properties"][key], value);
     }
 }

@@ -5,6 +5,7 @@
 //! its owner, and with this process whatever happens to it. A missing node or program is a failure
 //! with a sentence, never a test that is skipped.
 
+pub mod answering;
 pub mod block;
 pub mod http;
 pub mod log;

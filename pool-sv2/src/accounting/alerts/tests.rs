@@ -1,12 +1,11 @@
 //! A pool's log, somebody who is told of it, and a service that fails before it takes anything.
 
-use std::io::{BufReader, Write};
-use std::net::TcpListener;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use serde_json::Value;
-use testkit::http::{Request, last_answer};
+use testkit::answering::answering;
+use testkit::http::Request;
 
 use super::config::AlertsConfig;
 use super::*;
@@ -16,26 +15,19 @@ use crate::shares::{BlockFound, BlockStage, BlockState, Earner, Entry};
 const NOW_MS: u64 = 1_700_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Answers each connection's one request with the next status, and with 200 behind them.
-fn server(statuses: &'static [u16]) -> (String, mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/topic", listener.local_addr().unwrap());
-    let (heard, titles) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut statuses = statuses.iter().copied();
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let Some(request) = Request::read(&mut reader) else { continue };
-            let body: Value = serde_json::from_slice(&request.body).unwrap();
-            if heard.send(body["title"].as_str().unwrap().to_owned()).is_err() {
-                return;
-            }
-            let status = statuses.next().unwrap_or(200);
-            stream.write_all(last_answer(status, "{}").as_bytes()).unwrap();
-        }
-    });
-    (url, titles)
+/// Answers with one status after the other, and 200 behind them.
+fn server(statuses: &'static [u16]) -> (String, mpsc::Receiver<Request>) {
+    let mut statuses = statuses.iter().copied();
+    let next = move || Some((statuses.next().unwrap_or(200), "{}"));
+    let (address, requests) = answering(next).unwrap();
+    (format!("http://{address}/topic"), requests)
+}
+
+/// Of the next message.
+fn title(requests: &mpsc::Receiver<Request>) -> String {
+    let body = requests.recv_timeout(PATIENCE).unwrap().body;
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    body["title"].as_str().unwrap().to_owned()
 }
 
 struct Bench {
@@ -103,53 +95,53 @@ fn became(height: u8, stage: BlockStage) -> Entry {
 #[test]
 fn a_message_is_sent_until_it_is_taken_and_what_happens_meanwhile_is_told_in_the_next_one() {
     let folder = tempfile::tempdir().unwrap();
-    let (url, titles) = server(&[500, 404]);
+    let (url, requests) = server(&[500, 404]);
     let mut bench = Bench::start(&folder, &url, "interval_seconds = 3");
     bench.write(vec![found(1), became(1, BlockStage::Accepted)]);
     for _ in 0..3 {
-        assert_eq!(titles.recv_timeout(PATIENCE).unwrap(), "Block 1 found on Bitcoin regtest");
+        assert_eq!(title(&requests), "Block 1 found on Bitcoin regtest");
     }
     assert!(bench.reports.recv_timeout(PATIENCE).unwrap().unwrap_err().starts_with("HTTP 500"));
     assert_eq!(bench.reports.recv_timeout(PATIENCE), Ok(Ok(())));
     bench.write(vec![found(2)]);
     bench.write(vec![found(3), became(2, BlockStage::Orphaned)]);
-    let title = titles.recv_timeout(PATIENCE).unwrap();
+    let title = title(&requests);
     assert_eq!(title, "2 blocks found on Bitcoin regtest, Block orphaned on Bitcoin regtest");
     let metrics = bench.metrics.clone();
     bench.end();
     let text = metrics.text();
     assert!(text.contains("x_alert_failures_total{receiver=\"phone\"} 2"), "{text}");
     assert!(text.contains("x_alert_messages_total{receiver=\"phone\"} 2"), "{text}");
-    assert!(titles.try_recv().is_err());
+    assert!(requests.try_recv().is_err());
 }
 
 #[test]
 fn only_what_is_wanted_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let (url, titles) = server(&[]);
+    let (url, requests) = server(&[]);
     let mut bench = Bench::start(&folder, &url, "events = [\"block_orphaned\"]");
     bench.write(vec![found(1), became(1, BlockStage::Orphaned)]);
-    assert_eq!(titles.recv_timeout(PATIENCE).unwrap(), "Block orphaned on Bitcoin regtest");
+    assert_eq!(title(&requests), "Block orphaned on Bitcoin regtest");
     bench.end();
 }
 
 #[test]
 fn the_next_start_tells_what_this_one_could_not_and_a_first_one_tells_no_history() {
     let folder = tempfile::tempdir().unwrap();
-    let (url, titles) = server(&[]);
+    let (url, requests) = server(&[]);
     let nobody = "http://127.0.0.1:9/topic";
     let mut bench = Bench::start(&folder, nobody, "");
     bench.write(vec![found(1)]);
     assert!(bench.reports.recv_timeout(PATIENCE).unwrap().is_err());
     bench.end();
     let bench = Bench::start(&folder, &url, "");
-    assert_eq!(titles.recv_timeout(PATIENCE).unwrap(), "Block 1 found on Bitcoin regtest");
+    assert_eq!(title(&requests), "Block 1 found on Bitcoin regtest");
     bench.end();
     // Another one of another name, or the same without his file, begins with what comes next.
     std::fs::remove_file(folder.path().join("alert-phone.cursor")).unwrap();
     let mut bench = Bench::start(&folder, &url, "");
     bench.write(vec![found(2)]);
-    assert_eq!(titles.recv_timeout(PATIENCE).unwrap(), "Block 2 found on Bitcoin regtest");
+    assert_eq!(title(&requests), "Block 2 found on Bitcoin regtest");
     bench.end();
-    assert!(titles.try_recv().is_err(), "each is told once");
+    assert!(requests.try_recv().is_err(), "each is told once");
 }

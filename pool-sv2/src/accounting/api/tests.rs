@@ -1,6 +1,8 @@
 //! Each endpoint against a store that is fed as in life, and against the shapes that devices
 //! expect.
 
+mod document;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::accounting::log::record::{LoggedShare, Record};
 use crate::accounting::log::writer::{LogSettings, LogWriter};
 use crate::accounting::store::sqlite::SqliteStore;
 use crate::accounting::store::{Chunk, Store};
+use crate::described::check_shape;
 use crate::payout::claims::{Position, Withheld};
 use crate::payout::distribution::{Terms, distribute};
 use crate::payout::settlement::{
@@ -173,63 +176,6 @@ impl Table {
             Reply::Found(text) => serde_json::from_str(&text).unwrap(),
             other => panic!("{asked}: {other:?}"),
         }
-    }
-}
-
-/// Where a block's proof has an own test, for it comes from the log.
-const PROOF: &str = "/api/v1/blocks/{hash}/proof/{account}";
-
-#[test]
-fn what_is_described_is_what_there_is() {
-    let described = serde_json::from_str::<Value>(OPENAPI).unwrap();
-    let mut described: Vec<_> = described["paths"].as_object().unwrap().keys().collect();
-    let mut there: Vec<_> = ROUTES.iter().map(|route| format!("/{}", route.path)).collect();
-    described.sort();
-    there.sort();
-    assert_eq!(there.iter().collect::<Vec<_>>(), described);
-    for path in &there {
-        let root = path.trim_start_matches('/').split('/').next().unwrap();
-        assert!(ROOTS.contains(&root), "{path} is never asked");
-    }
-}
-
-#[test]
-fn every_endpoint_that_is_described_answers() {
-    let (table, described) = (Table::new(), serde_json::from_str::<Value>(OPENAPI).unwrap());
-    let session = table.ask("api/client/a")["workers"][0]["sessionId"].as_str().unwrap().to_owned();
-    for path in described["paths"].as_object().unwrap().keys().filter(|path| *path != PROOF) {
-        let asked = path.trim_start_matches('/').replace("{account}", "a").replace("{id}", "adit");
-        let asked = asked.replace("{worker}", "rig").replace("{session}", &session);
-        let reply = table.reply(&asked);
-        let answers = &described["paths"][path]["get"]["responses"]["200"]["content"];
-        if answers["text/plain"].is_object() {
-            assert!(matches!(reply, Reply::Text(_)), "{asked}: {reply:?}");
-            continue;
-        }
-        let Reply::Found(answer) = reply else { panic!("{asked}: {reply:?}") };
-        let answer: Value = serde_json::from_str(&answer).unwrap();
-        check_shape(path, &described, &answers["application/json"]["schema"], &answer);
-    }
-}
-
-/// Fails unless the answer has the keys that its schema asks for, and no other, at any depth.
-fn check_shape(path: &str, described: &Value, schema: &Value, answer: &Value) {
-    let name = schema["$ref"].as_str().and_then(|it| it.rsplit('/').next());
-    let schema = name.map_or(schema, |name| &described["components"]["schemas"][name]);
-    if let Some(items) = answer.as_array() {
-        assert_eq!(schema["type"], "array", "{path}");
-        items.iter().for_each(|item| check_shape(path, described, &schema["items"], item));
-    }
-    let (Some(wanted), Some(given)) = (schema["required"].as_array(), answer.as_object()) else {
-        return;
-    };
-    let mut wanted: Vec<_> = wanted.iter().filter_map(Value::as_str).collect();
-    let mut keys: Vec<_> = given.keys().map(String::as_str).collect();
-    wanted.sort_unstable();
-    keys.sort_unstable();
-    assert_eq!(keys, wanted, "{path}");
-    for (key, value) in given {
-        check_shape(path, described, &schema["properties"][key], value);
     }
 }
 

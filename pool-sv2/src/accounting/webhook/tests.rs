@@ -1,7 +1,5 @@
 //! Messages to a server that fails before it takes them.
 
-use std::io::{BufReader, Write};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -9,7 +7,8 @@ use std::thread::JoinHandle;
 use bitcoin::hashes::Hash;
 use mining::target::Hashes;
 use serde_json::Value;
-use testkit::http::{Request, last_answer};
+use testkit::answering::answering;
+use testkit::http::Request;
 
 use super::config::{EventKind, WebhookConfig};
 use super::*;
@@ -20,27 +19,15 @@ use crate::shares::{BlockFound, BlockStage, BlockState, Earner, Entry, PayoutRec
 const SECRET: &str = "0123456789abcdef";
 const NOW_MS: u64 = 1_700_000_000_000;
 
-/// Answers each connection's one request with the next status; 0 is no answer at all.
+/// Answers with one status after the other, and 200 behind them; 0 is no answer at all.
 fn server(statuses: &'static [u16]) -> (String, mpsc::Receiver<Request>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    let (heard, requests) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut statuses = statuses.iter().copied();
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let Some(request) = Request::read(&mut reader) else { continue };
-            if heard.send(request).is_err() {
-                return;
-            }
-            match statuses.next().unwrap_or(200) {
-                0 => {}
-                status => stream.write_all(last_answer(status, "").as_bytes()).unwrap(),
-            }
-        }
-    });
-    (url, requests)
+    let mut statuses = statuses.iter().copied();
+    let next = move || match statuses.next().unwrap_or(200) {
+        0 => None,
+        status => Some((status, "")),
+    };
+    let (address, requests) = answering(next).unwrap();
+    (format!("http://{address}/hook"), requests)
 }
 
 /// A pool's log, and the thread that tells of it.

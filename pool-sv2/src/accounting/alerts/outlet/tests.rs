@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::sync::mpsc;
 
 use serde_json::{Value, json};
-use testkit::http::{Request, last_answer};
+use testkit::answering::answering;
+use testkit::http::Request;
 
 use super::*;
 use crate::accounting::alerts::config::{AlertsConfig, Wording};
@@ -17,20 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Answers each request so; the receiver has what came.
 fn http_fake(status: u16, body: &'static str) -> (String, mpsc::Receiver<Request>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let (heard, requests) = mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let Some(request) = Request::read(&mut reader) else { continue };
-            if heard.send(request).is_err() {
-                return;
-            }
-            stream.write_all(last_answer(status, body).as_bytes()).unwrap();
-        }
-    });
+    let (address, requests) = answering(move || Some((status, body))).unwrap();
     (format!("http://{address}"), requests)
 }
 
