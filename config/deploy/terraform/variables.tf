@@ -67,9 +67,9 @@ variable "payout_address" {
 }
 
 variable "profiles" {
-  description = "Profiles of compose.yaml: monitoring, and demo on regtest."
+  description = "Profiles of compose.yaml: bitcoin, drivechain or, on regtest, demo; monitoring beside them."
   type        = list(string)
-  default     = ["monitoring"]
+  default     = ["bitcoin", "monitoring"]
 }
 
 variable "environment" {

@@ -75,10 +75,7 @@ impl Settings<'_> {
     }
 
     fn template_provider(&self) -> String {
-        let network = match self.node.network {
-            NetworkName::Testnet4 => "testnet",
-            network => network.name(),
-        };
+        let network = self.node.network.name();
         let data = |name: &str| quoted(&self.data.join("template-provider").join(name));
         format!(
             "{}[listen]\naddress = \"127.0.0.1:8442\"\n\n{}\n[node]\n{}network = \"{network}\"\n\n\
@@ -126,11 +123,11 @@ impl Settings<'_> {
         )
     }
 
-    /// For compose.yaml, whose node is its own.
+    /// For compose.yaml, with a node of its own.
     fn environment(&self) -> String {
         format!(
             "# For `docker compose --env-file`; .env.example has all variables.\n\
-             CHAIN={}\nPAYOUT_ADDRESS={}\nMIN_DIFFICULTY={}\n",
+             COMPOSE_PROFILES=bitcoin\nCHAIN={}\nPAYOUT_ADDRESS={}\nMIN_DIFFICULTY={}\n",
             self.node.network.name(),
             self.address,
             self.min_difficulty,

@@ -24,6 +24,8 @@ pub enum Network {
     Mainnet,
     /// A public test network: the third or the fourth.
     Testnet,
+    /// The fourth alone.
+    Testnet4,
     /// A network whose blocks are signed.
     Signet,
     /// A network of one's own.
@@ -36,6 +38,7 @@ impl Network {
         match self {
             Self::Mainnet => &["main"],
             Self::Testnet => &["test", "testnet4"],
+            Self::Testnet4 => &["testnet4"],
             Self::Signet => &["signet"],
             Self::Regtest => &["regtest"],
         }
@@ -113,6 +116,7 @@ mod tests {
             (Network::Mainnet, "main"),
             (Network::Testnet, "test"),
             (Network::Testnet, "testnet4"),
+            (Network::Testnet4, "testnet4"),
             (Network::Signet, "signet"),
             (Network::Regtest, "regtest"),
         ] {

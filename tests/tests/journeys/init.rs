@@ -58,7 +58,7 @@ fn what_init_writes_is_read_by_all_three_programs_and_explained_in_plain_words()
         std::fs::read_to_string(directory.join("keys & data/pool-sv2/authority.pub")).unwrap();
     assert!(said(&made).contains(key.trim()), "{}", said(&made));
     let environment = std::fs::read_to_string(directory.join(".env")).unwrap();
-    assert!(environment.contains("CHAIN=regtest\n"), "{environment}");
+    assert!(environment.contains("COMPOSE_PROFILES=bitcoin\nCHAIN=regtest\n"), "{environment}");
 }
 
 #[test]
