@@ -8,6 +8,8 @@ use crate::sources::Source;
 pub struct Told {
     /// Of the document, counted from one.
     pub line: usize,
+    /// Whether it stands in a block, to be run as it is, or in a sentence.
+    pub is_in_block: bool,
     /// The program, without the folder it is in.
     pub program: String,
     /// What follows, up to a comment, a pipe or another command.
@@ -30,13 +32,24 @@ pub fn told(document: &Source, programs: &[&str]) -> Vec<Told> {
                 whole.pop();
                 whole.push_str(lines.next().map_or("", |(_, next)| next));
             }
-            found.extend(whole.split(" && ").filter_map(|one| command(index + 1, one, programs)));
+            let commands = whole.split(" && ");
+            let commands = commands.filter_map(|one| command(index + 1, one, programs));
+            found.extend(commands.map(|told| Told { is_in_block: true, ..told }));
         } else {
             let spans = line.split('`').skip(1).step_by(2);
             found.extend(spans.filter_map(|span| command(index + 1, span, programs)));
         }
     }
     found
+}
+
+/// A document whose blocks have such commands, and that says nowhere which of them are run by a
+/// test.
+pub fn unmarked(document: &Source, programs: &[&str]) -> Option<String> {
+    let first = told(document, programs).into_iter().find(|told| told.is_in_block)?;
+    let is_marked = document.text.replace('\n', " ").contains("run by a test");
+    let remedy = "say on this page which commands are run by a test, and which are not";
+    (!is_marked).then(|| document.violation(first.line, remedy))
 }
 
 /// A program's name alone is a name, and no command.
@@ -47,7 +60,7 @@ fn command(line: usize, text: &str, programs: &[&str]) -> Option<Told> {
     let program = first.rsplit('/').next().filter(|name| programs.contains(name))?.to_owned();
     let words: Vec<String> = words.collect();
     words.first()?.chars().all(|c| c.is_ascii_lowercase() || c == '-').then_some(())?;
-    Some(Told { line, program, words })
+    Some(Told { line, is_in_block: false, program, words })
 }
 
 /// What a program's help has to know of a command: the words that lead to the last subcommand, and
@@ -104,6 +117,14 @@ mod tests {
             ["run --config FILE", "run --config x"]
         );
         assert_eq!(found.iter().map(|one| one.line).collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn a_page_of_commands_that_does_not_say_whether_they_are_run_is_a_complaint() {
+        let unmarked = |text: &str| unmarked(&document(text), &["pool"]).is_some();
+        assert!(unmarked("# Page\n```\npool run\n```\n"));
+        assert!(!unmarked("# Page\n```\npool run\n```\n*All of it is run by a\ntest.*\n"));
+        assert!(!unmarked("Only `pool run` in a sentence."));
     }
 
     #[test]

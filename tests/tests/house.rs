@@ -154,6 +154,11 @@ fn every_example_of_settings_is_read_by_its_program() {
 }
 
 #[test]
+fn every_page_of_commands_says_which_are_run_by_a_test() {
+    hold(&[".md"], |document| commands::unmarked(document, &PROGRAMS).into_iter().collect());
+}
+
+#[test]
 fn every_command_in_a_document_is_one_that_its_program_knows() {
     let programs = testkit::program::Programs::built().expect("the programs build");
     let help = |program: &str, path: &[String]| {

@@ -4,6 +4,7 @@
 //! chain, up to a deadline. Where a program is killed, it is by SIGKILL.
 
 mod blocks;
+mod demo;
 mod init;
 mod losses;
 mod metrics;
