@@ -57,8 +57,10 @@ impl Programs {
 fn build(folder: &Path) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--locked", "--workspace", "--bins", "--quiet", "--target-dir"]);
-    command.arg(folder.parent().unwrap_or(folder));
+    // With the tests, because their dependencies give others further features: without them, all of
+    // it would be compiled a second time.
+    command.args(["build", "--locked", "--workspace", "--bins", "--tests", "--quiet"]);
+    command.arg("--target-dir").arg(folder.parent().unwrap_or(folder));
     if folder.ends_with("release") {
         command.arg("--release");
     }
