@@ -97,6 +97,8 @@ pub struct Job {
     pub version: u32,
     /// Smallest nTime.
     pub min_ntime: u32,
+    /// When the job became known.
+    since: Instant,
     /// Bytes of the coinbase without witness, extranonce included.
     pub coinbase_bytes: usize,
     coinbase_start: CoinbaseStart,
@@ -117,9 +119,9 @@ impl std::fmt::Debug for CoinbaseStart {
 }
 
 impl Job {
-    /// Makes the job that `message` describes, mined on `tip`. A future job starts with the tip's
-    /// nTime.
-    pub fn new(message: NewExtendedMiningJob, tip: Tip, terms: ChannelTerms) -> Self {
+    /// Makes the job that `message` describes, mined on `tip` from now on. A future job starts with
+    /// the tip's nTime.
+    pub fn new(message: NewExtendedMiningJob, tip: Tip, terms: ChannelTerms, now: Instant) -> Self {
         let version = message.version & !ROLLING_MASK;
         let merkle_path = message.merkle_path.into_vec();
         let coinbase_prefix = message.coinbase_tx_prefix.into_bytes();
@@ -131,6 +133,7 @@ impl Job {
             tip,
             version,
             min_ntime: message.min_ntime.unwrap_or(tip.min_ntime),
+            since: now,
             coinbase_bytes: coinbase_prefix.len()
                 + terms.split.whole_bytes()
                 + coinbase_suffix.len(),
@@ -153,12 +156,15 @@ impl Job {
         Self { terms, ..self.clone() }
     }
 
-    /// The nTime to mine with now: that of the tip plus the seconds that it has been known, the
-    /// most that an upstream has to take (spec 5.3.11).
+    /// The nTime to mine with now: that of the tip or that of the job plus the seconds that it has
+    /// been known, the most that an upstream has to take (spec 5.3.11). Both run: the job's own is
+    /// often that of the clock, and so ahead of the tip's for good.
     pub fn ntime_at(&self, now: Instant) -> u32 {
-        let seconds = now.saturating_duration_since(self.tip.since).as_secs();
-        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
-        self.min_ntime.max(self.tip.min_ntime.saturating_add(seconds))
+        let after = |ntime: u32, since: Instant| {
+            let seconds = now.saturating_duration_since(since).as_secs();
+            ntime.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX))
+        };
+        after(self.min_ntime, self.since).max(after(self.tip.min_ntime, self.tip.since))
     }
 
     /// The header that a miner with `extranonce_1` hashed.
@@ -215,19 +221,20 @@ pub(crate) fn sample_job(version: u32) -> Job {
         coinbase_tx_prefix: Blob::new(vec![1; 70]).unwrap(),
         coinbase_tx_suffix: Blob::new(vec![2; 30]).unwrap(),
     };
+    let now = Instant::now();
     let tip = Tip {
         prev_hash: [3; 32],
         nbits: 0x207f_ffff,
         block_target: Target::from_nbits(0x207f_ffff).unwrap(),
         min_ntime: 1000,
-        since: Instant::now(),
+        since: now,
     };
     let terms = ChannelTerms {
         epoch: ChannelEpoch(1),
         split: ExtranonceSplit::new(Bytes32::new(&[4, 5]).unwrap(), 10).unwrap(),
         target: Target::MAX,
     };
-    Job::new(message, tip, terms)
+    Job::new(message, tip, terms, now)
 }
 
 #[cfg(test)]

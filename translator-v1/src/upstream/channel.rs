@@ -41,6 +41,7 @@ impl Channel {
     /// Takes a job; gives it back if it is to be mined now.
     pub(super) fn take_job(
         &mut self,
+        now: Instant,
         job: NewExtendedMiningJob,
     ) -> Result<Option<Arc<Job>>, PeerError> {
         if !job.version_rolling_allowed {
@@ -51,7 +52,7 @@ impl Channel {
                 self.future_jobs.keep(job, self.terms.split);
                 Ok(None)
             }
-            (Some(_), Some(tip)) => Ok(Some(self.start(Job::new(job, tip, self.terms)))),
+            (Some(_), Some(tip)) => Ok(Some(self.start(Job::new(job, tip, self.terms, now)))),
             (Some(_), None) => Err(PeerError::Misbehaved("a job to mine before any prev hash")),
         }
     }
@@ -71,7 +72,7 @@ impl Channel {
         self.tip = Some(tip);
         // The target in force now holds for jobs that were sent ahead (spec 5.3.21).
         let terms = ChannelTerms { split, ..self.terms };
-        Ok(self.start(Job::new(job, tip, terms)))
+        Ok(self.start(Job::new(job, tip, terms, now)))
     }
 
     pub(super) fn take_prefix(&mut self, message: &SetExtranoncePrefix) -> Result<(), PeerError> {

@@ -17,13 +17,17 @@ use crate::bridge::notify::Job;
 const RELEASE_MAX: Duration = Duration::from_millis(500);
 
 impl<T> UpstreamSession<T> {
-    pub(super) fn take_job(&mut self, job: NewExtendedMiningJob) -> Result<(), PeerError> {
+    pub(super) fn take_job(
+        &mut self,
+        now: Instant,
+        job: NewExtendedMiningJob,
+    ) -> Result<(), PeerError> {
         self.check_promise(&job)?;
-        self.take_team_job(&job);
+        self.take_team_job(now, &job);
         let Some(channel) = self.channel_for(job.channel_id) else {
             return Ok(());
         };
-        if let Some(job) = channel.take_job(job)? {
+        if let Some(job) = channel.take_job(now, job)? {
             self.start_job(job);
         }
         Ok(())

@@ -175,7 +175,7 @@ impl<T> UpstreamSession<T> {
         match message {
             Mining::OpenExtendedMiningChannelSuccess(success) => self.take_open(now, &success),
             Mining::OpenMiningChannelError(error) => self.take_open_error(now, &error),
-            Mining::NewExtendedMiningJob(job) => self.take_job(job),
+            Mining::NewExtendedMiningJob(job) => self.take_job(now, job),
             Mining::SetNewPrevHash(tip) => self.take_prev_hash(now, &tip),
             Mining::SetTarget(message) => {
                 let target = Target::from_le_bytes(message.maximum_target);

@@ -344,10 +344,10 @@ impl<T> UpstreamSession<T> {
     }
 
     /// Gives the job to all teams with a channel that it is for.
-    pub(super) fn take_team_job(&mut self, job: &NewExtendedMiningJob) {
+    pub(super) fn take_team_job(&mut self, now: Instant, job: &NewExtendedMiningJob) {
         for id in self.teams.addressed(job.channel_id) {
             let Some(channel) = self.teams.channel_mut(id) else { continue };
-            match channel.take_job(job.clone()) {
+            match channel.take_job(now, job.clone()) {
                 Ok(Some(job)) => self.start_team(id, job),
                 Ok(None) => {}
                 Err(error) => self.refuse_team(id, error.to_string()),

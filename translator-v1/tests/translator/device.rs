@@ -53,6 +53,8 @@ pub(crate) struct Sample {
     pub(crate) coinbase_bytes: usize,
     /// Hashes of the merkle path.
     pub(crate) branches: u8,
+    /// The job's own nTime; none is that of the tip.
+    pub(crate) min_ntime: Option<u32>,
 }
 
 impl Default for Sample {
@@ -69,18 +71,19 @@ impl Default for Sample {
             content: 0,
             coinbase_bytes: 122,
             branches: 2,
+            min_ntime: None,
         }
     }
 }
 
 impl Sample {
-    /// The job as work that is live, its tip known since `now`.
-    pub(crate) fn work(self, now: Instant) -> Work {
+    /// The job as work that is live from `now` on, its tip known since `since`.
+    pub(crate) fn work(self, since: Instant, now: Instant) -> Work {
         let suffix = self.coinbase_bytes - 60 - self.prefix.len() - usize::from(self.rollable);
         let message = NewExtendedMiningJob {
             channel_id: 1,
             job_id: self.id,
-            min_ntime: None,
+            min_ntime: self.min_ntime,
             version: self.version,
             version_rolling_allowed: true,
             merkle_path: List::new((0..self.branches).map(|it| [0x77 + it; 32]).collect()).unwrap(),
@@ -92,7 +95,7 @@ impl Sample {
             nbits: self.nbits,
             block_target: Target::from_nbits(self.nbits).unwrap(),
             min_ntime: NTIME,
-            since: now,
+            since,
         };
         let prefix = Bytes32::new(&self.prefix).unwrap();
         let terms = ChannelTerms {
@@ -100,7 +103,7 @@ impl Sample {
             split: ExtranonceSplit::new(prefix, self.rollable).unwrap(),
             target: Target::from_difficulty(self.difficulty),
         };
-        Work { job: Arc::new(Job::new(message, tip, terms)), is_live: true, is_held: false }
+        Work { job: Arc::new(Job::new(message, tip, terms, now)), is_live: true, is_held: false }
     }
 }
 
@@ -232,7 +235,7 @@ impl Device {
     /// Gives the session work whose tip is known since it was first given.
     pub(crate) fn give(&mut self, sample: Sample) {
         let since = *self.tips.entry(sample.prev_hash).or_insert(self.now);
-        let work = sample.work(since);
+        let work = sample.work(since, self.now);
         self.command(Command::Work(Some(work)));
     }
 

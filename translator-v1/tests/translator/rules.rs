@@ -319,6 +319,28 @@ fn rule_16_a_job_comes_at_least_every_45_seconds() {
     }
 }
 
+/// The nTime of a job is often that of the clock, and the tip's the median of the last blocks: the
+/// clock never gets ahead of such a job.
+#[test]
+fn rule_16_a_job_ahead_of_its_tip_is_repeated_too() {
+    let ahead = Sample { min_ntime: Some(NTIME + 3_600), ..Sample::default() };
+    let mut device = Device::logged_in(ahead);
+    let mut last = device.job.clone().unwrap();
+    assert_eq!(last.ntime, NTIME + 3_600);
+    for _ in 0..3 {
+        device.pass(45 * SECOND);
+        let job = device.job.clone().unwrap();
+        assert_ne!(job.job_id, last.job_id);
+        assert!(job.ntime > last.ntime);
+        last = job;
+    }
+    let mut device = Device::logged_in(ahead);
+    device.pass(SECOND);
+    device.send(r#"{"id":3,"method":"mining.suggest_difficulty","params":[0.00000001]}"#);
+    assert_eq!(device.said(), ["reply 3", "mining.set_difficulty", "mining.notify"]);
+    assert_eq!(device.job.unwrap().ntime, NTIME + 3_601);
+}
+
 #[test]
 fn rule_17_extranonce2_has_4_or_8_bytes() {
     for (rollable, bytes) in [(10, 8), (8, 4), (6, 4), (16, 8)] {

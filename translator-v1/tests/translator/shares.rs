@@ -91,7 +91,7 @@ fn a_share_that_is_answered_early_is_counted_again_if_the_upstream_refuses_it() 
 fn while_the_upstream_is_lost_shares_are_refused_and_mining_goes_on() {
     let mut device = Device::logged_in(Sample::default());
     let found = device.mine_local();
-    let mut work = Sample::default().work(device.now);
+    let mut work = Sample::default().work(device.now, device.now);
     device.give(Sample::default());
     work.is_live = false;
     device.command(Command::Work(Some(work)));
