@@ -27,6 +27,13 @@ pub fn advertised(wanted: f64, upstream_target: Target) -> f64 {
     2_f64.powi(exponent)
 }
 
+/// The least difficulty to tell a miner that must not have an easier one than `least`: `advertised`
+/// would round that down.
+pub fn least_advertised(least: f64) -> f64 {
+    let below = 2_f64.powi(floor_of_log2(least));
+    if below < least { 2.0 * below } else { below }
+}
+
 /// The largest power of two at or below `value`, as an exponent: that of the number's own form
 /// (IEEE 754). What is no positive number counts as the easiest. It is asked for each job of each
 /// miner.
@@ -70,6 +77,17 @@ mod tests {
             let upstream = Target::from_nbits(nbits).unwrap();
             let target = Target::from_difficulty(advertised(1e20, upstream));
             assert!(target >= upstream, "{nbits:08x}");
+        }
+    }
+
+    #[test]
+    fn the_least_difficulty_is_a_power_of_two_rounded_up() {
+        let cases = [(1000.0, 1024.0), (1024.0, 1024.0), (1024.1, 2048.0), (0.3, 0.5), (0.5, 0.5)];
+        for (least, told) in cases {
+            assert_eq!(least_advertised(least), told, "{least}");
+        }
+        for least in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e300] {
+            assert!(least_advertised(least) > 0.0, "{least}");
         }
     }
 

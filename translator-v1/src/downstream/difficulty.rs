@@ -6,7 +6,7 @@ use mining::target::Target;
 use mining::vardiff::{Vardiff, VardiffPolicy};
 
 use super::MinerSettings;
-use crate::bridge::difficulty::advertised;
+use crate::bridge::difficulty::{advertised, least_advertised};
 
 /// Expected hashes for a share of difficulty 1.
 const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
@@ -23,7 +23,7 @@ pub(super) struct MinerDifficulty {
     vardiff: Vardiff,
     /// What is wanted, before it is rounded and held to the upstream's target.
     wanted: f64,
-    /// The least that the operator and the miner itself allow.
+    /// The least that the operator and the miner itself allow, as a difficulty that is told.
     floor: f64,
     /// What the miner was told last.
     told: Option<f64>,
@@ -58,7 +58,7 @@ impl MinerDifficulty {
             wanted: vardiff.target().difficulty(),
             vardiff,
             policy: settings.vardiff,
-            floor: settings.vardiff.min_difficulty,
+            floor: least_advertised(settings.vardiff.min_difficulty),
             told: None,
             wishes: Wishes::default(),
             meter: HashrateMeter::new(settings.initial_hashrate, now),
@@ -102,7 +102,7 @@ impl MinerDifficulty {
 
     /// Takes the least difficulty that the miner can do (BIP310 minimum-difficulty).
     pub(super) fn raise_floor(&mut self, difficulty: f64) {
-        self.floor = self.floor.max(difficulty);
+        self.floor = self.floor.max(least_advertised(difficulty));
     }
 
     /// Takes the miner's word on its hashes per second, in place of the operator's guess. It is
