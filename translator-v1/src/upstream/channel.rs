@@ -9,6 +9,10 @@ use wire::sv2::mining::{NewExtendedMiningJob, SetExtranoncePrefix, SetNewPrevHas
 use super::future_jobs::FutureJobs;
 use crate::bridge::notify::{ChannelTerms, Job, Tip};
 
+/// Where a transaction in the witness form has two bytes that no other has (BIP144): behind its
+/// version.
+const MARKER_AND_FLAG: std::ops::Range<usize> = 4..6;
+
 /// An open channel.
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -46,6 +50,11 @@ impl Channel {
     ) -> Result<Option<Arc<Job>>, PeerError> {
         if !job.version_rolling_allowed {
             return Err(PeerError::Incompatible("it sent a job without version rolling".into()));
+        }
+        // A miner hashes what it is sent: with marker and flag in it that is no txid, and the
+        // upstream would refuse each share and each block (rule 18).
+        if job.coinbase_tx_prefix.as_slice().get(MARKER_AND_FLAG) == Some(&[0, 1]) {
+            return Err(PeerError::Incompatible("its coinbase has a witness".into()));
         }
         match (job.min_ntime, self.tip) {
             (None, _) => {

@@ -19,7 +19,7 @@ use wire::sv2::mining::{
 use crate::device::{Device, HARD_NBITS, NTIME, Sample, UPSTREAM_DIFFICULTY};
 use crate::pool::{GROUP, Pool, job, job_that_pays, prev_hash, success};
 use crate::program::{Miner, PoolLink, PoolPort, Running, translator_of};
-use crate::upstream::share;
+use crate::upstream::{share, with_witness};
 
 const SECOND: Duration = Duration::from_secs(1);
 const EASY: [u8; 32] = [0xff; 32];
@@ -90,6 +90,17 @@ fn a_team_has_a_channel_of_its_own_that_hears_what_is_said_to_its_group() {
     own.channel_id = OWN;
     pool.send(&own);
     assert_eq!(jobs(&mut pool), [(Some(0xf1), 3)]);
+}
+
+#[test]
+fn rule_18_a_team_whose_coinbase_has_a_witness_is_refused_and_nobody_else() {
+    let mut pool = mining();
+    jobs(&mut pool);
+    let mut own = with_witness(job(3, Some(NTIME)));
+    own.channel_id = OWN;
+    pool.send(&own);
+    assert_eq!(refusals(&mut pool), ["incompatible: its coinbase has a witness"]);
+    assert!(pool.ended.is_none());
 }
 
 /// The first output would begin in the longer one.

@@ -8,7 +8,7 @@ use translator_v1::bridge::submit::{UpstreamShare, Verdict};
 use translator_v1::upstream::promise::Promise;
 use translator_v1::upstream::{Command, Event, MinersTotal};
 use wire::session::PeerError;
-use wire::sv2::codec::{Bytes32, List};
+use wire::sv2::codec::{Blob, Bytes32, List};
 use wire::sv2::extensions::{RequestExtensions, RequestExtensionsSuccess};
 use wire::sv2::mining::{
     CloseChannel, NewExtendedMiningJob, OpenExtendedMiningChannel, OpenMiningChannelError,
@@ -81,6 +81,24 @@ fn a_pool_that_refuses_or_forbids_version_rolling_is_left() {
     let mut job_of_it = Pool::open(EASY);
     job_of_it.send(&NewExtendedMiningJob { version_rolling_allowed: false, ..job(1, None) });
     assert!(matches!(job_of_it.ended, Some(PeerError::Incompatible(_))));
+}
+
+/// Every share of it, and every block, would be refused: the next pool is better.
+#[test]
+fn rule_18_a_coinbase_with_a_witness_is_not_mined() {
+    for min_ntime in [None, Some(NTIME)] {
+        let mut pool = Pool::working(EASY);
+        jobs(&mut pool);
+        pool.send(&with_witness(job(2, min_ntime)));
+        assert!(matches!(pool.ended, Some(PeerError::Incompatible(_))), "{:?}", pool.ended);
+        assert!(jobs(&mut pool).is_empty());
+    }
+}
+
+/// The job with marker and flag between version and inputs of its coinbase.
+pub(crate) fn with_witness(job: NewExtendedMiningJob) -> NewExtendedMiningJob {
+    let prefix = [&[2, 0, 0, 0, 0, 1, 1][..], &[0; 32], &[0xff; 4], &[16, 3, 1, 2, 3]].concat();
+    NewExtendedMiningJob { coinbase_tx_prefix: Blob::new(prefix).unwrap(), ..job }
 }
 
 #[test]
