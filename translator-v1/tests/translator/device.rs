@@ -86,7 +86,7 @@ impl Sample {
             min_ntime: self.min_ntime,
             version: self.version,
             version_rolling_allowed: true,
-            merkle_path: List::new((0..self.branches).map(|it| [0x77 + it; 32]).collect()).unwrap(),
+            merkle_path: List::new((0..self.branches).map(ascending).collect()).unwrap(),
             coinbase_tx_prefix: Blob::new(vec![self.content; 60]).unwrap(),
             coinbase_tx_suffix: Blob::new(vec![0x22; suffix]).unwrap(),
         };
@@ -105,6 +105,13 @@ impl Sample {
         };
         Work { job: Arc::new(Job::new(message, tip, terms, now)), is_live: true, is_held: false }
     }
+}
+
+/// A hash of the merkle path, no two bytes of which are the same: 77 78 79 and so on, or later.
+fn ascending(number: u8) -> [u8; 32] {
+    let mut hash = [0; 32];
+    (0x77 + number..).zip(&mut hash).for_each(|(next, byte)| *byte = next);
+    hash
 }
 
 /// How clients put rolled bits into the header version.

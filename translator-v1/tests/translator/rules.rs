@@ -77,8 +77,27 @@ fn rule_4_answers_have_all_three_keys_and_success_is_true() {
 fn rule_5_notifications_have_the_id_null() {
     let mut device = Device::with_work();
     device.login();
-    let unasked = device.lines.iter().filter(|line| !line["method"].is_null());
-    assert_eq!(unasked.filter(|line| line["id"].is_null()).count(), 2);
+    device.send(r#"{"id":3,"method":"mining.extranonce.subscribe","params":[]}"#);
+    device.give(Sample { epoch: 2, rollable: 8, ..Sample::default() });
+    device.command(Command::Leave { elsewhere: Some(("other.example".to_owned(), 3333)) });
+    let mut other = Device::logged_in(Sample::default());
+    other.command(Command::Work(None));
+    let mut methods = std::collections::BTreeSet::new();
+    for line in device.lines.iter().chain(&other.lines) {
+        let Some(method) = line["method"].as_str() else { continue };
+        // ESP-Miner takes what has an id, or an error, for an answer.
+        assert_eq!(line.get("id"), Some(&serde_json::Value::Null), "{line}");
+        assert!(line["error"].is_null(), "{line}");
+        methods.insert(method);
+    }
+    let expected = [
+        "client.reconnect",
+        "client.show_message",
+        "mining.notify",
+        "mining.set_difficulty",
+        "mining.set_extranonce",
+    ];
+    assert!(methods.iter().eq(&expected), "{methods:?}");
 }
 
 #[test]
@@ -174,6 +193,25 @@ fn rule_10_nothing_stands_between_the_replies_to_subscribe_and_authorize() {
     assert_eq!(device.said(), ["reply 1"]);
     device.send(r#"{"id":2,"method":"mining.authorize","params":["w","x"]}"#);
     assert_eq!(device.said(), ["reply 2", "mining.set_difficulty", "mining.notify"]);
+}
+
+/// Nor a `mining.set_extranonce` to who asked for them, nor a message: who cannot go on is hung up
+/// on.
+#[test]
+fn rule_10_who_has_to_hear_of_something_before_authorize_is_hung_up_on_without_a_line() {
+    for is_work_gone in [false, true] {
+        let mut device = Device::with_work();
+        device
+            .send(r#"{"id":1,"method":"mining.configure","params":[["subscribe-extranonce"],{}]}"#);
+        device.send(r#"{"id":2,"method":"mining.subscribe","params":["test/1"]}"#);
+        device.lines.clear();
+        match is_work_gone {
+            true => device.command(Command::Work(None)),
+            false => device.give(Sample { epoch: 2, rollable: 8, ..Sample::default() }),
+        }
+        assert_eq!(device.said(), [""; 0], "{is_work_gone}");
+        assert!(device.session.is_finished(), "{is_work_gone}");
+    }
 }
 
 #[test]
@@ -399,7 +437,8 @@ fn rule_21_prevhash_is_sent_with_its_words_reversed_and_all_else_as_it_is_hashed
     let field = |index: usize| line["params"][index].as_str().unwrap();
     assert_eq!(field(1), "a1".repeat(32));
     assert!(field(2).starts_with("00") && field(3).ends_with("22"));
-    assert_eq!(line["params"][4][0], "77".repeat(32));
+    let ascending: String = (0x77..0x77 + 32).map(|byte: u8| format!("{byte:02x}")).collect();
+    assert_eq!(line["params"][4][0], ascending);
     assert_eq!((field(5), field(6), field(7)), ("20000000", "1d00ffff", "65000000"));
 }
 

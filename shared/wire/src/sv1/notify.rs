@@ -200,7 +200,7 @@ mod tests {
             prev_hash,
             coinbase_1: vec![1, 2],
             coinbase_2: vec![3],
-            merkle_path: vec![[0xaa; 32], [0xbb; 32]],
+            merkle_path: vec![prev_hash, [0xbb; 32]],
             version: 0x2000_0000,
             nbits: 0x1d00_ffff,
             ntime: 0x65a0_f8e2,
@@ -215,6 +215,23 @@ mod tests {
         assert!(
             text.contains("\"03020100070605040b0a09080f0e0d0c13121110171615141b1a19181f1e1d1c\"")
         );
+    }
+
+    #[test]
+    fn rule_21_branches_are_sent_as_they_are_hashed() {
+        let line = sample().line();
+        let text = std::str::from_utf8(&line).unwrap();
+        let ascending = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+        let branches = format!(",[\"{ascending}\",\"{}\"],", "bb".repeat(32));
+        assert!(text.contains(&branches), "{text}");
+    }
+
+    #[test]
+    fn rule_20_numbers_keep_their_leading_zeros() {
+        let notify = Notify { version: 2, nbits: 0x0312_3456, ntime: 255, ..sample() };
+        let line = notify.line();
+        let text = std::str::from_utf8(&line).unwrap();
+        assert!(text.ends_with("\"00000002\",\"03123456\",\"000000ff\",true]}\n"), "{text}");
     }
 
     #[test]
