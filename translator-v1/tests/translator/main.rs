@@ -13,6 +13,7 @@
 mod device;
 mod dialects;
 mod failover;
+mod faults;
 mod flaws;
 mod journey;
 mod pool;

@@ -137,7 +137,7 @@ impl PoolLink {
 
 /// A translator that runs until it is dropped.
 pub(crate) struct Running {
-    address: std::net::SocketAddr,
+    pub(crate) address: std::net::SocketAddr,
     tls_address: Option<std::net::SocketAddr>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) metrics: service::metrics::Metrics,

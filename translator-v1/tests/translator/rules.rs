@@ -120,18 +120,6 @@ fn rule_7_a_tls_hello_is_closed_at_once() {
     assert!(device.last_write.is_empty());
 }
 
-/// ESP-Miner and Avalon look whether a pool is there in this way: neither is a fault.
-#[test]
-fn rule_8_who_logs_in_and_leaves_or_only_connects_misbehaves_in_nothing() {
-    let mut device = Device::with_work();
-    assert!(device.ended.is_none());
-    device.login();
-    assert!(device.ended.is_none() && !device.session.is_finished());
-    let mut device = Device::with_work();
-    device.send_bytes(&[0x16, 0x03, 0x01]);
-    assert!(matches!(device.ended, Some(PeerError::Incompatible(_))), "a TLS hello is no fault");
-}
-
 #[test]
 fn rule_9_the_order_is_subscribe_authorize_one_difficulty_job() {
     let mut device = Device::with_work();
