@@ -37,7 +37,7 @@ pub struct PoolShown {
     pub state: PoolState,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
-    /// Why it is gone; empty if it is not.
+    /// Why it is gone, or what else is to be known of it; mostly nothing.
     pub detail: String,
     /// How long the last 64 shares waited for its verdict, in milliseconds, on an average; none
     /// before the first.

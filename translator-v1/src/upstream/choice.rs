@@ -143,6 +143,12 @@ impl Choice {
         settled.chain(late).chain(believed).filter(|at| *at > decided_at).min()
     }
 
+    /// Until when the word of `upstream` on the others' tips does not count; none if it does.
+    pub fn mistrusted_until(&self, upstream: usize, now: Instant) -> Option<Instant> {
+        let trust = &self.upstreams.get(upstream)?.trust;
+        trust.returns_at().filter(|_| !trust.holds(now))
+    }
+
     /// One that was left behind on the word of another went on from where it stood, to a tip that
     /// was `known` before, or not. Either that is the other's way, or that one was wrong.
     fn judge_accuser(

@@ -3,7 +3,7 @@
 //! While none of them gives work, miners keep what they have for a bounded time; their shares are
 //! refused, for nobody would count them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use service::clock;
 use service::health::Health;
@@ -87,7 +87,7 @@ impl Supervisor {
             let address = place.address.clone();
             let state = Err("not reached yet".to_owned());
             queues.push(sender);
-            upstreams.push(Upstream { name, address, work: None, state });
+            upstreams.push(Upstream { name, address, work: None, state, doubted_until: None });
             let dialler = Dialler {
                 index,
                 names_workers: place.settings.names_workers,
@@ -144,6 +144,27 @@ struct Upstream {
     work: Option<Work>,
     /// Whether it gives work, or why not.
     state: Result<(), String>,
+    /// Until when it is not believed about the others, as it was said last.
+    doubted_until: Option<StdInstant>,
+}
+
+impl Upstream {
+    /// Says that it is not believed about the others, when that begins; gives it in words, and
+    /// nothing where it is believed.
+    fn doubt(&mut self, until: Option<StdInstant>, now: StdInstant) -> String {
+        let before = std::mem::replace(&mut self.doubted_until, until);
+        let Some(until) = until else { return String::new() };
+        let minutes = until.saturating_duration_since(now).as_secs().div_ceil(60);
+        if before != Some(until) {
+            warn!(
+                address = %self.address,
+                minutes,
+                "this upstream went ahead to a block that another did not go on from: its word on \
+                 others' blocks does not count for a while"
+            );
+        }
+        format!("not believed about others' blocks for {minutes} min")
+    }
 }
 
 struct Hub {
@@ -248,22 +269,29 @@ impl Hub {
     }
 
     /// Says in /health and /metrics how they are: one is missed only while none gives work.
-    fn show(&self) {
-        let active = *self.active.borrow();
-        for (index, upstream) in self.upstreams.iter().enumerate() {
+    fn show(&mut self) {
+        let (active, now) = (*self.active.borrow(), clock::now());
+        for (index, upstream) in self.upstreams.iter_mut().enumerate() {
             let is_active = active == Some(index);
+            let doubt = upstream.doubt(self.choice.mistrusted_until(index, now), now);
+            let with_doubt = |good: &str| match &*doubt {
+                "" => good.to_owned(),
+                doubt => format!("{good}; {doubt}"),
+            };
             match &upstream.state {
-                Ok(()) if is_active => self.health.found(upstream.name, "it gives work"),
-                Ok(()) => self.health.found(upstream.name, "it stands ready"),
+                Ok(()) if is_active => {
+                    self.health.found(upstream.name, with_doubt("it gives work"))
+                }
+                Ok(()) => self.health.found(upstream.name, with_doubt("it stands ready")),
                 Err(reason) if active.is_some() => {
                     self.health.lost_spare(upstream.name, reason.as_str());
                 }
                 Err(reason) => self.health.lost(upstream.name, reason.as_str()),
             }
             let (state, detail) = match &upstream.state {
-                Ok(()) if is_active => (PoolState::MinedOn, ""),
-                Ok(()) => (PoolState::Ready, ""),
-                Err(reason) => (PoolState::Gone, reason.as_str()),
+                Ok(()) if is_active => (PoolState::MinedOn, &doubt),
+                Ok(()) => (PoolState::Ready, &doubt),
+                Err(reason) => (PoolState::Gone, reason),
             };
             self.pools.set(index, state, detail);
             let state = i64::from(upstream.state.is_ok()) + i64::from(is_active);
@@ -271,3 +299,6 @@ impl Hub {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

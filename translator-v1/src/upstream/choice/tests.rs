@@ -199,8 +199,12 @@ fn made_up() -> (Choice, Instant) {
 fn a_backup_that_makes_tips_up_has_the_miners_until_the_next_real_tip_and_then_not_again() {
     let (mut choice, now) = made_up();
     let real = now + 300 * SECOND;
+    assert_eq!(choice.mistrusted_until(1, real), None);
     choice.heard(0, [3; 32], real);
     assert_eq!(choice.decide(real), Some(0), "at once: it was never late");
+    assert_eq!(choice.mistrusted_until(1, real), Some(real + 3_600 * SECOND));
+    assert_eq!(choice.mistrusted_until(0, real), None);
+    assert_eq!(choice.mistrusted_until(1, real + 3_600 * SECOND), None);
     // Whatever the other one shows now, and however often it connects anew.
     choice.heard(1, [250; 32], real + SECOND);
     assert_eq!(choice.decide(real + 10 * SECOND), Some(0));
