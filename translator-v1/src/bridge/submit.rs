@@ -25,6 +25,8 @@ pub mod code {
 
 /// What is said where the upstream gives no verdict in time.
 const UNANSWERED: &str = "no answer from upstream";
+/// What is said where there is no room for another share without a verdict.
+const TOO_MANY_WAITING: &str = "too many shares wait for upstream";
 
 /// A share on its way upstream (spec 5.3.12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +88,7 @@ impl ShareError {
             code::NOT_SUBSCRIBED => "not_subscribed",
             _ if *self == Self::upstream_lost() => "upstream_lost",
             _ if self.text == UNANSWERED => "unanswered",
+            _ if self.text == TOO_MANY_WAITING => "too_many_waiting",
             _ => "other",
         }
     }
@@ -104,7 +107,7 @@ impl Verdict {
             Self::Rejected(upstream) => (code_of(upstream), upstream.display().into_owned()),
             Self::Unanswered => (code::OTHER, UNANSWERED.to_owned()),
             Self::UpstreamLost => return Err(ShareError::upstream_lost()),
-            Self::TooManyWaiting => (code::OTHER, "too many shares wait for upstream".to_owned()),
+            Self::TooManyWaiting => (code::OTHER, TOO_MANY_WAITING.to_owned()),
         };
         Err(ShareError::new(code, text))
     }
@@ -172,6 +175,16 @@ mod tests {
         for verdict in [Verdict::Unanswered, Verdict::UpstreamLost, Verdict::TooManyWaiting] {
             assert_eq!(verdict.answer().unwrap_err().code, 20);
         }
+    }
+
+    #[test]
+    fn each_verdict_has_a_word_of_its_own_in_the_metrics() {
+        let reason = |verdict: Verdict| verdict.answer().unwrap_err().reason();
+        assert_eq!(reason(Verdict::Unanswered), "unanswered");
+        assert_eq!(reason(Verdict::UpstreamLost), "upstream_lost");
+        assert_eq!(reason(Verdict::TooManyWaiting), "too_many_waiting");
+        assert_eq!(reason(Verdict::Rejected("stale-share".into())), "stale");
+        assert_eq!(reason(Verdict::Rejected("something-new".into())), "other");
     }
 
     /// Extension 0x0002, 1.1: a worker's name is at most 32 bytes of text, whatever a miner says.

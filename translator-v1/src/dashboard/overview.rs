@@ -147,6 +147,7 @@ fn in_words(reason: &str) -> &str {
         "not_subscribed" => "Not subscribed",
         "upstream_lost" => "No upstream",
         "unanswered" => "No answer from the upstream",
+        "too_many_waiting" => "Too many wait for the upstream",
         "other" => "Malformed, or out of bounds",
         reason => reason,
     }
