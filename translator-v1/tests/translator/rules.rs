@@ -637,6 +637,15 @@ fn rule_31_a_name_that_is_no_utf_8_is_taken() {
 }
 
 #[test]
+fn rule_31_a_name_without_its_escapes_ends_the_connection_and_is_no_fault() {
+    for name in [r"DOM\worker", "pass\"word"] {
+        let mut device = Device::with_work();
+        device.send(&format!(r#"{{"id":2,"method":"mining.authorize","params":["{name}","x"]}}"#));
+        assert!(matches!(device.ended, Some(PeerError::Incompatible(_))), "{name}");
+    }
+}
+
+#[test]
 fn several_workers_may_share_a_connection_without_disturbing_each_other() {
     let mut device = Device::logged_in(Sample::default());
     device.send(r#"{"id":3,"method":"mining.authorize","params":["second","x"]}"#);
@@ -724,7 +733,7 @@ fn who_does_not_log_in_is_closed_after_30_seconds() {
 
 #[test]
 fn what_is_no_stratum_is_closed() {
-    for bytes in ["GET / HTTP/1.1\r\n\r\n", "{\"id\":1\n", "[]\n", "{\"a\":\"\0\"}\n"] {
+    for bytes in ["GET / HTTP/1.1\r\n\r\n", "{\"id\":[1]}\n", "[]\n", "{\"a\":\"\0\"}\n"] {
         let mut device = Device::with_work();
         device.send_bytes(bytes.as_bytes());
         assert!(matches!(device.ended, Some(PeerError::Misbehaved(_))), "{bytes}");

@@ -114,7 +114,10 @@ impl<'a> Line<'a> {
         if !text.trim_start().starts_with('{') {
             return Err(NOT_STRATUM);
         }
-        let any: AnyLine<'a> = serde_json::from_str(text).map_err(|_| NOT_STRATUM)?;
+        // Old firmware writes names as they were typed, quotation marks and backslashes too: such a
+        // line cannot be read, but is no fault (rule 31).
+        let unreadable = |_| PeerError::Incompatible("a line whose JSON cannot be read".into());
+        let any: AnyLine<'a> = serde_json::from_str(text).map_err(unreadable)?;
         let id = Id::from_raw(any.id)?;
         Ok(match any.method {
             Some(Text(method)) => Self::Request(Request { id, method, params: Params(any.params) }),
@@ -268,6 +271,18 @@ mod tests {
     fn what_is_no_object_is_refused() {
         for text in ["", "[]", "1", "GET / HTTP/1.1", r#"{"id":1"#] {
             assert!(Line::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rule_31_a_name_without_its_escapes_makes_a_line_that_is_no_fault() {
+        for name in [r"DOM\worker", "pass\"word"] {
+            let text = format!(r#"{{"id":2,"method":"mining.authorize","params":["{name}","x"]}}"#);
+            let refused = Line::parse(&text).unwrap_err();
+            assert!(matches!(refused, PeerError::Incompatible(_)), "{name}: {refused}");
+        }
+        for garbage in ["GET / HTTP/1.1", "[]", ""] {
+            assert!(matches!(Line::parse(garbage), Err(PeerError::Misbehaved(_))), "{garbage}");
         }
     }
 
