@@ -323,6 +323,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
+impl Registered {
+    /// Leaves the entry as a panic would that came while it was held.
+    pub(crate) fn poison(&self) {
+        let entry = Arc::clone(&self.entry);
+        let panicked = std::thread::spawn(move || {
+            let _held = lock(&entry);
+            std::panic::resume_unwind(Box::new(()));
+        });
+        assert!(panicked.join().is_err() && self.entry.is_poisoned());
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -81,24 +81,7 @@ impl Service {
         let session = token();
         let identity = MinerIdentity { seat, session };
         let mut session = MinerSession::new(&self.settings, identity, clock::now());
-        let (sender, verdicts) = answers();
-        let (part, work) = (self.miners.part(), self.work.clone());
-        let shown = self.register.enter(peer);
-        let leaving = Leaving::at(self.shutdown.clone());
-        let mut host = MinerHost {
-            service: self,
-            work,
-            member: None,
-            is_new: true,
-            has_left: false,
-            ways: None,
-            sender,
-            verdicts,
-            part,
-            leaving,
-            place,
-            shown,
-        };
+        let mut host = MinerHost::new(self, peer, place);
         let span = info_span!("miner", %peer);
         async {
             let ended = drive(&mut session, &mut host, stream).await;
@@ -140,6 +123,24 @@ struct MinerHost {
 }
 
 impl MinerHost {
+    fn new(service: Service, peer: SocketAddr, place: Place) -> Self {
+        let (sender, verdicts) = answers();
+        Self {
+            work: service.work.clone(),
+            member: None,
+            is_new: true,
+            has_left: false,
+            ways: None,
+            sender,
+            verdicts,
+            part: service.miners.part(),
+            leaving: Leaving::at(service.shutdown.clone()),
+            place,
+            shown: service.register.enter(peer),
+            service,
+        }
+    }
+
     fn work(&mut self) -> Command {
         let assigned = self.work.borrow_and_update().clone();
         let (work, ways) = assigned.map(|it| (it.work, it.ways)).unzip();
@@ -246,3 +247,6 @@ impl Host<MinerSession> for MinerHost {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

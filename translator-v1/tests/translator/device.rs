@@ -413,6 +413,11 @@ impl Device {
     }
 }
 
+/// True if the upstream would count a share with that hash, and its verdict be waited for.
+pub(crate) fn counts_upstream(hash: &[u8; 32]) -> bool {
+    Target::from_difficulty(UPSTREAM_DIFFICULTY).is_met_by(hash)
+}
+
 pub(crate) fn from_hex(text: &str) -> Vec<u8> {
     let pair = |index| u8::from_str_radix(&text[index..index + 2], 16).unwrap();
     (0..text.len()).step_by(2).map(pair).collect()

@@ -6,7 +6,7 @@ use mining::target::Target;
 use translator_v1::downstream::{Event, MinerSettings};
 use wire::session::Session;
 
-use crate::device::{Device, MINER_DIFFICULTY, Sample, settings};
+use crate::device::{Device, MINER_DIFFICULTY, Sample, counts_upstream, settings};
 
 const TOKEN: &str = "00112233445566778899aabbccddeeff";
 
@@ -16,7 +16,7 @@ fn departed(settings: &MinerSettings) -> (Device, crate::device::Found) {
     device.give(Sample::default());
     device.login();
     let own = Target::from_difficulty(MINER_DIFFICULTY);
-    let local = |hash: &[u8; 32]| own.is_met_by(hash) && hash[27] != 0;
+    let local = |hash: &[u8; 32]| own.is_met_by(hash) && !counts_upstream(hash);
     let earned = device.mine(0, local);
     assert_eq!(device.submit(&earned)["result"], true);
     let found = device.mine(earned.nonce + 1, local);
@@ -37,6 +37,15 @@ fn back_with(settings: &MinerSettings, now: Instant, token: &str, password: &str
     device
 }
 
+/// A miner that is back in the session that it had.
+pub(crate) fn resumed() -> Device {
+    let settings = settings(6.0);
+    let first = departed(&settings).0;
+    let mut device = back(&settings, end(first), TOKEN);
+    assert_eq!(token_told(&mut device), TOKEN);
+    device
+}
+
 fn token_told(device: &mut Device) -> String {
     device.line()["result"][0][0][1].as_str().unwrap().to_owned()
 }
@@ -53,7 +62,7 @@ fn a_session_goes_on_with_its_extranonce_its_jobs_and_its_shares() {
     let settings = settings(6.0);
     let (mut first, found) = departed(&settings);
     let other = first.mine(found.nonce + 1, |hash| {
-        Target::from_difficulty(MINER_DIFFICULTY).is_met_by(hash) && hash[27] != 0
+        Target::from_difficulty(MINER_DIFFICULTY).is_met_by(hash) && !counts_upstream(hash)
     });
     assert_eq!(first.submit(&other)["result"], true);
     let (extranonce_1, job) = (first.extranonce_1.clone(), first.job.clone().unwrap());
@@ -127,7 +136,7 @@ fn what_was_found_for_another_pool_meanwhile_is_stale_and_a_block_of_it_goes_the
     first.give(easy);
     first.login();
     let own = Target::from_difficulty(MINER_DIFFICULTY);
-    let earned = first.mine(0, |hash| own.is_met_by(hash) && hash[27] != 0);
+    let earned = first.mine(0, |hash| own.is_met_by(hash) && !counts_upstream(hash));
     assert_eq!(first.submit(&earned)["result"], true);
     let block = Target::from_nbits(crate::device::REGTEST_NBITS).unwrap();
     let found = first.mine(earned.nonce + 1, |hash| block.is_met_by(hash));
@@ -155,7 +164,7 @@ fn a_password_that_was_heard_before_does_not_undo_the_difficulty_that_was_found(
         device.send(&format!("{authorize}{password}\"]}}"));
         assert_eq!(device.difficulty, Some(asked));
         let own = Target::from_difficulty(asked);
-        let found = device.mine(0, |hash| own.is_met_by(hash) && hash[27] != 0);
+        let found = device.mine(0, |hash| own.is_met_by(hash) && !counts_upstream(hash));
         assert_eq!(device.submit(&found)["result"], true);
         device.pass(Duration::from_secs(600));
         assert!(device.difficulty.unwrap() < asked, "it is slower than it said");
