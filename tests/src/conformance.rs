@@ -1,10 +1,12 @@
 //! The table of docs/conformance.md: which rule is held by which test, read from the tests.
 //!
 //! A test names its rule in its doc comment: `Spec 5.3.15: ...`, `Extension 0x0002, 1.3: ...`,
-//! `Firmware: ...` or `Flaw 7: ...`. What stands in the document around the table is written by
+//! `Firmware: ...` or `Flaw 7: ...`; or in its name, where that begins with `rule_7_`: so all V1
+//! clients together ask of a server. What stands in the document around the table is written by
 //! hand.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use syn::visit::{self, Visit};
@@ -19,9 +21,14 @@ pub const COMMAND: &str = "cargo run -p tests --bin conformance";
 const BEGIN: &str = "<!-- begin of the table -->\n";
 const END: &str = "<!-- end of the table -->\n";
 /// Where a rule can come from.
-const ORIGINS: [&str; 4] = ["Spec ", "Extension ", "Firmware", "Flaw "];
+const ORIGINS: [&str; 5] = ["Spec ", "Extension ", "Firmware", V1_RULE, "Flaw "];
+/// What V1 clients ask for, by number.
+const V1_RULE: &str = "V1 rule ";
+/// Their numbers: each must have a test.
+const V1_RULES: std::ops::RangeInclusive<u32> = 1..=31;
 /// The flaws of other pools, by their numbers in the document, that one of ours could have: each
-/// must have a test. Withholding of blocks (26) can only be seen in statistics.
+/// must have a test, in the pool and in the translator. Withholding of blocks (26) can only be seen
+/// in statistics.
 const FLAWS: [std::ops::RangeInclusive<u32>; 2] = [1..=25, 27..=29];
 
 /// A rule and the test that holds it.
@@ -51,10 +58,21 @@ pub fn rules(sources: &[Source]) -> Result<Vec<Rule>> {
     Ok(rules)
 }
 
-/// The flaws that no rule names.
-pub fn untested_flaws(rules: &[Rule]) -> Vec<u32> {
-    let is_tested = |flaw: &u32| rules.iter().any(|rule| rule.section == format!("Flaw {flaw}"));
+/// The flaws that no rule names whose test is in `folder`, which is empty for all of them.
+pub fn untested_flaws(rules: &[Rule], folder: &str) -> Vec<u32> {
+    let rules = rules.iter().filter(|rule| rule.file.starts_with(folder));
+    let tested: BTreeSet<_> = rules.map(|rule| &*rule.section).collect();
+    let is_tested = |flaw: &u32| tested.contains(&*format!("Flaw {flaw}"));
     FLAWS.into_iter().flatten().filter(|flaw| !is_tested(flaw)).collect()
+}
+
+/// What V1 clients ask for and no test is named after.
+pub fn untested_v1_rules(rules: &[Rule]) -> Vec<u32> {
+    let is_tested = |number: &u32| {
+        let section = format!("{V1_RULE}{number}");
+        rules.iter().any(|rule| rule.section == section)
+    };
+    V1_RULES.filter(|number| !is_tested(number)).collect()
 }
 
 /// `document` with its table made of `rules`.
@@ -125,6 +143,19 @@ impl Tests<'_> {
             }
         }
         self.rules.extend(rule);
+        self.rules.extend(self.named_in(test));
+    }
+
+    /// The rule of V1 clients that the test is named after.
+    fn named_in(&self, test: &str) -> Option<Rule> {
+        let (number, text) = test.strip_prefix("rule_")?.split_once('_')?;
+        let number: u32 = number.parse().ok()?;
+        Some(Rule {
+            section: format!("{V1_RULE}{number}"),
+            text: format!("{}.", text.replace('_', " ")),
+            test: test.to_owned(),
+            file: self.file.to_owned(),
+        })
     }
 }
 
@@ -175,9 +206,38 @@ fn b() {}
     #[test]
     fn a_flaw_without_a_test_is_found() {
         let sample = "/// Flaw 7: never again.\n#[test]\nfn a() {}\n";
-        let flaws = untested_flaws(&rules(&[Source::new("x.rs", sample)]).unwrap());
-        assert_eq!(flaws.len(), 27);
-        assert!(!flaws.contains(&7) && flaws.contains(&8) && !flaws.contains(&26));
+        let rules = rules(&[Source::new("pool/x.rs", sample)]).unwrap();
+        for folder in ["", "pool/"] {
+            let flaws = untested_flaws(&rules, folder);
+            assert_eq!(flaws.len(), 27);
+            assert!(!flaws.contains(&7) && flaws.contains(&8) && !flaws.contains(&26));
+        }
+        assert_eq!(untested_flaws(&rules, "translator/").len(), 28, "not a test of the translator");
+    }
+
+    #[test]
+    fn a_rule_of_v1_clients_is_read_from_the_name_of_its_test() {
+        let sample = "\
+#[test]
+fn rule_12_each_job_is_new() {}
+/// Flaw 7: never again.
+#[test]
+fn rule_3_nobody_waits() {}
+fn rule_4_no_test_so_no_rule() {}
+#[test]
+fn rule_of_thumb() {}
+";
+        let rules = rules(&[Source::new("x.rs", sample)]).unwrap();
+        let read: Vec<_> = rules.iter().map(|rule| (&*rule.section, &*rule.text)).collect();
+        let expected = [
+            ("V1 rule 3", "nobody waits."),
+            ("V1 rule 12", "each job is new."),
+            ("Flaw 7", "never again."),
+        ];
+        assert_eq!(read, expected);
+        let untested = untested_v1_rules(&rules);
+        assert_eq!((untested.len(), untested.first()), (29, Some(&1)));
+        assert!(!untested.contains(&3) && !untested.contains(&12) && untested.contains(&4));
     }
 
     #[test]

@@ -117,8 +117,12 @@ fn the_table_of_rules_and_tests_is_up_to_date() {
     let sources = all(&[".rs"]).expect("the checkout can be read");
     let rules = conformance::rules(&sources).expect("the sources are Rust");
     assert!(rules.len() > 50, "only {} rules were found", rules.len());
-    let untested = conformance::untested_flaws(&rules);
-    assert!(untested.is_empty(), "no test names the flaws {untested:?}");
+    for folder in ["", "translator-v1/"] {
+        let untested = conformance::untested_flaws(&rules, folder);
+        assert!(untested.is_empty(), "no test in {folder:?} names the flaws {untested:?}");
+    }
+    let untested = conformance::untested_v1_rules(&rules);
+    assert!(untested.is_empty(), "no test is named after the V1 rules {untested:?}");
     let document = std::fs::read_to_string(root().join(conformance::DOCUMENT));
     let document = document.expect("the document is there");
     let expected = conformance::with_table(&document, &rules).expect("it has a table");

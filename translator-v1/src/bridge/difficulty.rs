@@ -100,6 +100,8 @@ mod tests {
         assert!(advertised(1.0, Target::MAX) > 0.0);
     }
 
+    /// Flaw 8: a V1 share is compared with its target as an integer, whichever way its client
+    /// rounds.
     #[test]
     fn rule_23_a_pdiff_share_of_bfgminer_is_taken() {
         // bfgminer's target of difficulty 1: 0x00000000ffffffff and 24 bytes of ff.

@@ -169,6 +169,7 @@ mod tests {
         }
     }
 
+    /// Flaw 16: only the upstream's acceptance of a V1 share is one; no answer is none.
     #[test]
     fn only_an_acceptance_by_the_upstream_is_one() {
         assert_eq!(Verdict::Accepted.answer(), Ok(()));
@@ -188,6 +189,7 @@ mod tests {
     }
 
     /// Extension 0x0002, 1.1: a worker's name is at most 32 bytes of text, whatever a miner says.
+    /// Flaw 27: what goes up of a V1 worker's name is bounded.
     #[test]
     fn a_worker_is_named_by_what_follows_the_account() {
         assert_eq!(worker_field("bc1qx.rig1"), "rig1");

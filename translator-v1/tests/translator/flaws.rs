@@ -266,6 +266,7 @@ fn a_share_counts_for_the_difficulty_of_its_job_and_not_of_its_hash() {
 /// What a log shows as two lines, the second of which is the miner's own.
 const FORGED: &str = r"x\r\n2026-01-01 INFO block found";
 
+/// Flaw 27: no name of a V1 miner forges a line of the log.
 #[test]
 fn no_name_of_a_miner_begins_a_line_of_the_log() {
     let mut device = Device::with_work();

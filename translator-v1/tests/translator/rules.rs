@@ -227,6 +227,7 @@ fn rule_12_a_difficulty_is_followed_at_once_by_a_new_job_with_other_content() {
     assert!(!second.clean_jobs, "the running job is as good as before");
 }
 
+/// Flaw 14: a new difficulty does not hold for V1 shares of jobs before it.
 #[test]
 fn rule_12_a_share_is_judged_by_the_difficulty_of_its_job() {
     let mut device = Device::logged_in(Sample::default());
@@ -375,7 +376,9 @@ fn rule_17_extranonce2_has_4_or_8_bytes() {
     }
 }
 
-/// Nothing can be done about the upstream's coinbase, but the farm must hear of it.
+/// Flaw 28: whose devices cannot hold the upstream's coinbase hears of it.
+///
+/// Nothing else can be done about it here.
 #[test]
 fn rule_18_a_coinbase_that_a_device_cannot_hold_is_told_once() {
     let told = |agent: &str, coinbase_bytes| {
@@ -458,6 +461,7 @@ fn rule_24_numbers_without_leading_zeros_and_in_upper_case_are_taken() {
     assert_eq!(device.line()["result"], true);
 }
 
+/// Flaw 2: a V1 share's extranonce2 of another length is not padded or cut.
 #[test]
 fn rule_24_an_extranonce2_of_another_length_is_refused() {
     let mut device = Device::logged_in(Sample::default());
@@ -493,6 +497,7 @@ fn rule_25_shares_of_or_and_xor_clients_are_hashed_alike() {
     }
 }
 
+/// Flaw 6: version bits of a V1 share outside of the mask are refused.
 #[test]
 fn rule_25_version_bits_outside_the_mask_are_refused() {
     let mut device = Device::logged_in(Sample::default());
@@ -548,6 +553,7 @@ fn rule_27_a_suggestion_is_answered_true_and_acted_on_when_it_changes() {
     assert_eq!(device.line()["result"], true);
 }
 
+/// Flaw 20: a V1 request whose answer would be much larger than it is gets none.
 #[test]
 fn rule_28_get_transactions_is_refused_cheaply() {
     let mut device = Device::logged_in(Sample::default());
@@ -721,6 +727,7 @@ fn a_miner_that_loses_its_work_is_shown_why() {
     assert_eq!(device.said(), ["client.show_message"]);
 }
 
+/// Flaw 9: a V1 miner that does not log in is not waited for for ever.
 #[test]
 fn who_does_not_log_in_is_closed_after_30_seconds() {
     let mut device = Device::with_work();
@@ -753,6 +760,7 @@ fn requests_pile_up_only_to_a_limit_while_there_is_no_work() {
     assert!(matches!(device.ended, Some(PeerError::OverLimit(_))));
 }
 
+/// Flaw 9: no line of a V1 miner makes a buffer grow past its limit.
 #[test]
 fn a_line_over_16_kib_is_closed() {
     let mut device = Device::with_work();

@@ -54,6 +54,7 @@ fn a_refusal_by_the_upstream_is_told_with_its_code_as_text() {
     }
 }
 
+/// Flaw 15: no V1 share is answered with true in the hope that it will count.
 #[test]
 fn no_share_is_answered_true_that_the_upstream_did_not_count() {
     for verdict in [Verdict::Unanswered, Verdict::UpstreamLost, Verdict::TooManyWaiting] {
@@ -166,6 +167,8 @@ fn error_22_for_the_same_share_twice() {
     assert_eq!(device.refusal(&found), (22, "Duplicate share".into()));
 }
 
+/// Flaw 3: no V1 share is credited before it has met its target.
+/// Flaw 4: no V1 share is remembered before it has met its target.
 #[test]
 fn error_23_for_a_hash_above_the_target_which_is_not_remembered() {
     let mut device = Device::logged_in(Sample::default());
@@ -281,6 +284,7 @@ fn a_flood_of_lines_is_read_later_and_said_once() {
     assert_eq!(said, 1);
 }
 
+/// Flaw 7: a V1 share is looked at as a block before anything can refuse it.
 #[test]
 fn a_block_is_reported_and_goes_upstream_whatever_its_share_is_worth() {
     // Every second hash is a block; the upstream would count one in 4096.
@@ -319,6 +323,7 @@ fn device_with_block() -> (Device, crate::device::Found) {
     (device, found)
 }
 
+/// Flaw 7: a V1 share that has become stale is still a block.
 #[test]
 fn a_block_that_races_a_new_tip_goes_upstream_once_and_its_share_is_stale() {
     let (mut device, found) = device_with_block();
@@ -354,6 +359,7 @@ fn a_block_under_another_worker_name_goes_upstream_and_its_share_is_refused() {
     assert_eq!(block_events(&mut device), (1, 1));
 }
 
+/// Flaw 7: a V1 share with a wrong nTime or version is still a block.
 #[test]
 fn a_block_with_an_ntime_or_version_out_of_bounds_goes_upstream_and_its_share_is_refused() {
     let (mut device, found) = device_with_block();
