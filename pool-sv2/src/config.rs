@@ -23,6 +23,7 @@ use crate::accounting::alerts::config::AlertsConfig;
 use crate::accounting::api::config::ApiConfig;
 use crate::accounting::config::LedgerConfig;
 use crate::accounting::webhook::config::WebhookConfig;
+use crate::coin::Coin;
 use crate::dashboard::config::DashboardConfig;
 use crate::downstream::close::ReconnectTo;
 use crate::downstream::limits::Limits;
@@ -57,6 +58,9 @@ pub struct Config {
     pub node: Option<NodeConfig>,
     /// Whom blocks pay.
     pub payout: PayoutConfig,
+    /// What chain and coin are called.
+    #[serde(default)]
+    pub coin: Coin,
     /// How difficulty follows hashrate.
     #[serde(default)]
     pub vardiff: VardiffConfig,
@@ -195,6 +199,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_shares()?;
         let payout = Payout::from_config(&self.payout, [0; 4])?;
+        self.coin.check()?;
         self.ledger.check()?;
         self.limits.check()?;
         self.check_api()?;
@@ -306,6 +311,17 @@ mod tests {
         assert!(error.contains("payout"), "{error}");
         let with_payout = EXAMPLE.replace("# address = \"bc1q", "address = \"bc1q");
         assert!(read(&with_payout).check().is_ok());
+    }
+
+    #[test]
+    fn a_coin_that_nobody_could_read_is_refused() {
+        let usable = EXAMPLE.replace("# address = \"bc1q", "address = \"bc1q");
+        let vanta = usable.replace("symbol = \"BTC\"", "symbol = \"VANTA\"");
+        let config = read(&vanta);
+        assert_eq!((config.check().is_ok(), &*config.coin.symbol), (true, "VANTA"));
+        let error = read(&usable.replace("symbol = \"BTC\"", "symbol = \"\"")).check();
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("coin.symbol: write from 1 to 16 characters"), "{error}");
     }
 
     #[test]

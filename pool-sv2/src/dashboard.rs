@@ -26,6 +26,7 @@ use service::site::{Parts, Show, View, Visit};
 use self::answers::{Asker, Missing};
 use self::layout::{Part, notice, page, together};
 use self::place::Place;
+use crate::coin::Coin;
 
 /// What all pages follow.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,8 @@ pub struct Frame {
     pub has_api: bool,
     /// By which name miners reach the pool; none, and it is the one by which the visitor came.
     pub public_host: Option<String>,
+    /// What amounts are of.
+    pub coin: Coin,
 }
 
 /// Shows the pages.
@@ -55,6 +58,8 @@ struct Desk<'a> {
     public_host: Option<&'a str>,
     /// By which name the visitor came.
     came_by: Option<&'a str>,
+    /// What stands behind an amount.
+    symbol: &'a str,
     /// Milliseconds since 1970.
     now_ms: u64,
 }
@@ -68,7 +73,8 @@ impl Dashboard {
     fn desk<'a>(&'a self, visit: &'a Visit) -> Desk<'a> {
         let now_ms = clock::unix_now_milliseconds();
         let (public_host, came_by) = (self.frame.public_host.as_deref(), visit.host.as_deref());
-        Desk { ask: Asker(&*self.answer), public_host, came_by, now_ms }
+        let symbol = &*self.frame.coin.symbol;
+        Desk { ask: Asker(&*self.answer), public_host, came_by, symbol, now_ms }
     }
 
     fn page(&self, place: &Place, title: &str, body: &Markup) -> String {
@@ -107,6 +113,14 @@ impl Desk<'_> {
             Place::Miner { account } => self.miner(account),
             Place::Asset(_) | Place::Proof { .. } => Ok(Vec::new()),
         }
+    }
+
+    fn coins(&self, smallest: u64) -> String {
+        figures::coins(smallest, self.symbol)
+    }
+
+    fn signed_coins(&self, smallest: i64) -> String {
+        figures::signed_coins(smallest, self.symbol)
     }
 }
 

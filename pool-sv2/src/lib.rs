@@ -5,12 +5,13 @@
 //! miner's connection), `accounting` (the ledger), `dashboard` (pages for people) and `admin` (an
 //! operator's orders). They meet in `app` alone; what passes between them is `work`, `shares` and
 //! `blocks`; `roster` says who is connected, `tip_reach` how soon they hear of a tip, `payout` whom
-//! a block pays, and `init` makes settings.
+//! a block pays, `coin` what a coin is called, and `init` makes settings.
 
 pub mod accounting;
 pub mod admin;
 pub mod app;
 pub mod blocks;
+pub mod coin;
 pub mod config;
 pub mod dashboard;
 #[cfg(test)]

@@ -55,7 +55,8 @@ pub(super) fn shown(
     let health = match dashboard.enabled {
         true => {
             let public_host = dashboard.public_host.clone();
-            let frame = Frame { has_api: api.enabled, public_host };
+            let coin = open.config.coin.clone();
+            let frame = Frame { has_api: api.enabled, public_host, coin };
             health.with_site(Site::new(Arc::new(Dashboard::new(Arc::clone(&answer), frame))))
         }
         false => health,

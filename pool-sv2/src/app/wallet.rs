@@ -188,7 +188,7 @@ impl Payer {
             let is_money = *amount <= Amount::MAX_MONEY.to_sat();
             if !is_money {
                 error!(code = advice::BALANCE_IMPOSSIBLE,
-                    %account, amount, "balance left out: there are not so many bitcoins; \
+                    %account, amount, "balance left out: there are not so many coins; \
                     see what the log says of it with `pool-sv2 payout balances`");
             }
             is_money

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::Desk;
 use super::answers::{Block, Blocks};
-use super::figures::{ago, coins, hash, height};
+use super::figures::{ago, hash, height};
 use super::layout::{Column, Part, card, empty, miner, sentence, state};
 use super::place::Place;
 
@@ -21,7 +21,7 @@ impl Desk<'_> {
                 },
             ),
             Ok(found) => html! {
-                (table(&found.blocks, self.now_ms))
+                (self.block_table(&found.blocks))
                 nav.pages aria-label="Further blocks" {
                     @if after.is_some() { a href="/blocks" { "Newest" } }
                     @if let Some(next) = found.next.filter(|_| found.blocks.len() == 50) {
@@ -50,35 +50,35 @@ impl Desk<'_> {
             &body,
         )]
     }
-}
 
-pub(super) fn table(blocks: &[Block], now_ms: u64) -> Markup {
-    html! {
-        div.scroll tabindex="0" {
-            table.blocks {
-                thead { tr {
-                    th.num scope="col" { "Height" }
-                    th scope="col" { "State" }
-                    th scope="col" { "When" }
-                    th.num scope="col" { "Pays" }
-                    th scope="col" { "Found by" }
-                    th scope="col" { "Hash" }
-                } }
-                tbody { @for block in blocks { (line(block, now_ms)) } }
+    pub(super) fn block_table(&self, blocks: &[Block]) -> Markup {
+        html! {
+            div.scroll tabindex="0" {
+                table.blocks {
+                    thead { tr {
+                        th.num scope="col" { "Height" }
+                        th scope="col" { "State" }
+                        th scope="col" { "When" }
+                        th.num scope="col" { "Pays" }
+                        th scope="col" { "Found by" }
+                        th scope="col" { "Hash" }
+                    } }
+                    tbody { @for block in blocks { (self.block_line(block)) } }
+                }
             }
         }
     }
-}
 
-fn line(block: &Block, now_ms: u64) -> Markup {
-    html! {
-        tr data-block=(block.hash) {
-            td.num { strong { (height(block.height)) } }
-            td { (state(&block.state)) }
-            td { (ago(block.time_ms, now_ms)) }
-            td.num { (coins(block.coinbase_value)) }
-            td { (miner(&block.account, &block.worker)) }
-            td { (hash(&block.hash)) }
+    fn block_line(&self, block: &Block) -> Markup {
+        html! {
+            tr data-block=(block.hash) {
+                td.num { strong { (height(block.height)) } }
+                td { (state(&block.state)) }
+                td { (ago(block.time_ms, self.now_ms)) }
+                td.num { (self.coins(block.coinbase_value)) }
+                td { (miner(&block.account, &block.worker)) }
+                td { (hash(&block.hash)) }
+            }
         }
     }
 }

@@ -3,8 +3,7 @@
 
 pub(super) use pages::figures::{ago, clock, count, difficulty, hash, hashrate, short, span, utc};
 
-/// Satoshis of a coin.
-const COIN: u64 = 100_000_000;
+use crate::coin::UNITS;
 
 /// The difficulty of a best share, if there is one.
 pub(super) fn best(value: Option<f64>) -> String {
@@ -16,17 +15,17 @@ pub(super) fn height(value: Option<u32>) -> String {
     value.map_or_else(|| "unknown".to_owned(), |value| count(value.into()))
 }
 
-/// Satoshis as coins, all that they have after the point, and at least two digits.
-pub(super) fn coins(satoshis: u64) -> String {
-    let rest = format!("{:08}", satoshis % COIN);
+/// Smallest units as coins, all that they have after the point, and at least two digits.
+pub(super) fn coins(smallest: u64, symbol: &str) -> String {
+    let rest = format!("{:08}", smallest % UNITS);
     let rest = rest.trim_end_matches('0');
-    format!("{}.{rest:0<2}\u{a0}BTC", count(satoshis / COIN))
+    format!("{}.{rest:0<2}\u{a0}{symbol}", count(smallest / UNITS))
 }
 
 /// The same for what may be below zero.
-pub(super) fn signed_coins(satoshis: i64) -> String {
-    let sign = if satoshis < 0 { "\u{2212}" } else { "" };
-    format!("{sign}{}", coins(satoshis.unsigned_abs()))
+pub(super) fn signed_coins(smallest: i64, symbol: &str) -> String {
+    let sign = if smallest < 0 { "\u{2212}" } else { "" };
+    format!("{sign}{}", coins(smallest.unsigned_abs(), symbol))
 }
 
 #[cfg(test)]
@@ -38,10 +37,10 @@ mod tests {
     }
 
     #[test]
-    fn coins_lose_no_satoshi() {
-        assert_eq!(plain(&coins(5_000_002_110)), "50.0000211 BTC");
-        assert_eq!(plain(&coins(312_500_000_000)), "3 125.00 BTC");
-        assert_eq!(plain(&coins(1)), "0.00000001 BTC");
-        assert_eq!(plain(&signed_coins(-50_000_000)), "\u{2212}0.50 BTC");
+    fn coins_lose_no_smallest_unit() {
+        assert_eq!(plain(&coins(5_000_002_110, "BTC")), "50.0000211 BTC");
+        assert_eq!(plain(&coins(312_500_000_000, "XYZ")), "3 125.00 XYZ");
+        assert_eq!(plain(&coins(1, "BTC")), "0.00000001 BTC");
+        assert_eq!(plain(&signed_coins(-50_000_000, "XYZ")), "\u{2212}0.50 XYZ");
     }
 }

@@ -7,7 +7,7 @@ use super::answers::{
     Balance, Channel, Channels, Credit, Credits, History, Missing, Sums, Workers,
 };
 use super::chart::Chart;
-use super::figures::{ago, best, coins, count, difficulty, hash, hashrate, signed_coins, utc};
+use super::figures::{ago, best, count, difficulty, hash, hashrate, utc};
 use super::layout::{Column, Part, card, empty, figure, state};
 use super::place::{Place, encoded};
 
@@ -25,7 +25,7 @@ impl Desk<'_> {
             other => other,
         })?;
         let mut parts = vec![head(account, &sums), self.miner_rates(account, &sums)];
-        parts.extend(sums.balance.as_ref().map(balance));
+        parts.extend(sums.balance.as_ref().map(|it| self.balance(it)));
         parts.push(self.workers(&at));
         parts.push(self.channels(&at));
         if sums.balance.is_some() {
@@ -163,12 +163,26 @@ impl Desk<'_> {
             tr {
                 td { (if is_block { "Block " } else { "Wallet " }) (hash(&it.hash)) }
                 td { (state(&it.state)) }
-                td.num { @if is_block { (coins(it.entitled)) } @else { "—" } }
-                td.num { (coins(it.paid)) }
+                td.num { @if is_block { (self.coins(it.entitled)) } @else { "—" } }
+                td.num { (self.coins(it.paid)) }
                 td { @if is_block { a href=(proof) download { "Download" } } @else { "—" } }
                 td.num { (ago(it.time_ms, self.now_ms)) }
             }
         }
+    }
+
+    fn balance(&self, it: &Balance) -> Part {
+        let body = html! {
+            dl.pairs {
+                div { dt { "Owed" } dd { strong { (self.signed_coins(it.owed)) } } }
+                div { dt { "of mature blocks" } dd { (self.signed_coins(it.spendable)) } }
+                div { dt { "Sent, ever" } dd { (self.coins(it.paid)) } }
+            }
+            p.hint { "What is owed comes with a later block, or from the pool's wallet. Below "
+                "zero means that a block which paid you has left the chain: the next ones make up "
+                "for it." }
+        };
+        card("balance", Column::Side, ("Balance", "now"), &body)
     }
 }
 
@@ -190,17 +204,4 @@ fn head(account: &str, sums: &Sums) -> Part {
         }
     };
     Part { id: "miner", column: Column::Both, html }
-}
-
-fn balance(it: &Balance) -> Part {
-    let body = html! {
-        dl.pairs {
-            div { dt { "Owed" } dd { strong { (signed_coins(it.owed)) } } }
-            div { dt { "of mature blocks" } dd { (signed_coins(it.spendable)) } }
-            div { dt { "Sent, ever" } dd { (coins(it.paid)) } }
-        }
-        p.hint { "What is owed comes with a later block, or from the pool's wallet. Below zero "
-            "means that a block which paid you has left the chain: the next ones make up for it." }
-    };
-    card("balance", Column::Side, ("Balance", "now"), &body)
 }

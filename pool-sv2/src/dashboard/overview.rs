@@ -8,11 +8,9 @@ use super::answers::{
     Template, TipReached,
 };
 use super::chart::Chart;
-use super::figures::{
-    ago, best, coins, count, difficulty, hash, hashrate, height, short, span, utc,
-};
+use super::figures::{ago, best, count, difficulty, hash, hashrate, height, short, span, utc};
 use super::layout::{Column, Part, card, empty, figure, miner, sentence};
-use super::{blocks, qr};
+use super::qr;
 
 /// Blocks and miners on this page.
 const LINES: &str = "6";
@@ -156,13 +154,36 @@ impl Desk<'_> {
                     div { dt { "Template mined for" } dd { (self.since(it.since_ms)) } }
                     div { dt { "Transactions" } dd { (transactions(it.merkle_branches)) } }
                     div { dt { "Network difficulty" } dd { (difficulty(it.network_difficulty)) } }
-                    div { dt { "Pays" } dd { (coins(it.value)) " with fees" } }
+                    div { dt { "Pays" } dd { (self.coins(it.value)) " with fees" } }
                 }
                 h3 { "Its coinbase" }
-                ul.outputs { @for output in &it.outputs { (coinbase_output(output)) } }
+                ul.outputs { @for output in &it.outputs { (self.coinbase_output(output)) } }
             },
         };
         card("template", Column::Side, ("Mined now", ""), &body)
+    }
+
+    fn coinbase_output(&self, output: &Output) -> Markup {
+        let what = match output.kind.as_str() {
+            "payment" => "Payment",
+            "finder" => "Whoever finds the block",
+            "witness-commitment" => "Witness commitment",
+            "bmm-accept" => "Side block accepted (BIP301)",
+            "shielded-note" => "Shielded note",
+            "note-anchor" => "Anchor of the note",
+            "data" => "Data",
+            _ => "Script",
+        };
+        let to = output.address.as_deref().or(output.detail.as_deref());
+        html! {
+            li {
+                span.what { (what) }
+                span.to.mono { (short(to.unwrap_or(&output.script), 14)) }
+                span.amount {
+                    @if output.value > 0 { (self.coins(output.value)) } @else { "no value" }
+                }
+            }
+        }
     }
 
     fn since(&self, time_ms: u64) -> Markup {
@@ -173,7 +194,7 @@ impl Desk<'_> {
     fn last_blocks(&self) -> Part {
         let body = match self.ask.with::<Blocks>("blocks", &[("limit", LINES)]) {
             Ok(found) if !found.blocks.is_empty() => html! {
-                (blocks::table(&found.blocks, self.now_ms))
+                (self.block_table(&found.blocks))
                 p.more { a href="/blocks" { "All blocks" } }
             },
             _ => empty(
@@ -296,27 +317,6 @@ fn transactions(branches: u32) -> String {
         _ => {
             let most = 2_u64.checked_pow(branches).unwrap_or(u64::MAX);
             format!("{} to {} with the coinbase", count(most / 2 + 1), count(most))
-        }
-    }
-}
-
-fn coinbase_output(output: &Output) -> Markup {
-    let what = match output.kind.as_str() {
-        "payment" => "Payment",
-        "finder" => "Whoever finds the block",
-        "witness-commitment" => "Witness commitment",
-        "bmm-accept" => "Side block accepted (BIP301)",
-        "shielded-note" => "Shielded note",
-        "note-anchor" => "Anchor of the note",
-        "data" => "Data",
-        _ => "Script",
-    };
-    let to = output.address.as_deref().or(output.detail.as_deref());
-    html! {
-        li {
-            span.what { (what) }
-            span.to.mono { (short(to.unwrap_or(&output.script), 14)) }
-            span.amount { @if output.value > 0 { (coins(output.value)) } @else { "no value" } }
         }
     }
 }

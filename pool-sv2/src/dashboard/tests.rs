@@ -46,7 +46,8 @@ fn answer(shares: u64, question: &Question) -> Reply {
             "tip_reached": {"connections": 213, "last_ms": 4.26},
             "merkle_branches": 12,
             "value": 312_500_000, "outputs": [{"value": 0, "script": "6a", "kind": "bmm-accept",
-            "address": null, "detail": "sidechain 3, h* 0c"}]}),
+            "address": null, "detail": "sidechain 3, h* 0c"}, {"value": 312_500_000,
+            "script": "00", "kind": "payment", "address": ANN, "detail": null}]}),
         path if path == format!("miners/{ANN}") && shares > 0 => sums(shares),
         path if path == format!("miners/{ANN}/workers") => json!({"workers": lines(sums(1))}),
         path if path == format!("miners/{ANN}/payouts") => json!({"payouts": [{"kind": "block",
@@ -83,7 +84,7 @@ fn the_api_is_named_where_there_is_one_and_miners_are_sent_to_the_name_that_is_s
     let plain = html(Frame::default());
     assert!(!plain.contains("openapi.json") && plain.contains("stratum2+tcp://pool.example:3333"));
     let public_host = Some("mine.example".to_owned());
-    let named = html(Frame { has_api: true, public_host });
+    let named = html(Frame { has_api: true, public_host, ..Frame::default() });
     assert!(named.contains("/api/v1/openapi.json"), "{named}");
     assert!(named.contains("stratum2+tcp://mine.example:3333/9auq"), "{named}");
     assert!(!named.contains("pool.example"));
@@ -150,6 +151,17 @@ fn a_miners_page_has_balance_workers_and_proofs() {
     assert!(page.contains("rig7") && page.contains("1 duplicate, 2 stale"), "{page}");
     let View::Missing(page) = dashboard(1).show(&visit("/miners/nobody")) else { panic!() };
     assert!(page.contains("No share of nobody has been accepted yet"), "{page}");
+}
+
+#[test]
+fn every_amount_is_of_the_coin_that_is_set() {
+    let coin = Coin { name: "Vanta".to_owned(), symbol: "VANTA".to_owned() };
+    let dashboard = framed(1, Frame { coin, ..Frame::default() });
+    for (path, amounts) in [("/", 3), ("/blocks", 1), (&*format!("/miners/{ANN}"), 5)] {
+        let View::Page(page) = dashboard.show(&visit(path)) else { panic!("{path}") };
+        assert_eq!(page.matches("\u{a0}VANTA").count(), amounts, "{path}: {page}");
+        assert!(!page.contains("BTC"), "{path}: {page}");
+    }
 }
 
 #[test]
