@@ -32,7 +32,7 @@ pub(super) fn start(
         return Ok(());
     }
     let counts = AlertCounts::new(metrics);
-    let wording = config.alerts.wording(config.payout.network.name());
+    let wording = config.alerts.wording(&config.coin, config.payout.network.name());
     let standing = Standing::new(health.clone());
     for receiver in receivers {
         let (name, standing) = (receiver.name.clone(), standing.clone());

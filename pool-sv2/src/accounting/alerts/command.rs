@@ -28,7 +28,7 @@ pub struct TestArguments {
 pub fn execute(command: &AlertCommand) -> Result<(), Failure> {
     let AlertCommand::Test(TestArguments { name, sources }) = command;
     let (config, _) = sources.read::<Pool>()?;
-    let wording = config.alerts.wording(config.payout.network.name());
+    let wording = config.alerts.wording(&config.coin, config.payout.network.name());
     let mut receivers = config.alerts.receivers()?;
     let names: Vec<_> = receivers.iter().map(|receiver| receiver.name.clone()).collect();
     let place = receivers.iter().position(|receiver| receiver.name == *name);

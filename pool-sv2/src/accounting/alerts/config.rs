@@ -7,6 +7,7 @@ use serde::Deserialize;
 use service::config::ConfigError;
 
 use super::outlet::Outlet;
+use crate::coin::Coin;
 
 /// People who may be told: each has a thread.
 const RECEIVERS_MAX: usize = 16;
@@ -77,23 +78,13 @@ impl ServiceName {
 }
 
 /// `[alerts]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertsConfig {
-    /// What people call the chain; absent is Bitcoin and the network.
-    pub chain: Option<String>,
-    /// What a coin of it, 100,000,000 of its smallest units, is called.
-    pub unit: String,
     /// Where people find the dashboard.
     pub public_url: Option<String>,
     /// Who is told.
     pub receiver: Vec<ReceiverConfig>,
-}
-
-impl Default for AlertsConfig {
-    fn default() -> Self {
-        Self { chain: None, unit: "BTC".to_owned(), public_url: None, receiver: Vec::new() }
-    }
 }
 
 /// `[[alerts.receiver]]`.
@@ -161,7 +152,7 @@ pub struct Receiver {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wording {
     pub(super) chain: String,
-    pub(super) unit: String,
+    pub(super) symbol: String,
     /// Without a slash at its end.
     pub(super) public_url: Option<String>,
 }
@@ -169,7 +160,7 @@ pub struct Wording {
 impl AlertsConfig {
     /// Checks what the types cannot, and reads the secrets.
     pub fn receivers(&self) -> Result<Vec<Receiver>, ConfigError> {
-        self.check_wording()?;
+        self.check_public_url()?;
         if self.receiver.len() > RECEIVERS_MAX {
             let remedy = format!("name at most {RECEIVERS_MAX} of them");
             return Err(ConfigError::unusable("alerts.receiver", remedy));
@@ -189,27 +180,20 @@ impl AlertsConfig {
     }
 
     /// What texts say; `network` is the payouts'.
-    pub fn wording(&self, network: &str) -> Wording {
-        let chain = match network {
-            "mainnet" => "Bitcoin".to_owned(),
-            other => format!("Bitcoin {other}"),
-        };
+    pub fn wording(&self, coin: &Coin, network: &str) -> Wording {
         let public_url = self.public_url.as_deref();
         Wording {
-            chain: self.chain.clone().unwrap_or(chain),
-            unit: self.unit.clone(),
+            chain: coin.chain(network),
+            symbol: coin.symbol.clone(),
             public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
         }
     }
 
-    fn check_wording(&self) -> Result<(), ConfigError> {
+    fn check_public_url(&self) -> Result<(), ConfigError> {
         let is_address = |url: &String| url.starts_with("http://") || url.starts_with("https://");
         if self.public_url.as_ref().is_some_and(|url| !is_address(url)) {
             let remedy = "write it as https://HOST, as people type it";
             return Err(ConfigError::unusable("alerts.public_url", remedy));
-        }
-        if self.unit.is_empty() {
-            return Err(ConfigError::unusable("alerts.unit", "name the coin, as BTC"));
         }
         Ok(())
     }

@@ -55,7 +55,7 @@ impl Fact {
             Self::BlockFound { height: None, .. } => format!("Block found on {chain}"),
             Self::BlockOrphaned { .. } => format!("Block orphaned on {chain}"),
             Self::PayoutSent { amount, .. } => {
-                format!("Payout of {} sent on {chain}", coins(*amount, &wording.unit))
+                format!("Payout of {} sent on {chain}", coins(*amount, &wording.symbol))
             }
         }
     }
@@ -67,7 +67,7 @@ impl Fact {
                     Some(height) => height.to_string(),
                     None => mining::hash::display(hash),
                 };
-                let value = coins(*value, &wording.unit);
+                let value = coins(*value, &wording.symbol);
                 format!("Block {block}: {value}, found by {finder}.")
             }
             Self::BlockOrphaned { hash } => {
@@ -75,7 +75,7 @@ impl Fact {
                 format!("Block {hash} is not in the chain: it pays nobody, unless it comes back.")
             }
             Self::PayoutSent { transaction, accounts, amount } => {
-                let amount = coins(*amount, &wording.unit);
+                let amount = coins(*amount, &wording.symbol);
                 let whom = match accounts {
                     1 => "one miner".to_owned(),
                     many => format!("{many} miners"),

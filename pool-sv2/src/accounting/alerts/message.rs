@@ -132,7 +132,7 @@ mod tests {
 
     fn wording() -> Wording {
         let public_url = Some("https://pool.example".to_owned());
-        Wording { chain: "Bitcoin".to_owned(), unit: "BTC".to_owned(), public_url }
+        Wording { chain: "Bitcoin".to_owned(), symbol: "BTC".to_owned(), public_url }
     }
 
     fn block(height: u32, account: &str) -> Fact {

@@ -10,6 +10,7 @@ use testkit::http::Request;
 use super::config::AlertsConfig;
 use super::*;
 use crate::accounting::log::writer::{LogSettings, LogWriter};
+use crate::coin::Coin;
 use crate::shares::{BlockFound, BlockStage, BlockState, Earner, Entry};
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -51,7 +52,7 @@ impl Bench {
             format!("[[receiver]]\nname = \"phone\"\nby = \"ntfy\"\nurl = \"{url}\"\n{more}");
         let config: AlertsConfig = toml::from_str(&receiver).unwrap();
         let receiver = config.receivers().unwrap().remove(0);
-        let (wording, metrics) = (config.wording("regtest"), Metrics::new("x"));
+        let (wording, metrics) = (config.wording(&Coin::default(), "regtest"), Metrics::new("x"));
         let (end, counts) = (writer.durable_end(), AlertCounts::new(&metrics));
         let mut alerts = Alerts::new(receiver, wording, &ledger, end, counts);
         alerts.backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(2));

@@ -3,15 +3,15 @@
 //! Names of workers are the miners' own words: they are shortened, and signs that a service could
 //! take for something else are left out.
 
-/// Smallest units of a coin.
-const COIN: u64 = 100_000_000;
+use crate::coin::UNITS;
+
 /// Characters of a name.
 const NAME_CHARACTERS_MAX: usize = 24;
 
 /// `3.125 BTC`: no digit more than it needs.
-pub(super) fn coins(smallest: u64, unit: &str) -> String {
-    let text = format!("{}.{:08}", smallest / COIN, smallest % COIN);
-    format!("{} {unit}", text.trim_end_matches('0').trim_end_matches('.'))
+pub(super) fn coins(smallest: u64, symbol: &str) -> String {
+    let text = format!("{}.{:08}", smallest / UNITS, smallest % UNITS);
+    format!("{} {symbol}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// `account.worker`, short enough for a phone.

@@ -91,10 +91,14 @@ fn names_are_plain_and_each_is_anothers() {
 }
 
 #[test]
-fn the_chain_is_called_by_its_network_or_as_the_operator_says() {
-    let config = AlertsConfig::default();
-    assert_eq!(config.wording("mainnet").chain, "Bitcoin");
-    assert_eq!(config.wording("regtest").chain, "Bitcoin regtest");
-    let config = AlertsConfig { chain: Some("Vanta".to_owned()), ..config };
-    assert_eq!(config.wording("mainnet").chain, "Vanta");
+fn chain_and_amounts_are_called_as_the_coin_is() {
+    let said = |coin: &Coin, network: &str| {
+        let Wording { chain, symbol, .. } = AlertsConfig::default().wording(coin, network);
+        format!("{chain}, {symbol}")
+    };
+    let vanta = Coin { name: "Vanta".to_owned(), symbol: "VANTA".to_owned() };
+    assert_eq!(said(&Coin::default(), "mainnet"), "Bitcoin, BTC");
+    assert_eq!(said(&Coin::default(), "regtest"), "Bitcoin regtest, BTC");
+    assert_eq!(said(&vanta, "mainnet"), "Vanta, VANTA");
+    assert_eq!(said(&vanta, "regtest"), "Vanta regtest, VANTA");
 }

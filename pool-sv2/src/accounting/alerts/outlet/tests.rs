@@ -68,7 +68,7 @@ fn outlet(secret: &str, receiver: &str) -> Outlet {
 
 fn message() -> Message {
     let public_url = Some("https://pool.example".to_owned());
-    let wording = Wording { chain: "Vanta".to_owned(), unit: "VANTA".to_owned(), public_url };
+    let wording = Wording { chain: "Vanta".to_owned(), symbol: "VANTA".to_owned(), public_url };
     let fact = Fact::BlockFound {
         hash: [1; 32],
         height: Some(7),
