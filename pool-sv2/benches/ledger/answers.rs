@@ -19,6 +19,7 @@ use pool_sv2::accounting::log::record::Record;
 use pool_sv2::accounting::log::writer::{DurableEnd, LogSettings, LogWriter};
 use pool_sv2::accounting::store::sqlite::SqliteStore;
 use pool_sv2::accounting::store::{Chunk, Store};
+use pool_sv2::coin::Coin;
 use pool_sv2::payout::claims::{Position, Withheld};
 use pool_sv2::payout::distribution::{Terms, distribute};
 use pool_sv2::payout::identity::Mode;
@@ -88,6 +89,7 @@ impl Desk {
             sources,
             mode,
             fee_basis_points: 100,
+            coin: Coin::default(),
             ports: vec![Port { host, port: 3_333, min_difficulty: 1.0, mode }],
             authority_key: "9auq".to_owned(),
             mined: Box::new(|| Some(mined())),

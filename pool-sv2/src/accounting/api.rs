@@ -30,6 +30,7 @@ use self::template::TemplateNow;
 use super::bookkeeper::{Shelf, Sources};
 use super::store::sqlite::{FileIdentity, SqliteReader};
 use super::store::{After, Reader, Scope, StoreError, Total};
+use crate::coin::Coin;
 use crate::payout::identity::Mode;
 use crate::roster::Roster;
 use crate::shares::{BlockStage, BlockState};
@@ -75,6 +76,8 @@ pub struct Facts {
     pub mode: Mode,
     /// As it is set, in hundredths of a percent.
     pub fee_basis_points: u16,
+    /// What chain and coin are called.
+    pub coin: Coin,
     /// Where miners connect.
     pub ports: Vec<Port>,
     /// By which miners know the pool.

@@ -120,7 +120,8 @@ pub(super) fn execute(command: &PayoutCommand) -> Result<(), Failure> {
             print_proof(&settings(sources)?, *block, account)
         }
         PayoutCommand::Reserve { reserve, days, sources } => {
-            report::say_reserve(&settings(sources)?, *reserve, *days)
+            let config = sources.read::<Pool>()?.0;
+            report::say_reserve(&books_of(&config), &config.coin.symbol, *reserve, *days)
         }
         PayoutCommand::Settle { transaction, outcome, sources } => {
             let config = sources.read::<Pool>()?.0;
@@ -132,8 +133,11 @@ pub(super) fn execute(command: &PayoutCommand) -> Result<(), Failure> {
 }
 
 fn settings(sources: &Sources) -> Result<BookSources, Failure> {
-    let config = sources.read::<Pool>()?.0;
-    Ok(BookSources::of(&config.ledger, config.payout.network.to_network()))
+    Ok(books_of(&sources.read::<Pool>()?.0))
+}
+
+fn books_of(config: &Config) -> BookSources {
+    BookSources::of(&config.ledger, config.payout.network.to_network())
 }
 
 fn settle_payout(

@@ -109,6 +109,7 @@ impl<'a> Open<'a> {
             sources: Sources::of(&config.ledger, payout.network()),
             mode: ports.first().map(|port| port.mode).unwrap_or_default(),
             fee_basis_points: config.payout.fee_basis_points,
+            coin: config.coin.clone(),
             ports,
             authority_key: authority.public().to_string(),
             mined: Box::new(move || mined.now()),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::dates::iso;
 use super::{ACTIVE_MS, Asked, LINES_MAX, Refusal, block_state, float};
 use crate::accounting::store::{After, Block, Credit, Line, Reader, Scope, Slice, Span};
+use crate::coin::Coin;
 use crate::shares::BlockStage;
 
 /// The one pool.
@@ -38,10 +39,11 @@ impl Asked<'_> {
         let difficulty = mined.as_ref().map_or(0.0, |it| it.difficulty);
         let blocks = self.reader.blocks(After::START, 1)?;
         let network = facts.sources.network.to_string();
+        let Coin { name, symbol } = &facts.coin;
         Ok(json!({
             "id": POOL,
-            "coin": {"type": "BTC", "name": "Bitcoin", "symbol": "BTC", "family": "bitcoin",
-                "algorithm": "sha256d", "canonicalName": "Bitcoin"},
+            "coin": {"type": symbol, "name": name, "symbol": symbol, "family": "bitcoin",
+                "algorithm": "sha256d", "canonicalName": name},
             "ports": {},
             "paymentProcessing": {"enabled": facts.shelf.is_some(), "minimumPayment": 0.0,
                 "payoutScheme": facts.mode.name().to_uppercase(), "payoutSchemeConfig": {}},
@@ -103,7 +105,7 @@ impl Asked<'_> {
         let payments = self.reader.payments(After::START, page.needed()?)?;
         let shown = payments.iter().skip(page.skipped).map(|it| {
             let hash = mining::hash::display(&it.hash);
-            json!({"coin": "BTC", "address": "", "addressInfoLink": "",
+            json!({"coin": self.api.facts.coin.symbol, "address": "", "addressInfoLink": "",
                 "amount": float(it.paid.into()) / SATOSHIS,
                 "transactionConfirmationData": hash, "transactionInfoLink": "",
                 "created": iso(it.time_ms)})
@@ -160,7 +162,8 @@ impl Asked<'_> {
         check(id)?;
         let page = self.core_page()?;
         let credits = self.reader.payments_of(address, After::START, page.needed()?)?;
-        let shown = credits.iter().skip(page.skipped).map(|it| core_payment(address, it));
+        let symbol = &self.api.facts.coin.symbol;
+        let shown = credits.iter().skip(page.skipped).map(|it| core_payment(symbol, address, it));
         Ok(shown.collect())
     }
 
@@ -226,9 +229,9 @@ fn core_block(block: &Block) -> Value {
     })
 }
 
-fn core_payment(address: &str, credit: &Credit) -> Value {
+fn core_payment(symbol: &str, address: &str, credit: &Credit) -> Value {
     json!({
-        "coin": "BTC",
+        "coin": symbol,
         "address": address,
         "addressInfoLink": "",
         "amount": float(credit.paid.into()) / SATOSHIS,

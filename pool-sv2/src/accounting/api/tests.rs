@@ -146,6 +146,7 @@ fn facts(store: &Path) -> Facts {
         sources,
         mode: Mode::Pplns,
         fee_basis_points: 150,
+        coin: Coin { name: "Vanta".to_owned(), symbol: "VANTA".to_owned() },
         ports: vec![port],
         authority_key: "9auq".to_owned(),
         mined: Box::new(|| Some(mined())),
@@ -495,6 +496,9 @@ fn miningcores_front_ends_find_what_they_look_for() {
     let pool = &table.ask("api/pools")["pools"][0];
     assert_eq!((&pool["id"], &pool["poolFeePercent"]), (&"adit".into(), &1.5.into()));
     assert_eq!(pool["networkStats"]["blockHeight"], 850_000);
+    for (key, value) in [("type", "VANTA"), ("symbol", "VANTA"), ("name", "Vanta")] {
+        assert_eq!(pool["coin"][key], value, "{pool}");
+    }
     assert_eq!(pool["poolStats"]["connectedMiners"], 2);
     assert_eq!(table.ask("api/pools/adit")["pool"]["id"], "adit");
     let block = &table.ask("api/pools/adit/blocks?page=1&pageSize=2")[0];
@@ -504,6 +508,9 @@ fn miningcores_front_ends_find_what_they_look_for() {
     assert_eq!(miner["totalPaid"], 49e-8);
     let payments = table.ask("api/pools/adit/miners/a/payments");
     assert_eq!((&payments[0]["amount"], &payments[0]["address"]), (&10e-8.into(), &"a".into()));
+    for payments in [payments, table.ask("api/pools/adit/payments")] {
+        assert_eq!(payments[0]["coin"], "VANTA");
+    }
 }
 
 #[test]

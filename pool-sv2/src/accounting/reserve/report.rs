@@ -17,14 +17,15 @@ use crate::shares::PAYS_SHARES;
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
-/// Satoshis of a bitcoin.
-const BITCOIN: f64 = 100_000_000.0;
+/// Smallest units of a coin.
+const COIN: f64 = 100_000_000.0;
 /// A reserve is named that is used up with this probability.
 const ACCEPTED_RUIN: f64 = 0.01;
 
 /// Says it.
 pub(in crate::accounting) fn say_reserve(
     sources: &Sources,
+    symbol: &str,
     reserve: u64,
     days: u16,
 ) -> Result<(), Failure> {
@@ -37,7 +38,7 @@ pub(in crate::accounting) fn say_reserve(
     let Rate { value, fee_basis_points, .. } = rate;
     say(format_args!("a block is worth {value} sat; the fee is {fee_basis_points} basis points"));
     let work = worked(sources, days).map_err(KeepError::from).map_err(anyhow::Error::new)?;
-    for line in lines(&rate, work, reserve, days) {
+    for line in lines(&rate, work, symbol, reserve, days) {
         say(line);
     }
     Ok(())
@@ -63,17 +64,17 @@ fn worked(sources: &Sources, days: u16) -> Result<u128, LogError> {
 }
 
 /// What the statistics give for miners who did `work` in so many days.
-fn lines(rate: &Rate, work: u128, reserve: u64, days: u16) -> Vec<String> {
+fn lines(rate: &Rate, work: u128, symbol: &str, reserve: u64, days: u16) -> Vec<String> {
     let fee = f64::from(rate.fee_basis_points) / 10_000.0;
     let expected = as_float(work) / as_float(rate.work.0.max(1));
     let value = as_float(rate.value.into());
-    let shortfall = expected_shortfall(expected, fee) * value / BITCOIN;
+    let shortfall = expected_shortfall(expected, fee) * value / COIN;
     let reserve_blocks = as_float(reserve.into()) / value.max(1.0);
-    let gain = expected * fee * value / BITCOIN;
+    let gain = expected * fee * value / COIN;
     let mut lines = vec![
         format!("blocks expected in {days} days, by the work of the last ones: {expected:.3}"),
-        format!("the fee brings {gain:.8} BTC in that time, on average"),
-        format!("expected shortfall (the mean of the worst {WORST}): {shortfall:.8} BTC"),
+        format!("the fee brings {gain:.8} {symbol} in that time, on average"),
+        format!("expected shortfall (the mean of the worst {WORST}): {shortfall:.8} {symbol}"),
         format!(
             "probability that a reserve of {reserve} sat ({reserve_blocks:.2} blocks) is ever used \
              up: {:.6}",
@@ -82,8 +83,8 @@ fn lines(rate: &Rate, work: u128, reserve: u64, days: u16) -> Vec<String> {
     ];
     lines.push(match reserve_for(ACCEPTED_RUIN, fee) {
         Some(blocks) => format!(
-            "used up with a probability of {ACCEPTED_RUIN}: {:.8} BTC ({blocks:.2} blocks)",
-            blocks * value / BITCOIN
+            "used up with a probability of {ACCEPTED_RUIN}: {:.8} {symbol} ({blocks:.2} blocks)",
+            blocks * value / COIN
         ),
         None => "without a fee every reserve is used up some day".to_owned(),
     });
@@ -105,17 +106,18 @@ mod tests {
     #[test]
     fn it_says_what_the_formulas_give() {
         let rate = Rate { value: 312_500_000, work: Hashes(1_000), fee_basis_points: 200 };
-        let said = lines(&rate, 2_000, 3_125_000_000, 30).join("\n");
+        let said = lines(&rate, 2_000, "XYZ", 3_125_000_000, 30).join("\n");
+        assert_eq!(said.matches(" XYZ").count(), 3, "{said}");
         for expected in [
             "blocks expected in 30 days, by the work of the last ones: 2.000",
-            "the fee brings 0.12500000 BTC",
+            "the fee brings 0.12500000 XYZ",
             "(10.00 blocks) is ever used up: 0.66",
             "used up with a probability of 0.01: 354.",
         ] {
             assert!(said.contains(expected), "{expected} in\n{said}");
         }
         let free = Rate { fee_basis_points: 0, ..rate };
-        let said = lines(&free, 2_000, 1, 30).join("\n");
+        let said = lines(&free, 2_000, "XYZ", 1, 30).join("\n");
         assert!(said.contains("every reserve is used up"), "{said}");
     }
 }
