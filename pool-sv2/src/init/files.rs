@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use service::program::Failure;
 
 use super::node::Found;
-use crate::payout::NetworkName;
 use crate::payout::identity::Mode;
 
 /// What is written, by name.
