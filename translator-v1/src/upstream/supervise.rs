@@ -280,7 +280,7 @@ impl Hub {
             };
             match &upstream.state {
                 Ok(()) if is_active => {
-                    self.health.found(upstream.name, with_doubt("it gives work"))
+                    self.health.found(upstream.name, with_doubt("it gives work"));
                 }
                 Ok(()) => self.health.found(upstream.name, with_doubt("it stands ready")),
                 Err(reason) if active.is_some() => {

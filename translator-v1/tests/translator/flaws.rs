@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mining::target::Target;
 use translator_v1::bridge::extranonce::Seats;
 use translator_v1::bridge::notify::Work;
-use translator_v1::bridge::submit::UpstreamShare;
+use translator_v1::bridge::submit::{UpstreamShare, Verdict};
 use translator_v1::downstream::{Answers, Command, Event, MinerSettings};
 use wire::session::Session;
 use wire::sv1::notify::Notify;
@@ -240,6 +240,10 @@ fn no_share_is_taken_whose_hash_does_not_meet_the_target() {
             device.send(&found.line(9, "w").replace("\"id\":9", &format!("\"id\":{id}")));
             let is_taken = device.events.iter().any(is_taken);
             assert_eq!(is_taken, is_good && is_good_taken, "{situation}, {is_good}, {id}");
+            // The next answer waits for that of one that went up.
+            if let Some((ticket, _)) = device.passed_on() {
+                device.command(Command::Verdict { ticket, verdict: Verdict::Accepted });
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ fn hub() -> Hub {
         work_without_upstream: Duration::from_secs(60),
         work_ends: None,
         health: Health::new(names),
-        pools: Pools::new(names, addresses.clone()),
+        pools: Pools::new(names, addresses),
         gauge: metrics.gauges("upstream_state", STATE_HELP, "upstream"),
     }
 }
