@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stratum_apps::key_utils::Secp256k1PublicKey;
 use stratum_apps::payout::PayoutMode;
@@ -166,6 +167,10 @@ pub mod config {
     }
 }
 
+/// SRI's side of a connection waits at its end, on the only thread that a test has, for whatever it
+/// was sent and has not looked at. Their mock sleeps for a second before it looks.
+const READ_MAX: Duration = Duration::from_secs(2);
+
 /// Our translator as a process, with the face of SRI's.
 #[derive(Clone)]
 pub struct TranslatorSv2 {
@@ -199,7 +204,10 @@ impl TranslatorSv2 {
             .spawn()?;
         let ended = tokio::select! {
             status = translator.wait() => status.map(|_| ()),
-            () = self.stop.cancelled() => translator.kill().await,
+            () = self.stop.cancelled() => {
+                silence(translator.id()).await?;
+                translator.kill().await
+            }
         };
         self.stopped.cancel();
         ended
@@ -210,4 +218,13 @@ impl TranslatorSv2 {
         self.stop.cancel();
         self.stopped.cancelled().await;
     }
+}
+
+/// Holds the process until all that it has sent is read.
+async fn silence(process: Option<u32>) -> std::io::Result<()> {
+    if let Some(process) = process {
+        Command::new("kill").args(["-STOP", &process.to_string()]).status().await?;
+        tokio::time::sleep(READ_MAX).await;
+    }
+    Ok(())
 }
