@@ -23,7 +23,7 @@ use client::{Client, mine};
 use provider::Provider;
 use serde_json::json;
 use testkit::block::MinedBlock;
-use testkit::log::Event;
+use testkit::log::{Event, Mark};
 use testkit::node::Node;
 use wire::sv2::template::{
     ERROR_STALE_TEMPLATE_ID, ERROR_TEMPLATE_ID_NOT_FOUND, NewTemplate, RequestTransactionData,
@@ -138,6 +138,8 @@ fn a_node_that_was_away_is_found_again_and_its_clients_stayed() {
     let mut provider = Provider::start(&node);
     let mut client = Client::connect(&provider.url, PAYOUT);
     let (template, tip) = client.next_tip();
+    // Its first template may be out before it is said that it is there.
+    provider.wait_for(Mark::default(), "node found");
     let from = provider.end();
     node.kill();
     provider.wait_for(from, "node lost");
