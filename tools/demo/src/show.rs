@@ -254,7 +254,7 @@ fn introduce(world: &World) -> Result<()> {
     say(format_args!("  Stratum V2         {}", world.pool.url));
     say(format_args!("  Stratum V1         {}", translator.url));
     say(format_args!(
-        "  for instance       target/release/cpu-miner {} --user me\n",
+        "  for instance       target/debug/cpu-miner {} --user me\n",
         world.pool.url
     ));
     Ok(())
