@@ -253,9 +253,6 @@ fn introduce(world: &World) -> Result<()> {
     say("\nConnect a miner of your own, with any user name:");
     say(format_args!("  Stratum V2         {}", world.pool.url));
     say(format_args!("  Stratum V1         {}", translator.url));
-    say(format_args!(
-        "  for instance       target/debug/cpu-miner {} --user me\n",
-        world.pool.url
-    ));
+    say(format_args!("  for instance       target/debug/cpu-miner {} --user me\n", world.pool.url));
     Ok(())
 }
