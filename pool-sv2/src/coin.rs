@@ -8,6 +8,8 @@ use service::config::ConfigError;
 
 /// Smallest units of a coin.
 pub const UNITS: u64 = 100_000_000;
+/// The same, for what is reckoned with fractions.
+pub const UNITS_AS_FLOAT: f64 = 1e8;
 /// It stands in the title of an alert.
 const NAME_CHARACTERS_MAX: usize = 32;
 /// It stands behind every amount.

@@ -2,10 +2,11 @@
 //! functions, which stay as they are published, start our pool. `scripts/interop` compiles it with
 //! the suites; it is no part of the workspace. Must not answer anything in the pool's place.
 
+mod process;
+
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 
 use stratum_apps::config_helpers::CoinbaseRewardScript;
@@ -143,7 +144,7 @@ impl PoolSv2 {
             }
         };
         let path = self.config.write(&folder, &address);
-        let mut pool = spawned(Command::new(program("pool-sv2")).arg("run"), &path, &folder)?;
+        let mut pool = process::started("pool-sv2", &path, &folder)?;
         let ended = tokio::select! {
             status = pool.wait() => status.map(|_| ()),
             () = self.stop.cancelled() => pool.kill().await,
@@ -157,12 +158,6 @@ impl PoolSv2 {
         self.stop.cancel();
         self.stopped.cancelled().await;
     }
-}
-
-fn spawned(command: &mut Command, config: &Path, folder: &Path) -> std::io::Result<Child> {
-    let log = fs::File::create(folder.join("pool-sv2.log"))?;
-    command.arg("--config").arg(config).env("RUST_LOG", "debug");
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true).spawn()
 }
 
 /// For tests whose pool would take templates from the node over IPC: our template-provider in
@@ -183,9 +178,4 @@ fn start_template_provider(
         .kill_on_drop(true)
         .spawn()?;
     Ok((format!("127.0.0.1:{port}"), child))
-}
-
-fn program(name: &str) -> PathBuf {
-    let folder = std::env::var_os("ADIT_PROGRAMS").expect("scripts/interop sets ADIT_PROGRAMS");
-    PathBuf::from(folder).join(name)
 }

@@ -3,11 +3,12 @@
 //! compiles it with the suites; it is no part of the workspace. Must not answer anything in the
 //! translator's place.
 
+mod process;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -190,18 +191,7 @@ impl TranslatorSv2 {
         let folder = self.config.folder();
         fs::create_dir_all(&folder)?;
         let path = self.config.write(&folder);
-        let log = fs::File::create(folder.join("translator-v1.log"))?;
-        let programs =
-            std::env::var_os("ADIT_PROGRAMS").expect("scripts/interop sets ADIT_PROGRAMS");
-        let mut translator = Command::new(PathBuf::from(programs).join("translator-v1"))
-            .args(["run", "--config"])
-            .arg(path)
-            .env("RUST_LOG", "debug")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()?;
+        let mut translator = process::started("translator-v1", &path, &folder)?;
         let ended = tokio::select! {
             status = translator.wait() => status.map(|_| ()),
             () = self.stop.cancelled() => {

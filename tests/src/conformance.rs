@@ -21,14 +21,16 @@ pub const COMMAND: &str = "cargo run -p tests --bin conformance";
 const BEGIN: &str = "<!-- begin of the table -->\n";
 const END: &str = "<!-- end of the table -->\n";
 /// Where a rule can come from.
-const ORIGINS: [&str; 5] = ["Spec ", "Extension ", "Firmware", V1_RULE, "Flaw "];
+const ORIGINS: [&str; 5] = ["Spec ", "Extension ", "Firmware", V1_RULE, FLAW];
+/// What is wrong with other pools, by number.
+const FLAW: &str = "Flaw ";
 /// What V1 clients ask for, by number.
 const V1_RULE: &str = "V1 rule ";
 /// Their numbers: each must have a test.
 const V1_RULES: std::ops::RangeInclusive<u32> = 1..=31;
 /// The flaws of other pools, by their numbers in the document, that one of ours could have: each
-/// must have a test, in the pool and in the translator. Withholding of blocks (26) can only be seen
-/// in statistics.
+/// must have a test, and one of the translator's. Withholding of blocks (26) can only be seen in
+/// statistics.
 const FLAWS: [std::ops::RangeInclusive<u32>; 2] = [1..=25, 27..=29];
 
 /// A rule and the test that holds it.
@@ -61,18 +63,22 @@ pub fn rules(sources: &[Source]) -> Result<Vec<Rule>> {
 /// The flaws that no rule names whose test is in `folder`, which is empty for all of them.
 pub fn untested_flaws(rules: &[Rule], folder: &str) -> Vec<u32> {
     let rules = rules.iter().filter(|rule| rule.file.starts_with(folder));
-    let tested: BTreeSet<_> = rules.map(|rule| &*rule.section).collect();
-    let is_tested = |flaw: &u32| tested.contains(&*format!("Flaw {flaw}"));
-    FLAWS.into_iter().flatten().filter(|flaw| !is_tested(flaw)).collect()
+    untested(rules, FLAW, FLAWS.into_iter().flatten())
 }
 
 /// What V1 clients ask for and no test is named after.
 pub fn untested_v1_rules(rules: &[Rule]) -> Vec<u32> {
-    let is_tested = |number: &u32| {
-        let section = format!("{V1_RULE}{number}");
-        rules.iter().any(|rule| rule.section == section)
-    };
-    V1_RULES.filter(|number| !is_tested(number)).collect()
+    untested(rules.iter(), V1_RULE, V1_RULES)
+}
+
+/// Those of `numbers` that no rule from `origin` has.
+fn untested<'a>(
+    rules: impl Iterator<Item = &'a Rule>,
+    origin: &str,
+    numbers: impl Iterator<Item = u32>,
+) -> Vec<u32> {
+    let tested: BTreeSet<_> = rules.map(|rule| &*rule.section).collect();
+    numbers.filter(|number| !tested.contains(&*format!("{origin}{number}"))).collect()
 }
 
 /// `document` with its table made of `rules`.

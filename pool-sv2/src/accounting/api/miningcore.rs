@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::dates::iso;
 use super::{ACTIVE_MS, Asked, LINES_MAX, Refusal, block_state, float};
 use crate::accounting::store::{After, Block, Credit, Line, Reader, Scope, Slice, Span};
-use crate::coin::Coin;
+use crate::coin::{Coin, UNITS_AS_FLOAT};
 use crate::shares::BlockStage;
 
 /// The one pool.
@@ -16,7 +16,6 @@ const PAGE: u64 = 15;
 const PAGE_MAX: u64 = 100;
 /// Pages go back so far; further lines are to be had from `/api/v1`.
 const LINES_BACK_MAX: u64 = 10_000;
-const SATOSHIS: f64 = 1e8;
 /// Of the windows of rates.
 const OVER_FIVE_MINUTES: usize = 1;
 
@@ -57,7 +56,7 @@ impl Asked<'_> {
                 "lastNetworkBlockTime": mined.as_ref().map(|it| iso(it.tip_since_ms)),
                 "blockHeight": self.tip_height(), "connectedPeers": 0, "rewardType": "POW"},
             "topMiners": [],
-            "totalPaid": float(self.reader.paid_to_all()?.into()) / SATOSHIS,
+            "totalPaid": float(self.reader.paid_to_all()?.into()) / UNITS_AS_FLOAT,
             "totalBlocks": self.reader.block_count()?,
             "lastPoolBlockTime": blocks.first().map(|it| iso(it.time_ms)),
         }))
@@ -106,7 +105,7 @@ impl Asked<'_> {
         let shown = payments.iter().skip(page.skipped).map(|it| {
             let hash = mining::hash::display(&it.hash);
             json!({"coin": self.api.facts.coin.symbol, "address": "", "addressInfoLink": "",
-                "amount": float(it.paid.into()) / SATOSHIS,
+                "amount": float(it.paid.into()) / UNITS_AS_FLOAT,
                 "transactionConfirmationData": hash, "transactionInfoLink": "",
                 "created": iso(it.time_ms)})
         });
@@ -132,8 +131,8 @@ impl Asked<'_> {
         let last = last.first().map(|it| iso(it.settled.time_ms));
         Ok(json!({
             "pendingShares": 0,
-            "pendingBalance": float(owed.max(0).unsigned_abs().into()) / SATOSHIS,
-            "totalPaid": float(paid.into()) / SATOSHIS,
+            "pendingBalance": float(owed.max(0).unsigned_abs().into()) / UNITS_AS_FLOAT,
+            "totalPaid": float(paid.into()) / UNITS_AS_FLOAT,
             "todayPaid": 0,
             "lastPayment": last,
             "lastPaymentLink": null,
@@ -219,7 +218,7 @@ fn core_block(block: &Block) -> Value {
         "status": status,
         "confirmationProgress": f64::from(u8::from(status == "confirmed")),
         "transactionConfirmationData": hash,
-        "reward": float(block.found.coinbase_value.into()) / SATOSHIS,
+        "reward": float(block.found.coinbase_value.into()) / UNITS_AS_FLOAT,
         "infoLink": "",
         "hash": hash,
         "miner": block.account,
@@ -234,7 +233,7 @@ fn core_payment(symbol: &str, address: &str, credit: &Credit) -> Value {
         "coin": symbol,
         "address": address,
         "addressInfoLink": "",
-        "amount": float(credit.paid.into()) / SATOSHIS,
+        "amount": float(credit.paid.into()) / UNITS_AS_FLOAT,
         "transactionConfirmationData": mining::hash::display(&credit.settled.hash),
         "transactionInfoLink": "",
         "created": iso(credit.settled.time_ms),

@@ -11,14 +11,13 @@ use crate::accounting::log::LogError;
 use crate::accounting::log::cursor::{Cursor, Place};
 use crate::accounting::log::record::Record;
 use crate::accounting::recompute::books_at;
+use crate::coin::UNITS_AS_FLOAT;
 use crate::payout::claims::Position;
 use crate::payout::fixed::Rate;
 use crate::shares::PAYS_SHARES;
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
-/// Smallest units of a coin.
-const COIN: f64 = 100_000_000.0;
 /// A reserve is named that is used up with this probability.
 const ACCEPTED_RUIN: f64 = 0.01;
 
@@ -68,9 +67,9 @@ fn lines(rate: &Rate, work: u128, symbol: &str, reserve: u64, days: u16) -> Vec<
     let fee = f64::from(rate.fee_basis_points) / 10_000.0;
     let expected = as_float(work) / as_float(rate.work.0.max(1));
     let value = as_float(rate.value.into());
-    let shortfall = expected_shortfall(expected, fee) * value / COIN;
+    let shortfall = expected_shortfall(expected, fee) * value / UNITS_AS_FLOAT;
     let reserve_blocks = as_float(reserve.into()) / value.max(1.0);
-    let gain = expected * fee * value / COIN;
+    let gain = expected * fee * value / UNITS_AS_FLOAT;
     let mut lines = vec![
         format!("blocks expected in {days} days, by the work of the last ones: {expected:.3}"),
         format!("the fee brings {gain:.8} {symbol} in that time, on average"),
@@ -84,7 +83,7 @@ fn lines(rate: &Rate, work: u128, symbol: &str, reserve: u64, days: u16) -> Vec<
     lines.push(match reserve_for(ACCEPTED_RUIN, fee) {
         Some(blocks) => format!(
             "used up with a probability of {ACCEPTED_RUIN}: {:.8} {symbol} ({blocks:.2} blocks)",
-            blocks * value / COIN
+            blocks * value / UNITS_AS_FLOAT
         ),
         None => "without a fee every reserve is used up some day".to_owned(),
     });
