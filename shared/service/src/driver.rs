@@ -1,17 +1,19 @@
 //! The one loop that runs any session over any byte stream.
 //!
 //! Back pressure is part of it: while bytes wait for a peer that does not read, and while the
-//! program is busy taking events, that peer is not read from. It knows no protocol.
+//! program is busy taking events, that peer is not read from. And so is that what is said to many
+//! commands and bytes that are there together goes out in one write. It knows no protocol.
 
 use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use wire::session::{PeerError, Session};
 
@@ -34,6 +36,10 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// with bytes of the peer unread, it would be reset, and the words lost on their way; and there are
 /// peers that do not look at a message behind which the stream ends.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
+
+/// What is there together is taken together and then answered in one write; but after so many
+/// commands and reads with no pause between them a write is tried in any case.
+const STEPS_UNWRITTEN_MAX: u32 = 64;
 
 /// Reads of up to a kibibyte that are worth the last words: who floods is waited for no longer.
 const UNWANTED_READS_MAX: usize = 64;
@@ -81,12 +87,17 @@ pub async fn drive<S: Session>(
     // The last words, an error message for instance, are worth a moment.
     while session.poll_transmit(&mut output.bytes) {}
     let has_last_words = !output.bytes.is_empty() && !matches!(ended, Ended::ByPeer);
-    let _ = timeout(FLUSH_MAX, writer.write_all(&output.bytes)).await;
+    let _ = timeout(FLUSH_MAX, write_out(&mut writer, &output.bytes)).await;
     if has_last_words {
         let _ = timeout(LAST_WORDS_MAX, until_closed(&mut reader)).await;
     }
     let _ = timeout(FLUSH_MAX, writer.shutdown()).await;
     ended
+}
+
+async fn write_out(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    writer.write_all(bytes).await?;
+    writer.flush().await
 }
 
 /// Reads what nobody wants any more, until the peer closes, or has sent too much of it.
@@ -107,9 +118,10 @@ async fn run<S: Session>(
     output: &mut Output,
 ) -> Ended {
     let mut alarm = Alarm { sleep: pin!(sleep(Duration::ZERO)), rings_at: None };
+    let mut steps_unwritten = 0;
     loop {
-        while let Some(event) = session.poll_event() {
-            host.take_event(event).await;
+        if let Err(ended) = take_events(session, host, writer, output).await {
+            return ended;
         }
         output.fill(session);
         // Its last words have the time of the last bytes and no more: a peer that does not read
@@ -117,7 +129,9 @@ async fn run<S: Session>(
         if session.is_finished() {
             return Ended::ByHost;
         }
-        if output.is_writable() {
+        let is_due = steps_unwritten >= STEPS_UNWRITTEN_MAX && !output.is_done();
+        if is_due || output.is_high() && !output.is_stalled() {
+            steps_unwritten = 0;
             match output.write_at_once(writer).await {
                 Ok(()) => continue,
                 Err(ended) => return ended,
@@ -129,28 +143,26 @@ async fn run<S: Session>(
         let timeout = session.poll_timeout().map(Instant::from_std);
         let wake = [pause, stall, timeout].into_iter().flatten().min();
         let reads = pause.is_none() && !output.is_high();
-        let stepped = tokio::select! {
-            written = writer.write(&output.bytes), if output.is_stalled() => {
-                match output.note(Some(written)) {
-                    Ok(()) => Ok(()),
+        let step = tokio::select! {
+            // What is there already is taken first, so that one write carries all answers to it.
+            biased;
+            step = next_step(host, reader, reads, alarm.wait(wake)) => step,
+            written = output.drain(writer) => written.map_or_else(Step::End, |()| Step::Written),
+        };
+        steps_unwritten = if output.is_done() { 1 } else { steps_unwritten + 1 };
+        let stepped = match step {
+            Step::Command(command) => session.handle_command(clock::now(), command),
+            Step::Read(input) => session.handle_bytes(clock::now(), &input),
+            Step::Time if stall.is_some_and(|at| Instant::now() >= at) => {
+                match output.is_given_up(writer).await {
+                    Ok(true) => Err(PeerError::TimedOut(DOES_NOT_READ)),
+                    Ok(false) => Ok(()),
                     Err(ended) => return ended,
                 }
             }
-            command = host.next_command() => match command {
-                Some(command) => session.handle_command(clock::now(), command),
-                None => return Ended::ByHost,
-            },
-            read = read_some(reader), if reads => match read {
-                Ok(input) if input.is_empty() => return Ended::ByPeer,
-                Ok(input) => session.handle_bytes(clock::now(), &input),
-                Err(error) => return error.into(),
-            },
-            () = alarm.wait(wake) => {
-                if stall.is_some_and(|at| Instant::now() >= at) {
-                    return PeerError::TimedOut(DOES_NOT_READ).into();
-                }
-                session.handle_timeout(clock::now())
-            },
+            Step::Time => session.handle_timeout(clock::now()),
+            Step::Written => Ok(()),
+            Step::End(ended) => return ended,
         };
         if let Err(error) = stepped {
             return error.into();
@@ -158,10 +170,65 @@ async fn run<S: Session>(
     }
 }
 
+/// Gives the program what the session tells. What waits to be written does not wait for a program
+/// that is busy.
+async fn take_events<S: Session>(
+    session: &mut S,
+    host: &mut impl Host<S>,
+    writer: &mut (impl AsyncWrite + Unpin),
+    output: &mut Output,
+) -> Result<(), Ended> {
+    while let Some(event) = session.poll_event() {
+        let mut taking = pin!(host.take_event(event));
+        let is_taken =
+            poll_fn(|context| Poll::Ready(taking.as_mut().poll(context).is_ready())).await;
+        if !is_taken {
+            output.fill(session);
+            output.write_at_once(writer).await?;
+            taking.await;
+        }
+    }
+    Ok(())
+}
+
+/// What happens to a session next.
+enum Step<C> {
+    Command(C),
+    Read(Vec<u8>),
+    /// A deadline has passed.
+    Time,
+    /// The peer's socket was found full, or has room again.
+    Written,
+    End(Ended),
+}
+
+/// Waits for what the program says, what the peer says if it is to be read, or the time.
+/// Cancel-safe.
+async fn next_step<S: Session>(
+    host: &mut impl Host<S>,
+    reader: &mut (impl AsyncRead + Unpin),
+    reads: bool,
+    alarm: impl Future<Output = ()>,
+) -> Step<S::Command> {
+    tokio::select! {
+        command = host.next_command() => {
+            command.map_or(Step::End(Ended::ByHost), Step::Command)
+        }
+        read = read_some(reader), if reads => match read {
+            Ok(input) if input.is_empty() => Step::End(Ended::ByPeer),
+            Ok(input) => Step::Read(input),
+            Err(error) => Step::End(error.into()),
+        },
+        () = alarm => Step::Time,
+    }
+}
+
 /// Bytes on their way out, and how long they have been.
 #[derive(Default)]
 struct Output {
     bytes: BytesMut,
+    /// True while the stream may hold bytes that it has taken, as one with TLS does.
+    is_unflushed: bool,
     /// While the peer's socket is full: a byte must be taken until then.
     write_deadline: Option<Instant>,
     /// Since it was full, until all is written: when that must be.
@@ -182,9 +249,8 @@ impl Output {
         self.write_deadline.is_some()
     }
 
-    /// True if it is worth a try: there is something, and the socket was not full.
-    fn is_writable(&self) -> bool {
-        !self.bytes.is_empty() && !self.is_stalled()
+    fn is_done(&self) -> bool {
+        self.bytes.is_empty() && !self.is_unflushed
     }
 
     /// When the peer will have taken too long.
@@ -195,38 +261,78 @@ impl Output {
     /// Writes what the stream takes without waiting. Nearly all writes end here, and spare the
     /// wake-ups that waiting would set up and tear down.
     async fn write_at_once(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Ended> {
-        let written = {
-            let mut writing = pin!(writer.write(&self.bytes));
-            poll_fn(|context| match writing.as_mut().poll(context) {
-                Poll::Ready(written) => Poll::Ready(Some(written)),
-                Poll::Pending => Poll::Ready(None),
-            })
-            .await
-        };
-        self.note(written)
+        // Out of turn is not out of room: only the stream may say that it is full.
+        unconstrained(poll_fn(|context| match self.poll_write(context, writer) {
+            Poll::Ready(written) => Poll::Ready(written),
+            Poll::Pending => Poll::Ready(Ok(())),
+        }))
+        .await
     }
 
-    /// What came of a write; `None` is a full socket. The clock is read for that alone.
-    fn note(&mut self, written: Option<io::Result<usize>>) -> Result<(), Ended> {
-        match written {
-            Some(Ok(0)) => return Err(Ended::ByPeer),
-            Some(Ok(count)) => {
-                self.bytes.advance(count);
-                self.write_deadline = None;
-                if self.bytes.is_empty() {
-                    // Its memory is another connection's until there is something to say again.
-                    self.bytes = BytesMut::new();
-                    self.drain_deadline = None;
+    /// True if a deadline has passed and the stream still takes too little: the program may have been
+    /// busy since it last looked.
+    async fn is_given_up(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<bool, Ended> {
+        self.write_at_once(writer).await?;
+        Ok(self.deadline().is_some_and(|at| Instant::now() >= at))
+    }
+
+    /// Writes. Returns when the stream becomes full, or was full and has taken something; once all
+    /// is written it waits for ever. Cancel-safe.
+    async fn drain(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Ended> {
+        unconstrained(poll_fn(|context| self.poll_write(context, writer))).await
+    }
+
+    /// Ready when the deadlines have changed.
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<Result<(), Ended>> {
+        let (was_stalled, mut has_moved) = (self.is_stalled(), false);
+        while !self.is_done() {
+            match self.poll_piece(context, writer) {
+                Poll::Ready(Ok(())) => (has_moved, self.write_deadline) = (true, None),
+                Poll::Ready(Err(ended)) => return Poll::Ready(Err(ended)),
+                Poll::Pending => {
+                    let now = Instant::now();
+                    self.write_deadline.get_or_insert(now + WRITE_STALL_MAX);
+                    self.drain_deadline.get_or_insert(now + DRAIN_MAX);
+                    break;
                 }
             }
-            Some(Err(error)) => return Err(error.into()),
-            None => {
-                let now = Instant::now();
-                self.write_deadline = Some(now + WRITE_STALL_MAX);
-                self.drain_deadline.get_or_insert(now + DRAIN_MAX);
-            }
         }
-        Ok(())
+        if self.is_done() {
+            self.drain_deadline = None;
+        }
+        match (was_stalled, self.is_stalled()) {
+            (false, false) => Poll::Pending,
+            (true, true) if !has_moved => Poll::Pending,
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Writes once, or has the stream send what it holds.
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<Result<(), Ended>> {
+        if self.bytes.is_empty() {
+            ready!(Pin::new(writer).poll_flush(context))?;
+            self.is_unflushed = false;
+            return Poll::Ready(Ok(()));
+        }
+        let count = ready!(Pin::new(writer).poll_write(context, &self.bytes))?;
+        if count == 0 {
+            return Poll::Ready(Err(Ended::ByPeer));
+        }
+        self.bytes.advance(count);
+        self.is_unflushed = true;
+        if self.bytes.is_empty() {
+            // Its memory is another connection's until there is something to say again.
+            self.bytes = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

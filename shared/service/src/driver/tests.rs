@@ -1,9 +1,11 @@
-//! The end of a connection, in virtual time.
+//! The end of a connection, in virtual time, and when one is written to.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant as StdInstant;
 
-use tokio::io::duplex;
+use tokio::io::{DuplexStream, duplex};
 
 use super::*;
 
@@ -67,7 +69,7 @@ impl Host<Refusal> for Idle {
 
 /// Drives a session that refuses; gives the peer's end, which has read the words, and how long ago
 /// the drive began.
-async fn refused() -> (tokio::io::DuplexStream, tokio::task::JoinHandle<Duration>) {
+async fn refused() -> (DuplexStream, tokio::task::JoinHandle<Duration>) {
     let (mut peer, stream) = duplex(64);
     let driven = tokio::spawn(async move {
         let began = Instant::now();
@@ -95,4 +97,194 @@ async fn the_connection_of_a_peer_that_closes_is_over_at_once() {
     let (peer, driven) = refused().await;
     drop(peer);
     assert_eq!(driven.await.unwrap(), Duration::ZERO);
+}
+
+/// Says one byte to each command and each read, and tells of the reads.
+#[derive(Default)]
+struct Echo {
+    said: usize,
+    reads: usize,
+}
+
+impl Session for Echo {
+    type Command = ();
+    type Event = ();
+
+    fn handle_bytes(&mut self, _now: StdInstant, _bytes: &[u8]) -> Result<(), PeerError> {
+        (self.said, self.reads) = (self.said + 1, self.reads + 1);
+        Ok(())
+    }
+
+    fn handle_command(&mut self, _now: StdInstant, (): ()) -> Result<(), PeerError> {
+        self.said += 1;
+        Ok(())
+    }
+
+    fn handle_timeout(&mut self, _now: StdInstant) -> Result<(), PeerError> {
+        Ok(())
+    }
+
+    fn poll_transmit(&mut self, out: &mut BytesMut) -> bool {
+        let said = std::mem::take(&mut self.said);
+        out.extend(std::iter::repeat_n(b'x', said));
+        said > 0
+    }
+
+    fn poll_event(&mut self) -> Option<()> {
+        self.reads = self.reads.checked_sub(1)?;
+        Some(())
+    }
+
+    fn poll_timeout(&self) -> Option<StdInstant> {
+        None
+    }
+}
+
+/// Has so many commands at once, and no more; and takes so long to take an event.
+struct Commands(Arc<AtomicU32>, Duration);
+
+impl Host<Echo> for Commands {
+    async fn next_command(&mut self) -> Option<()> {
+        tokio::task::coop::consume_budget().await;
+        match self.0.load(Ordering::Relaxed).checked_sub(1) {
+            Some(left) => self.0.store(left, Ordering::Relaxed),
+            None => pending().await,
+        }
+        Some(())
+    }
+
+    async fn take_event(&mut self, (): ()) {
+        sleep(self.1).await;
+    }
+}
+
+/// Drives `commands` over `stream`, with a program that takes so long to take an event.
+fn driven(
+    commands: u32,
+    event: Duration,
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+) -> tokio::task::JoinHandle<Ended> {
+    driven_by(Commands(Arc::new(commands.into()), event), stream)
+}
+
+fn driven_by(
+    mut commands: Commands,
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+) -> tokio::task::JoinHandle<Ended> {
+    tokio::spawn(async move { drive(&mut Echo::default(), &mut commands, stream).await })
+}
+
+/// A stream that tells how much each write took.
+struct Written {
+    stream: DuplexStream,
+    sizes: tokio::sync::mpsc::UnboundedSender<usize>,
+}
+
+impl AsyncRead for Written {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Written {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(size)) = &written {
+            self.sizes.send(*size).unwrap();
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Drives `commands` that are all there at once to a peer with room for `room` bytes that reads
+/// each second; gives the bytes of each write.
+async fn writes(commands: u32, room: usize) -> Vec<usize> {
+    let (mut peer, stream) = duplex(room);
+    let (sizes, mut written) = tokio::sync::mpsc::unbounded_channel();
+    let driven = driven(commands, Duration::ZERO, Written { stream, sizes });
+    let mut left = usize::try_from(commands).unwrap();
+    while left > 0 {
+        sleep(Duration::from_secs(1)).await;
+        left -= peer.read(&mut [0; 1_024]).await.unwrap();
+    }
+    drop(peer);
+    assert!(matches!(driven.await.unwrap(), Ended::ByPeer));
+    std::iter::from_fn(|| written.try_recv().ok()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_to_commands_that_are_there_at_once_goes_in_one_write() {
+    assert_eq!(writes(STEPS_UNWRITTEN_MAX, 1_024).await, [64]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_without_end_do_not_hold_up_a_write() {
+    assert_eq!(writes(2 * STEPS_UNWRITTEN_MAX, 1_024).await, [64, 64]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_socket_gets_the_rest_as_it_is_read() {
+    assert_eq!(writes(10, 4).await, [4, 4, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_in_endless_number_do_not_hold_up_a_full_socket_that_is_read() {
+    let (mut peer, stream) = duplex(4);
+    let left = Arc::new(1_000_000.into());
+    let _driven = driven_by(Commands(Arc::clone(&left), Duration::ZERO), stream);
+    peer.read_exact(&mut [0; 1_000]).await.unwrap();
+    assert!(left.load(Ordering::Relaxed) > 0, "it was not written to before the last command");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_be_written_does_not_wait_for_a_busy_program() {
+    let (mut peer, stream) = duplex(64);
+    peer.write_all(b"?").await.unwrap();
+    let began = Instant::now();
+    let _driven = driven(0, Duration::from_secs(60), stream);
+    peer.read_exact(&mut [0; 1]).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_while_the_program_is_busy_is_not_given_up() {
+    let (mut peer, stream) = duplex(4);
+    let driven = driven(10, 2 * WRITE_STALL_MAX, stream);
+    // The socket is full by then.
+    sleep(Duration::from_secs(1)).await;
+    peer.write_all(b"?").await.unwrap();
+    peer.read_exact(&mut [0; 11]).await.unwrap();
+    drop(peer);
+    assert!(matches!(driven.await.unwrap(), Ended::ByPeer));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_is_given_up_whatever_the_program_says() {
+    let (_peer, stream) = duplex(4);
+    let ended = driven(10, Duration::ZERO, stream).await.unwrap();
+    assert!(ended.to_string().contains(DOES_NOT_READ), "{ended}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_holds_what_it_took_is_flushed() {
+    let (mut peer, stream) = duplex(64);
+    let _driven = driven(1, Duration::ZERO, tokio::io::BufWriter::new(stream));
+    let read = timeout(Duration::from_secs(1), peer.read_exact(&mut [0; 1])).await;
+    assert_eq!(read.unwrap().unwrap(), 1);
 }
