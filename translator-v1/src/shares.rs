@@ -3,12 +3,13 @@
 //! The queue is bounded: miners wait when it is full. A ticket is answered whatever happens: one
 //! that is dropped says that the upstream was lost.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::bridge::notify::{ChannelEpoch, Work};
 use crate::bridge::submit::{UpstreamShare, Verdict};
@@ -131,6 +132,9 @@ impl Drop for Ticket {
 #[derive(Debug)]
 pub struct Leaving {
     shutdown: CancellationToken,
+    /// Waits for it, for as long as the connection lasts: all connections wait for the same, and
+    /// who begins to wait again with each share stands in the others' way.
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Set once it is to be closed.
     deadline: Option<Instant>,
     /// Shares that have no verdict.
@@ -140,7 +144,8 @@ pub struct Leaving {
 impl Leaving {
     /// A connection that is closed at `shutdown`.
     pub fn at(shutdown: CancellationToken) -> Self {
-        Self { shutdown, deadline: None, in_flight: 0 }
+        let cancelled = Box::pin(shutdown.clone().cancelled_owned());
+        Self { shutdown, cancelled, deadline: None, in_flight: 0 }
     }
 
     /// A share was sent that will get a verdict.
@@ -161,7 +166,9 @@ impl Leaving {
 
     /// Waits until the connection may be closed. Cancel-safe.
     pub async fn until_done(&mut self) {
-        self.shutdown.cancelled().await;
+        if !self.shutdown.is_cancelled() {
+            self.cancelled.as_mut().await;
+        }
         let soon = || Instant::now() + LAST_VERDICTS_MAX;
         let deadline = *self.deadline.get_or_insert_with(soon);
         if self.in_flight > 0 {

@@ -13,11 +13,16 @@ const ROUNDING: f64 = 1.0 + 1e-9;
 /// The easiest and hardest difficulty that is ever sent: 2^-40 and 2^80.
 const EXPONENT_RANGE: std::ops::RangeInclusive<i32> = -40..=80;
 
-/// The difficulty to tell a miner that should have `wanted`, on jobs that the upstream gave with
-/// `upstream_target`: a power of two (rule 22), not above either. A harder one than upstream's
-/// would hold back shares that it waits for.
-pub fn advertised(wanted: f64, upstream_target: Target) -> f64 {
-    let mut exponent = floor_of_log2(ROUNDING * wanted.min(upstream_target.difficulty()));
+/// The difficulty to tell a miner that should have `wanted`, on jobs of which the hardest to tell is
+/// `difficulty_max`: a power of two (rule 22), not above either.
+pub fn advertised(wanted: f64, difficulty_max: f64) -> f64 {
+    2_f64.powi(floor_of_log2(ROUNDING * wanted)).min(difficulty_max)
+}
+
+/// The hardest difficulty to tell a miner on jobs that the upstream gave with `upstream_target`: a
+/// harder one would hold back shares that it waits for.
+pub fn difficulty_max_at(upstream_target: Target) -> f64 {
+    let mut exponent = floor_of_log2(ROUNDING * upstream_target.difficulty());
     // The division that made a difficulty of the target may have rounded up.
     while Target::from_difficulty(2_f64.powi(exponent)) < upstream_target
         && EXPONENT_RANGE.contains(&(exponent - 1))
@@ -56,7 +61,7 @@ mod tests {
     use super::*;
 
     fn told(wanted: f64, upstream: f64) -> f64 {
-        advertised(wanted, Target::from_difficulty(upstream))
+        advertised(wanted, difficulty_max_at(Target::from_difficulty(upstream)))
     }
 
     #[test]
@@ -75,7 +80,8 @@ mod tests {
         assert_eq!(told(1e6, 63.999), 32.0);
         for nbits in [0x207f_ffff, 0x1d00_ffff, 0x1b04_04cb] {
             let upstream = Target::from_nbits(nbits).unwrap();
-            let target = Target::from_difficulty(advertised(1e20, upstream));
+            let difficulty = advertised(1e20, difficulty_max_at(upstream));
+            let target = Target::from_difficulty(difficulty);
             assert!(target >= upstream, "{nbits:08x}");
         }
     }
@@ -97,7 +103,7 @@ mod tests {
             let told = told(wanted, 1.0);
             assert!(told > 0.0 && told <= 1.0, "{wanted}: {told}");
         }
-        assert!(advertised(1.0, Target::MAX) > 0.0);
+        assert!(advertised(1.0, difficulty_max_at(Target::MAX)) > 0.0);
     }
 
     /// Flaw 8: a V1 share is compared with its target as an integer, whichever way its client

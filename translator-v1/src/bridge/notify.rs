@@ -12,6 +12,7 @@ use mining::version::ROLLING_MASK;
 use wire::sv1::notify::RenderedNotify;
 use wire::sv2::mining::{NewExtendedMiningJob, SetNewPrevHash};
 
+use super::difficulty::difficulty_max_at;
 use super::extranonce::ExtranonceSplit;
 
 /// One opening of one upstream channel. Shares of an earlier one mean nothing to a later one.
@@ -99,6 +100,8 @@ pub struct Job {
     pub min_ntime: u32,
     /// When the job became known.
     since: Instant,
+    /// That of the target in `terms`, reckoned once for all miners.
+    difficulty_max: f64,
     /// Bytes of the coinbase without witness, extranonce included.
     pub coinbase_bytes: usize,
     coinbase_start: CoinbaseStart,
@@ -134,6 +137,7 @@ impl Job {
             version,
             min_ntime: message.min_ntime.unwrap_or(tip.min_ntime),
             since: now,
+            difficulty_max: difficulty_max_at(terms.target),
             coinbase_bytes: coinbase_prefix.len()
                 + terms.split.whole_bytes()
                 + coinbase_suffix.len(),
@@ -153,7 +157,12 @@ impl Job {
     #[must_use]
     pub fn at_target(&self, target: Target) -> Self {
         let terms = ChannelTerms { target, ..self.terms };
-        Self { terms, ..self.clone() }
+        Self { terms, difficulty_max: difficulty_max_at(target), ..self.clone() }
+    }
+
+    /// The hardest difficulty to tell a miner of it.
+    pub fn difficulty_max(&self) -> f64 {
+        self.difficulty_max
     }
 
     /// The nTime to mine with now: that of the tip or that of the job plus the seconds that it has

@@ -55,7 +55,7 @@ impl MinerSession {
     /// Something may have changed the wanted difficulty.
     pub(super) fn follow_difficulty(&mut self, now: Instant) {
         let Some(work) = &self.work else { return };
-        let wanted = self.difficulty.for_target(work.job.terms.target);
+        let wanted = self.difficulty.for_job(&work.job);
         if self.is_logged_in() && self.difficulty.told() != Some(wanted) {
             self.send_job(now);
         }
@@ -94,7 +94,7 @@ impl MinerSession {
         let clean = clean || had_shape != self.shape;
         // What was told is forgotten with each subscribe, but not the jobs of a resumed session.
         let is_first = self.difficulty.told().is_none();
-        let difficulty = self.difficulty.for_target(job.terms.target);
+        let difficulty = self.difficulty.for_job(&job);
         if self.difficulty.told() != Some(difficulty) {
             self.output.extend_from_slice(set_difficulty_line(difficulty).as_bytes());
             self.difficulty.tell(difficulty, now);
@@ -102,8 +102,9 @@ impl MinerSession {
             self.events.push_back(Event::Difficulty(difficulty));
         }
         self.look_at_coinbase(job.coinbase_bytes);
-        let id = self.jobs.push(Arc::clone(&job), ntime, difficulty, clean);
+        let id = self.jobs.next_id();
         job.rendered.put_line(&id, ntime, clean || is_first, &mut self.output);
+        self.jobs.push(job, ntime, difficulty, clean);
         self.timers.set(Timer::Keepalive, now + KEEPALIVE_INTERVAL);
         self.timers.stop(Timer::NextSecond);
     }

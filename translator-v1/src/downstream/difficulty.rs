@@ -7,6 +7,7 @@ use mining::vardiff::{Vardiff, VardiffPolicy};
 
 use super::MinerSettings;
 use crate::bridge::difficulty::{advertised, least_advertised};
+use crate::bridge::notify::Job;
 
 /// Expected hashes for a share of difficulty 1.
 const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
@@ -65,9 +66,9 @@ impl MinerDifficulty {
         }
     }
 
-    /// The difficulty for jobs that the upstream gave with `target`.
-    pub(super) fn for_target(&self, target: Target) -> f64 {
-        advertised(self.wanted.max(self.floor), target)
+    /// The difficulty for a job.
+    pub(super) fn for_job(&self, job: &Job) -> f64 {
+        advertised(self.wanted.max(self.floor), job.difficulty_max())
     }
 
     /// What the miner was told last.
@@ -218,6 +219,7 @@ impl HashrateMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bridge::notify::sample_job;
     use crate::downstream::Answers;
     use crate::downstream::resume::Departed;
     use crate::teams::Channels;
@@ -270,19 +272,19 @@ mod tests {
     fn rule_27_a_repeated_suggestion_does_not_undo_vardiff() {
         let start = Instant::now();
         let mut difficulty = MinerDifficulty::new(&settings(), start);
-        let upstream = Target::from_difficulty(1e6);
+        let job = sample_job(0).at_target(Target::from_difficulty(1e6));
         difficulty.suggest(0.5);
-        difficulty.tell(difficulty.for_target(upstream), start);
+        difficulty.tell(difficulty.for_job(&job), start);
         assert_eq!(difficulty.told(), Some(0.5));
         for tick in 1..=20 {
             let now = start + Duration::from_millis(tick * 100);
             difficulty.count_share(now, &[0; 32], 0.5);
         }
-        let raised = difficulty.for_target(upstream);
+        let raised = difficulty.for_job(&job);
         assert!(raised > 0.5);
         difficulty.suggest(0.5);
-        assert_eq!(difficulty.for_target(upstream), raised);
+        assert_eq!(difficulty.for_job(&job), raised);
         difficulty.suggest(0.25);
-        assert_eq!(difficulty.for_target(upstream), 0.25);
+        assert_eq!(difficulty.for_job(&job), 0.25);
     }
 }

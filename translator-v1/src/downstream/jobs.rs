@@ -71,14 +71,13 @@ pub(super) struct SentJobs {
 }
 
 impl SentJobs {
-    /// Notes a job that is being sent and gives its id. A `clean` one makes all others stale.
-    pub(super) fn push(
-        &mut self,
-        job: Arc<Job>,
-        ntime: u32,
-        difficulty: f64,
-        clean: bool,
-    ) -> String {
+    /// The id of the job that is sent next.
+    pub(super) fn next_id(&self) -> String {
+        format!("{:x}", self.last_id.wrapping_add(1))
+    }
+
+    /// Notes a job that was sent with the next id. A `clean` one makes all others stale.
+    pub(super) fn push(&mut self, job: Arc<Job>, ntime: u32, difficulty: f64, clean: bool) {
         if clean {
             self.stale.extend(self.jobs.drain(..));
             self.seen.clear();
@@ -90,7 +89,6 @@ impl SentJobs {
         self.stale.drain(..surplus);
         self.last_id = self.last_id.wrapping_add(1);
         self.jobs.push_back(SentJob { id: self.last_id, job, ntime, difficulty });
-        format!("{:x}", self.last_id)
     }
 
     /// The job that was sent last.

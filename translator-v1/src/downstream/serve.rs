@@ -142,11 +142,13 @@ impl MinerHost {
     }
 
     fn work(&mut self) -> Command {
-        let assigned = self.work.borrow_and_update().clone();
-        let (work, ways) = assigned.map(|it| (it.work, it.ways)).unzip();
-        // Shares on their way when the work ends have still been found.
-        self.ways = ways.or_else(|| self.ways.take());
-        Command::Work(work)
+        let assigned = self.work.borrow_and_update();
+        // They are the same in all work, and kept when it ends: shares that are on their way then
+        // have still been found. Cloning them each time would have all cores change one count.
+        if let (Some(assigned), None) = (&*assigned, &self.ways) {
+            self.ways = Some(assigned.ways.clone());
+        }
+        Command::Work(assigned.as_ref().map(|it| it.work.clone()))
     }
 
     /// The first worker's name says which team the miner is of; then it has that one's work.
@@ -174,20 +176,26 @@ impl Host<MinerSession> for MinerHost {
         if std::mem::take(&mut self.is_new) {
             return Some(self.work());
         }
+        // Not left to the order below: no number of verdicts may stand before it.
+        if self.work.has_changed().is_ok_and(|changed| changed) {
+            return Some(self.work());
+        }
         tokio::select! {
-            () = self.leaving.until_done(), if !self.has_left => {
-                self.has_left = true;
-                Some(Command::Leave { elsewhere: self.service.elsewhere.clone() })
-            }
-            changed = self.work.changed() => {
-                changed.ok()?;
-                Some(self.work())
-            }
+            // To begin to wait costs more than to take a verdict, and most often one is there.
+            biased;
             answered = self.verdicts.recv() => {
                 let Answered { number, verdict, waited } = answered?;
                 self.leaving.count_verdict();
                 self.shown.waited(waited);
                 Some(Command::Verdict { ticket: number, verdict })
+            }
+            changed = self.work.changed() => {
+                changed.ok()?;
+                Some(self.work())
+            }
+            () = self.leaving.until_done(), if !self.has_left => {
+                self.has_left = true;
+                Some(Command::Leave { elsewhere: self.service.elsewhere.clone() })
             }
         }
     }

@@ -188,7 +188,7 @@ impl MinerSession {
             }
             _ => Err(other("unknown method")),
         };
-        self.reply(&id, &answered);
+        self.reply(&id, answered.as_deref());
         match &*method {
             "mining.subscribe" | "mining.authorize" => self.go_on_after_login(now),
             "mining.suggest_difficulty" | "mining.suggest_target" | "mining.capabilities" => {
@@ -200,7 +200,7 @@ impl MinerSession {
     }
 
     /// Answers a request; one with the id null wants none (rule 3).
-    pub(super) fn reply(&mut self, id: &Id, answer: &Result<String, ShareError>) {
+    pub(super) fn reply(&mut self, id: &Id, answer: Result<&str, &ShareError>) {
         if id.is_null() {
             return;
         }

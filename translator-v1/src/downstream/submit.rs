@@ -181,16 +181,12 @@ impl MinerSession {
         self.replies.decide(ticket, answer);
         while let Some((reply, answer)) = self.replies.pop() {
             self.has_earned |= answer.is_ok();
-            self.reply(&reply.id, &as_result(answer.clone()));
+            // Success of a submit is the boolean `true` (rule 4).
+            self.reply(&reply.id, answer.as_ref().map(|()| "true"));
             let Reply { worker, difficulty, is_upstreams, .. } = reply;
             self.events.push_back(Event::Answered { worker, difficulty, is_upstreams, answer });
         }
     }
-}
-
-/// Success of a submit is the boolean `true` (rule 4).
-fn as_result(answer: Result<(), ShareError>) -> Result<String, ShareError> {
-    answer.map(|()| "true".to_owned())
 }
 
 /// Hashes a share of `sent`; `None` if its extranonce does not fit.

@@ -196,6 +196,15 @@ impl Dialler {
         Command::NoTeams
     }
 
+    /// What has changed while shares were taken: no number of them may stand before it.
+    fn changed_already(&mut self) -> Option<Command<Ticket>> {
+        if self.active.has_changed().is_ok_and(|changed| changed) {
+            return Some(self.follow_active());
+        }
+        let have_changed = self.miners.has_changed().is_ok_and(|changed| changed);
+        have_changed.then(|| Command::Miners(self.miners_here()))
+    }
+
     /// Refuses what miners submit. Never returns.
     async fn refuse_shares(&mut self) {
         while let Some(share) = self.shares.recv().await {
@@ -222,15 +231,19 @@ impl Dialler {
 
 impl Host<UpstreamSession<Ticket>> for Dialler {
     async fn next_command(&mut self) -> Option<Command<Ticket>> {
+        if let Some(command) = self.changed_already() {
+            return Some(command);
+        }
         tokio::select! {
-            // In this order, so that what is queued goes before the end.
+            // In this order, so that what is queued goes before the end; and shares first, because
+            // to begin to wait for the others costs more than to take one.
             biased;
-            Ok(()) = self.active.changed() => Some(self.follow_active()),
-            Ok(()) = self.miners.changed() => Some(Command::Miners(self.miners_here())),
             Some(Submitted { share, worker, ticket }) = self.shares.recv() => {
                 self.leaving.count_share();
                 Some(Command::Submit { share, worker, ticket })
             }
+            Ok(()) = self.active.changed() => Some(self.follow_active()),
+            Ok(()) = self.miners.changed() => Some(Command::Miners(self.miners_here())),
             team = next_change(&mut self.team_changes) => {
                 Some(Command::Team { team, wanted: self.teams.wanted(team) })
             }

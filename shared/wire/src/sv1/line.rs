@@ -46,7 +46,7 @@ impl LineBuffer {
     pub fn next_line(&mut self) -> Result<Option<Bytes>, PeerError> {
         loop {
             let unscanned = self.input.get(self.scanned..).unwrap_or_default();
-            let Some(offset) = unscanned.iter().position(|byte| *byte == b'\n') else {
+            let Some(offset) = memchr::memchr(b'\n', unscanned) else {
                 self.scanned = self.input.len();
                 // One byte more than the limit may still be the `\r` of a line end.
                 return match self.scanned > self.line_bytes_max.saturating_add(1) {
@@ -63,7 +63,7 @@ impl LineBuffer {
             if line.len() > self.line_bytes_max {
                 return Err(PeerError::OverLimit("bytes of a line"));
             }
-            if line.contains(&0) {
+            if memchr::memchr(0, &line).is_some() {
                 return Err(PeerError::Misbehaved("a NUL byte in a line"));
             }
             if !line.is_empty() {

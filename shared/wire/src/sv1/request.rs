@@ -172,7 +172,7 @@ impl<'a> Elements<'a> {
 
     /// The element at `index`, if it is a string.
     pub fn text(&self, index: usize) -> Option<Cow<'a, str>> {
-        self.read::<Text<'a>>(index).map(|Text(text)| text)
+        read_text(self.raw(index)?)
     }
 
     /// The element at `index`, if it is a number or a string that holds one.
@@ -201,6 +201,11 @@ impl<'a> Elements<'a> {
 
 /// The string that `raw` is, if it is one.
 pub fn read_text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    // It was read as JSON before: without an escape it stands between its quotes as it is.
+    let unquoted = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    if !unquoted.contains('\\') {
+        return Some(unquoted.into());
+    }
     serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|Text(text)| text)
 }
 
