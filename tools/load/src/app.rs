@@ -9,8 +9,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Map, Value, json};
 use service::program::{Failure, say};
 
-use crate::arguments::{Arguments, Software, V1Arguments, What};
+use crate::arguments::{Arguments, Command, Software, V1Arguments, What};
 use crate::figures::{Figures, times_better};
+use crate::floor::{self, Sends};
 use crate::plan::Plan;
 use crate::process::Watched;
 use crate::progress::Progress;
@@ -27,10 +28,25 @@ const ANY_PORT: &str = "127.0.0.1:0";
 
 /// Measures what the arguments ask for.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let what = &arguments.what;
+    match &arguments.command {
+        Command::Measure(what) => measure(what),
+        Command::Floor(floor) => measure_floor(&floor.sends(processors())),
+    }
+}
+
+fn measure_floor(sends: &Sends) -> Result<(), Failure> {
+    // Both ends are here.
+    make_room(sends.connections, 2)?;
+    let column =
+        Column { name: "plain send".to_owned(), figures: floor::measure(sends)?, ended: None };
+    say(table(&[column]));
+    Ok(())
+}
+
+fn measure(what: &What) -> Result<(), Failure> {
     let load = what.load();
     let plan = load.plan().map_err(Failure::Usage)?;
-    make_room(&plan)?;
+    make_room(plan.connections, 1)?;
     let columns = match load.resolved().map_err(Failure::Usage)? {
         Some(address) => vec![measure_running(what, &plan, address)?],
         None => measure_started(what, &plan)?,
@@ -47,17 +63,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Raises the limit of open files as far as it goes; the pools that are started inherit it.
-fn make_room(plan: &Plan) -> Result<(), Failure> {
-    let wanted = u64::try_from(plan.connections).unwrap_or(u64::MAX) + DESCRIPTORS_BESIDES;
+/// Raises the limit of open files as far as it goes, for connections with so many of their ends in
+/// this program; the pools that are started inherit it.
+fn make_room(connections: usize, ends: usize) -> Result<(), Failure> {
+    let files = u64::try_from(connections.saturating_mul(ends)).unwrap_or(u64::MAX);
+    let wanted = files.saturating_add(DESCRIPTORS_BESIDES);
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: maximum, maximum };
     setrlimit(Resource::Nofile, raised).context("the limit of open files cannot be raised")?;
     let Some(limit) = maximum.filter(|limit| *limit < wanted) else { return Ok(()) };
     Err(Failure::Usage(format!(
-        "--connections: {} connections need {wanted} open files and this user may have {limit}; \
-         raise the hard limit (ulimit -Hn) or open fewer",
-        plan.connections
+        "--connections: {connections} connections need {wanted} open files and this user may have \
+         {limit}; raise the hard limit (ulimit -Hn) or open fewer"
     )))
 }
 

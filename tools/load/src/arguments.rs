@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use wire::sv2::keys::AuthorityKey;
 
 use crate::crew::Kinds;
+use crate::floor::Sends;
 use crate::plan::{Flow, Pace, Plan, Scenario};
 
 /// Connections of one process at most; descriptors are checked apart.
@@ -18,9 +19,42 @@ const WINDOW_MAX: u64 = 16_384;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "load", version)]
 pub struct Arguments {
-    /// What to load.
+    /// What to do.
     #[command(subcommand)]
-    pub what: What,
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// A server is measured.
+    #[command(flatten)]
+    Measure(Box<What>),
+    /// The machine itself: what a plain send of a line to each connection takes over loopback, for a
+    /// server's new tips to be held against.
+    Floor(FloorArguments),
+}
+
+/// `load floor`.
+#[derive(Debug, Clone, Args)]
+pub struct FloorArguments {
+    /// Connections that are sent the line.
+    #[arg(long, default_value_t = 1_000,
+        value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
+    pub connections: u64,
+
+    /// How long the line is; a mining.notify with twelve merkle branches takes about 1,100 bytes.
+    #[arg(long, default_value_t = 1_100,
+        value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub bytes: u64,
+
+    /// How often it is sent to all, for a median.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub tips: u64,
+
+    /// Threads that send [default: one a processor].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub threads: Option<u64>,
 }
 
 /// What can be loaded.
@@ -200,6 +234,18 @@ impl What {
     }
 }
 
+impl FloorArguments {
+    /// What is to be sent, on a machine with so many processors.
+    pub fn sends(&self, processors: usize) -> Sends {
+        Sends {
+            connections: to_usize(self.connections),
+            bytes: to_usize(self.bytes),
+            tips: to_usize(self.tips),
+            threads: self.threads.map_or(processors, to_usize),
+        }
+    }
+}
+
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value > 0.0 && value <= 1e7 => Ok(value),
@@ -299,7 +345,10 @@ mod tests {
 
     fn read(arguments: &[&str]) -> Result<What, clap::Error> {
         let all = ["load", "pool"].iter().chain(arguments);
-        Arguments::try_parse_from(all).map(|arguments| arguments.what)
+        Arguments::try_parse_from(all).map(|arguments| match arguments.command {
+            Command::Measure(what) => *what,
+            Command::Floor(floor) => panic!("{floor:?}"),
+        })
     }
 
     fn plan(arguments: &[&str]) -> Result<Plan, String> {

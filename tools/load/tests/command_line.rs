@@ -129,3 +129,14 @@ fn our_translator_is_measured_with_our_pool_behind_it() {
     assert!(figure(&report, "shares: acknowledged") > 50.0, "{report:#}");
     assert!(figure(&report, "shares: rejection, p50") > 0.0, "{report:#}");
 }
+
+#[test]
+fn the_machine_itself_is_measured_by_plain_sends() {
+    let output = Command::new(env!("CARGO_BIN_EXE_load"))
+        .args(["floor", "--connections", "5", "--tips", "2"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", complaint(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("CPU of a send (us)") && text.contains("last read (ms)"), "{text}");
+}
