@@ -8,26 +8,20 @@ use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use wire::session::{PeerError, Session};
 
+use self::output::Output;
 use crate::clock;
+
+mod output;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
-/// With this much unsent, more is left in the session (whose own limit then counts) and the peer is
-/// not read.
-const OUTPUT_HIGH_WATER_BYTES: usize = 64 * 1024;
-/// A peer that takes no byte for so long is gone.
-const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
-/// And so is one that takes a few, but never all: it would hold what waits for it for ever.
-const DRAIN_MAX: Duration = Duration::from_secs(120);
 /// Why the session of either ends.
 pub const DOES_NOT_READ: &str = "the peer does not read";
 /// How long the last bytes (an error message, say) may take.
@@ -85,9 +79,9 @@ pub async fn drive<S: Session>(
         host.take_event(event).await;
     }
     // The last words, an error message for instance, are worth a moment.
-    while session.poll_transmit(&mut output.bytes) {}
-    let has_last_words = !output.bytes.is_empty() && !matches!(ended, Ended::ByPeer);
-    let _ = timeout(FLUSH_MAX, write_out(&mut writer, &output.bytes)).await;
+    let bytes = output.take_all(session);
+    let has_last_words = !bytes.is_empty() && !matches!(ended, Ended::ByPeer);
+    let _ = timeout(FLUSH_MAX, write_out(&mut writer, &bytes)).await;
     if has_last_words {
         let _ = timeout(LAST_WORDS_MAX, until_closed(&mut reader)).await;
     }
@@ -120,8 +114,8 @@ async fn run<S: Session>(
     let mut alarm = Alarm { sleep: pin!(sleep(Duration::ZERO)), rings_at: None };
     let mut steps_unwritten = 0;
     loop {
-        if let Err(ended) = take_events(session, host, writer, output).await {
-            return ended;
+        if let Err(error) = take_events(session, host, writer, output).await {
+            return error.into();
         }
         output.fill(session);
         // Its last words have the time of the last bytes and no more: a peer that does not read
@@ -134,7 +128,7 @@ async fn run<S: Session>(
             steps_unwritten = 0;
             match output.write_at_once(writer).await {
                 Ok(()) => continue,
-                Err(ended) => return ended,
+                Err(error) => return error.into(),
             }
         }
         let pause =
@@ -147,7 +141,9 @@ async fn run<S: Session>(
             // What is there already is taken first, so that one write carries all answers to it.
             biased;
             step = next_step(host, reader, reads, alarm.wait(wake)) => step,
-            written = output.drain(writer) => written.map_or_else(Step::End, |()| Step::Written),
+            written = output.drain(writer) => {
+                written.map_or_else(|error| Step::End(error.into()), |()| Step::Written)
+            }
         };
         steps_unwritten = if output.is_done() { 1 } else { steps_unwritten + 1 };
         let stepped = match step {
@@ -157,7 +153,7 @@ async fn run<S: Session>(
                 match output.is_given_up(writer).await {
                     Ok(true) => Err(PeerError::TimedOut(DOES_NOT_READ)),
                     Ok(false) => Ok(()),
-                    Err(ended) => return ended,
+                    Err(error) => return error.into(),
                 }
             }
             Step::Time => session.handle_timeout(clock::now()),
@@ -177,7 +173,7 @@ async fn take_events<S: Session>(
     host: &mut impl Host<S>,
     writer: &mut (impl AsyncWrite + Unpin),
     output: &mut Output,
-) -> Result<(), Ended> {
+) -> io::Result<()> {
     while let Some(event) = session.poll_event() {
         let mut taking = pin!(host.take_event(event));
         let is_taken =
@@ -220,119 +216,6 @@ async fn next_step<S: Session>(
             Err(error) => Step::End(error.into()),
         },
         () = alarm => Step::Time,
-    }
-}
-
-/// Bytes on their way out, and how long they have been.
-#[derive(Default)]
-struct Output {
-    bytes: BytesMut,
-    /// True while the stream may hold bytes that it has taken, as one with TLS does.
-    is_unflushed: bool,
-    /// While the peer's socket is full: a byte must be taken until then.
-    write_deadline: Option<Instant>,
-    /// Since it was full, until all is written: when that must be.
-    drain_deadline: Option<Instant>,
-}
-
-impl Output {
-    /// Takes what `session` has to send, as far as there is room.
-    fn fill(&mut self, session: &mut impl Session) {
-        while !self.is_high() && session.poll_transmit(&mut self.bytes) {}
-    }
-
-    fn is_high(&self) -> bool {
-        self.bytes.len() >= OUTPUT_HIGH_WATER_BYTES
-    }
-
-    fn is_stalled(&self) -> bool {
-        self.write_deadline.is_some()
-    }
-
-    fn is_done(&self) -> bool {
-        self.bytes.is_empty() && !self.is_unflushed
-    }
-
-    /// When the peer will have taken too long.
-    fn deadline(&self) -> Option<Instant> {
-        self.write_deadline.into_iter().chain(self.drain_deadline).min()
-    }
-
-    /// Writes what the stream takes without waiting. Nearly all writes end here, and spare the
-    /// wake-ups that waiting would set up and tear down.
-    async fn write_at_once(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Ended> {
-        // Out of turn is not out of room: only the stream may say that it is full.
-        unconstrained(poll_fn(|context| match self.poll_write(context, writer) {
-            Poll::Ready(written) => Poll::Ready(written),
-            Poll::Pending => Poll::Ready(Ok(())),
-        }))
-        .await
-    }
-
-    /// True if a deadline has passed and the stream still takes too little: the program may have been
-    /// busy since it last looked.
-    async fn is_given_up(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<bool, Ended> {
-        self.write_at_once(writer).await?;
-        Ok(self.deadline().is_some_and(|at| Instant::now() >= at))
-    }
-
-    /// Writes. Returns when the stream becomes full, or was full and has taken something; once all
-    /// is written it waits for ever. Cancel-safe.
-    async fn drain(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Ended> {
-        unconstrained(poll_fn(|context| self.poll_write(context, writer))).await
-    }
-
-    /// Ready when the deadlines have changed.
-    fn poll_write(
-        &mut self,
-        context: &mut Context<'_>,
-        writer: &mut (impl AsyncWrite + Unpin),
-    ) -> Poll<Result<(), Ended>> {
-        let (was_stalled, mut has_moved) = (self.is_stalled(), false);
-        while !self.is_done() {
-            match self.poll_piece(context, writer) {
-                Poll::Ready(Ok(())) => (has_moved, self.write_deadline) = (true, None),
-                Poll::Ready(Err(ended)) => return Poll::Ready(Err(ended)),
-                Poll::Pending => {
-                    let now = Instant::now();
-                    self.write_deadline.get_or_insert(now + WRITE_STALL_MAX);
-                    self.drain_deadline.get_or_insert(now + DRAIN_MAX);
-                    break;
-                }
-            }
-        }
-        if self.is_done() {
-            self.drain_deadline = None;
-        }
-        match (was_stalled, self.is_stalled()) {
-            (false, false) => Poll::Pending,
-            (true, true) if !has_moved => Poll::Pending,
-            _ => Poll::Ready(Ok(())),
-        }
-    }
-
-    /// Writes once, or has the stream send what it holds.
-    fn poll_piece(
-        &mut self,
-        context: &mut Context<'_>,
-        writer: &mut (impl AsyncWrite + Unpin),
-    ) -> Poll<Result<(), Ended>> {
-        if self.bytes.is_empty() {
-            ready!(Pin::new(writer).poll_flush(context))?;
-            self.is_unflushed = false;
-            return Poll::Ready(Ok(()));
-        }
-        let count = ready!(Pin::new(writer).poll_write(context, &self.bytes))?;
-        if count == 0 {
-            return Poll::Ready(Err(Ended::ByPeer));
-        }
-        self.bytes.advance(count);
-        self.is_unflushed = true;
-        if self.bytes.is_empty() {
-            // Its memory is another connection's until there is something to say again.
-            self.bytes = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

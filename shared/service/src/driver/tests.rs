@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Context;
 use std::time::Instant as StdInstant;
 
+use bytes::BytesMut;
 use tokio::io::{DuplexStream, duplex};
 
+use super::output::WRITE_STALL_MAX;
 use super::*;
 
 const WORDS: &[u8] = b"no";
