@@ -32,6 +32,7 @@ use self::resume::Departed;
 use crate::bridge::extranonce::Seat;
 use crate::bridge::notify::Work;
 use crate::bridge::submit::{ShareError, UpstreamShare, Verdict};
+use crate::miners::Hashrate;
 pub use crate::shares::SHARES_WAITING_MAX;
 use crate::teams::Channels;
 
@@ -157,8 +158,8 @@ pub enum Event {
         /// The answer.
         answer: Result<(), ShareError>,
     },
-    /// What the miner's hashrate is taken to be, in hashes per second.
-    Hashrate(f64),
+    /// What the miner's hashrate is taken to be.
+    Hashrate(Hashrate),
     /// The miner was told another difficulty.
     Difficulty(f64),
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::sync::{broadcast, watch};
 
 use crate::bridge::submit::{user_field, worker_field};
-use crate::miners::{MinerPart, Miners, MinersTotal};
+use crate::miners::{Hashrate, MinerPart, Miners, MinersTotal};
 use crate::shares::Assigned;
 
 /// Changes that may wait for an upstream; one that missed some looks at all teams.
@@ -218,8 +218,8 @@ impl Member {
         self.work.clone()
     }
 
-    /// Tells the miner's hashes per second.
-    pub fn set(&mut self, hashrate: f64) {
+    /// Tells how fast the miner is.
+    pub fn set(&mut self, hashrate: Hashrate) {
         if let Some(part) = &mut self.part {
             part.set(hashrate);
             self.teams.tell(self.id);
@@ -263,13 +263,17 @@ impl Changes {
 mod tests {
     use super::*;
 
+    fn shown(hashes: f64) -> Hashrate {
+        Hashrate { hashes, is_claimed: false }
+    }
+
     #[tokio::test]
     async fn the_miners_of_a_user_are_one_team_and_it_ends_with_the_last() {
         let teams = Teams::new(Channels::PerUser);
         let mut changes = teams.watch();
         let rig = |name: &str, hashrate| {
             let mut member = teams.join(name, None).unwrap();
-            member.set(hashrate);
+            member.set(shown(hashrate));
             member
         };
         let (first, second, other) = (rig("a.1", 5.0), rig("a.2", 7.0), rig("b.1", 1.0));
@@ -295,7 +299,7 @@ mod tests {
         let mut changes = teams.watch();
         let mut member = teams.join("a", None).unwrap();
         for hashrate in 0..CHANGES_MAX + 2 {
-            member.set(f64::from(u32::try_from(hashrate).unwrap()));
+            member.set(shown(f64::from(u32::try_from(hashrate).unwrap())));
         }
         assert_eq!(changes.next().await, member.id);
         assert!(changes.queue.is_empty());
@@ -306,7 +310,7 @@ mod tests {
         let identity = |channels, worker: &str| {
             let teams = Teams::new(channels);
             let mut member = teams.join(worker, None)?;
-            member.set(1.0);
+            member.set(shown(1.0));
             teams.wanted(member.id).map(|(name, _)| name.identity("farm"))
         };
         assert_eq!(identity(Channels::One, "u.rig"), None);

@@ -146,9 +146,9 @@ impl MinerSession {
     }
 
     fn tell_hashrate(&mut self, now: Instant) {
-        let hashrate = self.difficulty.hashrate(now);
-        let change = (hashrate - self.hashrate_told).abs();
-        if change > self.hashrate_told * HASHRATE_THRESHOLD {
+        let (hashrate, told) = (self.difficulty.hashrate(now), self.hashrate_told);
+        let change = (hashrate.hashes - told.hashes).abs();
+        if change > told.hashes * HASHRATE_THRESHOLD || hashrate.is_claimed != told.is_claimed {
             self.say_hashrate(now);
         }
     }

@@ -8,6 +8,7 @@ use mining::vardiff::{Vardiff, VardiffPolicy};
 use super::MinerSettings;
 use crate::bridge::difficulty::{advertised, least_advertised};
 use crate::bridge::notify::Job;
+use crate::miners::Hashrate;
 
 /// Expected hashes for a share of difficulty 1.
 const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
@@ -30,6 +31,8 @@ pub(super) struct MinerDifficulty {
     told: Option<f64>,
     wishes: Wishes,
     meter: HashrateMeter,
+    /// True if what the meter begins with is the miner's own word.
+    is_nominal_claimed: bool,
 }
 
 /// What a miner has asked for: only another wish is a wish.
@@ -48,8 +51,7 @@ pub(super) struct Carried {
     /// The difficulty that the miner should have.
     wanted: f64,
     wishes: Wishes,
-    /// Hashes per second.
-    hashrate: f64,
+    hashrate: Hashrate,
 }
 
 impl MinerDifficulty {
@@ -63,6 +65,7 @@ impl MinerDifficulty {
             told: None,
             wishes: Wishes::default(),
             meter: HashrateMeter::new(settings.initial_hashrate, now),
+            is_nominal_claimed: false,
         }
     }
 
@@ -116,6 +119,7 @@ impl MinerDifficulty {
         self.vardiff = Vardiff::new(self.policy, hashrate, now);
         self.wanted = self.vardiff.target().difficulty();
         self.meter.nominal = hashrate;
+        self.is_nominal_claimed = true;
     }
 
     /// What a later session of the miner goes on with.
@@ -128,8 +132,9 @@ impl MinerDifficulty {
     pub(super) fn go_on_from(&mut self, carried: Carried) {
         self.wanted = carried.wanted;
         self.wishes = carried.wishes;
-        if carried.hashrate > 0.0 {
-            self.meter.nominal = carried.hashrate;
+        let Hashrate { hashes, is_claimed } = carried.hashrate;
+        if hashes > 0.0 {
+            (self.meter.nominal, self.is_nominal_claimed) = (hashes, is_claimed);
         }
     }
 
@@ -155,9 +160,10 @@ impl MinerDifficulty {
         self.take_wanted(target, now);
     }
 
-    /// Hashes per second.
-    pub(super) fn hashrate(&mut self, now: Instant) -> f64 {
-        self.meter.estimate(now)
+    /// How fast the miner is.
+    pub(super) fn hashrate(&mut self, now: Instant) -> Hashrate {
+        let is_claimed = self.is_nominal_claimed && self.meter.is_guess(now);
+        Hashrate { hashes: self.meter.estimate(now), is_claimed }
     }
 
     /// True right after the share with which the hashrate is a guess no more.
@@ -197,10 +203,15 @@ impl HashrateMeter {
         self.shares = self.shares.saturating_add(1);
     }
 
+    /// True while it knows nothing but what it began with.
+    fn is_guess(&self, now: Instant) -> bool {
+        let is_young = now.saturating_duration_since(self.start) < METER_TIME_MIN;
+        is_young && self.shares < METER_SHARES_MIN
+    }
+
     fn estimate(&mut self, now: Instant) -> f64 {
         self.fade(now);
-        let is_young = now.saturating_duration_since(self.start) < METER_TIME_MIN;
-        if is_young && self.shares < METER_SHARES_MIN {
+        if self.is_guess(now) {
             return self.nominal;
         }
         self.hashes / self.seconds.max(1.0)
@@ -265,7 +276,28 @@ mod tests {
         let mut difficulty = MinerDifficulty::new(&settings(), start);
         difficulty.claim(1e12);
         difficulty.claim(1e15);
-        assert_eq!(difficulty.hashrate(start), 1e12);
+        assert_eq!(difficulty.hashrate(start), Hashrate { hashes: 1e12, is_claimed: true });
+    }
+
+    #[test]
+    fn a_claim_is_one_until_five_shares_or_a_minute_have_shown_more() {
+        let start = Instant::now();
+        let claimed = || {
+            let mut difficulty = MinerDifficulty::new(&settings(), start);
+            difficulty.claim(1e12);
+            difficulty
+        };
+        let mut busy = claimed();
+        for share in 1..=5 {
+            busy.count_share(start, &[0; 32], 1.0);
+            assert_eq!(busy.hashrate(start).is_claimed, share < 5);
+        }
+        let mut again = MinerDifficulty::new(&settings(), start);
+        again.go_on_from(busy.carried(start));
+        assert!(!again.hashrate(start).is_claimed, "what was shown is known in the next session");
+        let (soon, late) = (start + Duration::from_secs(59), start + Duration::from_secs(60));
+        let mut silent = claimed();
+        assert!(silent.hashrate(soon).is_claimed && !silent.hashrate(late).is_claimed);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::{Answers, Command, Event, MinerIdentity, MinerSettings};
 use crate::bridge::extranonce::ExtranonceShape;
 use crate::bridge::notify::Work;
 use crate::bridge::submit::{ShareError, code};
+use crate::miners::Hashrate;
 use crate::teams::Channels;
 
 /// A connection that has not authorized by then is closed.
@@ -65,7 +66,7 @@ pub struct MinerSession {
     pub(super) has_earned: bool,
     /// True if it gets no more jobs: it would not understand the extranonce of the next.
     pub(super) is_leaving: bool,
-    pub(super) hashrate_told: f64,
+    pub(super) hashrate_told: Hashrate,
     pub(super) timers: Timers<Timer>,
     pub(super) events: VecDeque<Event>,
     pub(super) output: BytesMut,
@@ -112,7 +113,7 @@ impl MinerSession {
             pace: Pace::new(settings.lines_per_second_max, now),
             has_earned: false,
             is_leaving: false,
-            hashrate_told: 0.0,
+            hashrate_told: Hashrate::default(),
             timers,
             events: VecDeque::new(),
             output: BytesMut::new(),

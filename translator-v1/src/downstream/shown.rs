@@ -8,7 +8,7 @@ pub(super) fn note(entry: &Registered, event: &Event) {
     match event {
         Event::Authorized { worker, agent } => entry.authorized(worker, agent),
         Event::Named { agent } => entry.named(agent),
-        Event::Hashrate(hashrate) => entry.hashrate(*hashrate),
+        Event::Hashrate(hashrate) => entry.hashrate(hashrate.hashes),
         Event::Difficulty(difficulty) => entry.difficulty(*difficulty),
         Event::CoinbaseTooLong { kind, bytes } => {
             entry.too_long((kind.name, kind.coinbase_bytes_max), *bytes);

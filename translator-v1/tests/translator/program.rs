@@ -443,13 +443,14 @@ async fn a_pool_is_told_the_right_sum_whatever_miners_claim() {
     let mut pool = port.serve([0xe1, 0xe2]).await;
     let _honest = Miner::connect(&translator).await;
     pool.until_told(25.0).await;
-    let first = Miner::with_password(&translator, "th=1e300").await;
-    pool.until_told(1e16).await;
-    let second = Miner::with_password(&translator, "x,th=1e20").await;
-    pool.until_told(2e16).await;
-    drop(first);
-    pool.until_told(1e16).await;
-    drop(second);
+    let liar = Miner::with_password(&translator, "th=1e300").await;
+    // No more than one machine may have, until its shares have shown it.
+    pool.until_told(5e14).await;
+    let rented = Miner::with_password(&translator, "x,th=95").await;
+    pool.until_told(5e14).await;
+    drop(liar);
+    pool.until_told(95e12).await;
+    drop(rented);
     pool.until_told(25.0).await;
 }
 

@@ -83,7 +83,7 @@ fn a_miner_that_was_silent_is_counted_when_it_comes_back() {
     first.pass(Duration::from_secs(120));
     let second = back(&settings, end(first), TOKEN);
     let mut told = second.events.iter().filter_map(|event| match event {
-        Event::Hashrate(hashrate) => Some(*hashrate),
+        Event::Hashrate(hashrate) => Some(hashrate.hashes),
         _ => None,
     });
     assert!(told.next().is_some_and(|hashrate| hashrate > 0.0));

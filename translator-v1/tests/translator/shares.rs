@@ -422,7 +422,7 @@ fn a_fast_miner_gets_a_higher_difficulty_and_tells_its_hashrate() {
     assert_ne!(device.job.as_ref().unwrap().job_id, first.job_id);
     device.pass(10 * SECOND);
     let told = device.events.iter().filter_map(|event| match event {
-        Event::Hashrate(hashrate) => Some(*hashrate),
+        Event::Hashrate(hashrate) => Some(hashrate.hashes),
         _ => None,
     });
     let told: Vec<_> = told.collect();
