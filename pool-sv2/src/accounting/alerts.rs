@@ -10,6 +10,7 @@ pub mod config;
 mod fact;
 mod message;
 mod outlet;
+pub mod receiver;
 mod words;
 mod workers;
 
@@ -24,16 +25,17 @@ use service::metrics::{Counter, Labelled, Metrics};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use self::config::{AlertKind, Receiver, Wording};
+use self::config::{AlertKind, Wording};
 use self::fact::Fact;
 use self::message::Message;
+use self::receiver::Receiver;
 use self::workers::{WorkerNews, WorkerWatch};
 use super::config::LedgerConfig;
 use super::log::LogError;
 use super::log::cursor::{Cursor, Place};
 use super::log::disk::Folder;
 use super::log::recover::end_place;
-use super::log::writer::DurableEnd;
+use super::log::segment::DurableEnd;
 use super::place_file;
 use super::store::StoreError;
 use super::store::sqlite::SqliteReader;

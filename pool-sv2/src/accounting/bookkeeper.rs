@@ -22,8 +22,8 @@ use super::log::LogError;
 use super::log::cursor::{Cursor, Place};
 use super::log::disk::Folder;
 use super::log::recover::begins_after;
+use super::log::segment::DurableEnd;
 use super::log::segment::Follows;
-use super::log::writer::DurableEnd;
 pub use super::shelf::Shelf;
 use service::advice;
 

@@ -13,7 +13,7 @@ use tracing::{error, info};
 use super::log::LogError;
 use super::log::cursor::Cursor;
 use super::log::disk::{Disk, Folder};
-use super::log::writer::DurableEnd;
+use super::log::segment::DurableEnd;
 use super::store::sqlite::{FileIdentity, SqliteStore};
 use super::store::{Chunk, DAY_SECONDS, Store, StoreError};
 

@@ -24,7 +24,8 @@ use super::config::LedgerConfig;
 use super::log::LogError;
 use super::log::disk::Folder;
 use super::log::recover::{Recovered, recover};
-use super::log::writer::{DurableEnd, LogSettings, LogWriter};
+use super::log::segment::DurableEnd;
+use super::log::writer::{LogSettings, LogWriter};
 use super::whole_file::folder_of;
 use crate::shares::{Batch, ShareQueue};
 

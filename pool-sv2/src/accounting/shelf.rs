@@ -10,7 +10,7 @@ use mining::target::Hashes;
 use tokio::sync::watch;
 
 use super::books::{Books, OpenBlock};
-use super::log::writer::DurableEnd;
+use super::log::segment::DurableEnd;
 use crate::payout::accounts::Balance;
 use crate::payout::claims::Claims;
 use crate::payout::promises::{Promises, Sharing};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::log::writer::DurableEnd;
+use super::log::segment::DurableEnd;
 
 /// The pool ends.
 pub(super) struct Over;

@@ -29,7 +29,7 @@ use super::log::LogError;
 use super::log::cursor::{Cursor, Located, Place};
 use super::log::disk::Folder;
 use super::log::recover::end_place;
-use super::log::writer::DurableEnd;
+use super::log::segment::DurableEnd;
 use super::wait::{Over, wait};
 use super::{place_file, sign};
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::bookkeeping::LEDGER;
 use crate::accounting::alerts::{AlertCounts, Alerts};
-use crate::accounting::log::writer::DurableEnd;
+use crate::accounting::log::segment::DurableEnd;
 use crate::config::Config;
 use crate::work::Work;
 

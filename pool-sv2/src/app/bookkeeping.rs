@@ -15,7 +15,7 @@ use crate::accounting::bookkeeper::Bookkeeper;
 use crate::accounting::config::LedgerConfig;
 use crate::accounting::feed::StoreState;
 use crate::accounting::ledger::Ledger;
-use crate::accounting::log::writer::DurableEnd;
+use crate::accounting::log::segment::DurableEnd;
 use crate::accounting::webhook::Webhook;
 use crate::accounting::webhook::config::Target;
 use crate::shares::ShareQueue;

@@ -14,7 +14,7 @@ use super::rates::Rates;
 use super::till::Pause;
 use super::wallet::Payer;
 use crate::accounting::bookkeeper::Shelf;
-use crate::accounting::log::writer::DurableEnd;
+use crate::accounting::log::segment::DurableEnd;
 use crate::config::Config;
 use crate::config::node::NodeConfig;
 use crate::payout::Payout;

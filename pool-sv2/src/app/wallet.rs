@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::till::Pause;
 use crate::accounting::bookkeeper::Shelf;
-use crate::accounting::log::writer::DurableEnd;
+use crate::accounting::log::segment::DurableEnd;
 use crate::payout::identity::read_address;
 use crate::payout::settlement::{PAYOUT_VERSION, PayoutEntry, WalletLine, WalletPayout, sum};
 use crate::payout::wallet::WalletConfig;

@@ -4,8 +4,8 @@ use mining::memo::BlockRecords;
 use proptest::prelude::*;
 
 use super::super::log::record::LoggedShare;
+use super::super::log::segment::DurableEnd;
 use super::super::log::segment::SegmentId;
-use super::super::log::writer::DurableEnd;
 use super::super::shelf::Shelf;
 use super::*;
 use crate::payout::claims::Withheld;

@@ -10,9 +10,8 @@ use super::disk::Disk;
 use super::reader::{ReadError, SegmentReader};
 use super::record::Record;
 use super::recover::{check_continues, check_follows, damaged, holds_no_frame, segments};
-pub use super::segment::Place;
+pub use super::segment::{DurableEnd, Place};
 use super::segment::{Follows, SegmentId};
-use super::writer::DurableEnd;
 use crate::shares::Earner;
 
 /// A record and where it stands.

@@ -14,8 +14,7 @@ use tracing::{info, warn};
 use super::LogError;
 use super::disk::{Disk, DiskFile};
 use super::reader::{ReadError, SegmentReader};
-use super::segment::{FIRST_FRAME, Follows, Place, SegmentId};
-use super::writer::DurableEnd;
+use super::segment::{DurableEnd, FIRST_FRAME, Follows, Place, SegmentId};
 
 /// Bytes that are read through at a start, newest segments first. `ledger verify` reads all.
 const CHECKED_BYTES_MAX: u64 = 512 << 20;

@@ -16,6 +16,17 @@ pub struct Place {
     pub sequence: u64,
 }
 
+/// The end of the durable part of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurableEnd {
+    /// The segment that is written.
+    pub segment: SegmentId,
+    /// Durable bytes of it.
+    pub offset: u64,
+    /// The number of the next record.
+    pub sequence: u64,
+}
+
 /// What an epoch, or a segment, goes on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Follows {

@@ -13,7 +13,7 @@ use super::disk::{Disk, DiskFile};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use super::record::{Encoder, LoggedShare, Record};
 use super::recover::{Recovered, recover};
-use super::segment::{FIRST_FRAME, Header, SegmentId};
+use super::segment::{DurableEnd, FIRST_FRAME, Header, SegmentId};
 use crate::shares::{Earner, Entry, ShareRecord};
 
 /// A frame of more bytes than this gets no further record.
@@ -28,17 +28,6 @@ pub struct LogSettings {
     pub node: u32,
     /// A segment of so many bytes is followed by a new one.
     pub segment_bytes: u64,
-}
-
-/// The end of the durable part of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DurableEnd {
-    /// The segment that is written.
-    pub segment: SegmentId,
-    /// Durable bytes of it.
-    pub offset: u64,
-    /// The number of the next record.
-    pub sequence: u64,
 }
 
 /// The only writer of a log: whoever makes one holds the lock of its folder.

@@ -6,6 +6,7 @@
 
 mod money;
 mod read;
+mod scope;
 mod write;
 
 use std::os::unix::fs::MetadataExt;
@@ -273,7 +274,7 @@ impl Reader for SqliteReader {
     }
 
     fn credits(&self, account: &str, after: After, count: u32) -> Result<Vec<Credit>, StoreError> {
-        let scope = read::id_of(&self.connection, Scope::Account(account))?;
+        let scope = scope::known_id(&self.connection, Scope::Account(account))?;
         let credits = |scope| money::credits(&self.connection, scope, after, count);
         Ok(scope.map(credits).transpose()?.unwrap_or_default())
     }
@@ -288,7 +289,7 @@ impl Reader for SqliteReader {
         after: After,
         count: u32,
     ) -> Result<Vec<Credit>, StoreError> {
-        let scope = read::id_of(&self.connection, Scope::Account(account))?;
+        let scope = scope::known_id(&self.connection, Scope::Account(account))?;
         let payments = |scope| money::payments_of(&self.connection, scope, after, count);
         Ok(scope.map(payments).transpose()?.unwrap_or_default())
     }
@@ -298,7 +299,7 @@ impl Reader for SqliteReader {
     }
 
     fn paid(&self, account: &str) -> Result<u64, StoreError> {
-        let scope = read::id_of(&self.connection, Scope::Account(account))?;
+        let scope = scope::known_id(&self.connection, Scope::Account(account))?;
         Ok(scope.map(|scope| money::paid(&self.connection, scope)).transpose()?.unwrap_or(0))
     }
 }
@@ -326,15 +327,6 @@ fn split(work: u128) -> (i64, i64) {
 fn joined(high: i64, low: i64) -> u128 {
     let part = |value: i64| u128::from(natural(value));
     (part(high) << LOW_BITS).saturating_add(part(low))
-}
-
-/// Kind, account and worker of a scope, as they stand in the table of that name.
-fn names<'a>(scope: Scope<'a>) -> (u8, &'a str, &'a str) {
-    match scope {
-        Scope::Pool => (0, "", ""),
-        Scope::Account(account) => (1, account, ""),
-        Scope::Worker(account, worker) => (2, account, worker),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Settings that work, and what is said of those that do not.
 
+use super::super::config::Wording;
 use super::*;
+use crate::coin::Coin;
 
 const TOKEN: &str = "123456:ABC-secret";
 

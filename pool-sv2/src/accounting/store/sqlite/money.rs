@@ -6,7 +6,7 @@
 use bitcoin::hashes::Hash;
 use rusqlite::{Connection, Transaction, params};
 
-use super::write::id_of;
+use super::scope::id_of;
 use super::{int, natural};
 use crate::accounting::store::{After, Credit, Scope, Settled, SettledBy};
 use crate::payout::settlement::{

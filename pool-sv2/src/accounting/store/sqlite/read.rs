@@ -3,7 +3,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{int, joined, names, natural};
+use super::scope::known_id;
+use super::{int, joined, natural};
 use crate::accounting::log::cursor::Place;
 use crate::accounting::store::rates::Rates;
 use crate::accounting::store::{
@@ -25,7 +26,7 @@ pub(super) fn next_place(connection: &Connection, node: u32) -> rusqlite::Result
 
 /// Zeros for who is not known.
 pub(super) fn sums(connection: &Connection, scope: Scope<'_>) -> rusqlite::Result<(Total, Rates)> {
-    let Some(id) = id_of(connection, scope)? else {
+    let Some(id) = known_id(connection, scope)? else {
         return Ok(Default::default());
     };
     Ok(sums_of(connection, id)?.unwrap_or_default())
@@ -57,13 +58,6 @@ fn sums_from(row: &Row<'_>, first: usize) -> rusqlite::Result<(Total, Rates)> {
     Ok((total, rates))
 }
 
-pub(super) fn id_of(connection: &Connection, scope: Scope<'_>) -> rusqlite::Result<Option<i64>> {
-    let (kind, account, worker) = names(scope);
-    let query = "SELECT id FROM scope WHERE kind = ?1 AND account = ?2 AND worker = ?3";
-    let key = params![kind, account, worker];
-    connection.prepare_cached(query)?.query_row(key, |row| row.get(0)).optional()
-}
-
 pub(super) fn active(connection: &Connection, since_ms: u64) -> rusqlite::Result<Active> {
     let query = "SELECT count(*) FILTER (WHERE kind = 1), count(*) FILTER (WHERE kind = 2) \
                  FROM total JOIN scope ON scope.id = total.scope WHERE last_ms >= ?1";
@@ -84,7 +78,7 @@ pub(super) fn rejects(
     connection: &Connection,
     scope: Scope<'_>,
 ) -> rusqlite::Result<Vec<(Reason, u64)>> {
-    let Some(id) = id_of(connection, scope)? else {
+    let Some(id) = known_id(connection, scope)? else {
         return Ok(Vec::new());
     };
     let query = "SELECT reason, count FROM reject WHERE scope = ?1 ORDER BY reason";
@@ -101,7 +95,7 @@ pub(super) fn history(
     span: Span,
     range: (u64, u64),
 ) -> rusqlite::Result<Vec<Slice>> {
-    let Some(id) = id_of(connection, scope)? else {
+    let Some(id) = known_id(connection, scope)? else {
         return Ok(Vec::new());
     };
     let table = match span {

@@ -1,8 +1,9 @@
 //! What a chunk changes in the SQLite store; the caller makes it one transaction.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 
-use super::{int, money, names, read, split};
+use super::scope::id_of;
+use super::{int, money, read, split};
 use crate::accounting::log::cursor::Place;
 use crate::accounting::store::{Added, Chunk, ChunkEvent, Round, Scope, Span, Total};
 
@@ -32,18 +33,6 @@ pub(super) fn apply(
         .prepare_cached("INSERT OR REPLACE INTO position VALUES (?1, ?2, ?3)")?
         .execute(params![node, int(next.epoch), int(next.sequence)])?;
     Ok(())
-}
-
-pub(super) fn id_of(transaction: &Transaction<'_>, scope: Scope<'_>) -> rusqlite::Result<i64> {
-    let (kind, account, worker) = names(scope);
-    let key = params![kind, account, worker];
-    let query = "SELECT id FROM scope WHERE kind = ?1 AND account = ?2 AND worker = ?3";
-    let known = transaction.prepare_cached(query)?.query_row(key, |row| row.get(0)).optional()?;
-    if let Some(id) = known {
-        return Ok(id);
-    }
-    let query = "INSERT INTO scope (kind, account, worker) VALUES (?1, ?2, ?3)";
-    transaction.prepare_cached(query)?.insert(key)
 }
 
 fn add_spans(
