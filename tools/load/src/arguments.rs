@@ -30,8 +30,8 @@ pub enum Command {
     /// A server is measured.
     #[command(flatten)]
     Measure(Box<What>),
-    /// The machine itself: what a plain send of a line to each connection takes over loopback, for a
-    /// server's new tips to be held against.
+    /// The machine itself: what a plain send of a line to each connection takes over loopback, for
+    /// a server's new tips to be held against.
     Floor(FloorArguments),
 }
 

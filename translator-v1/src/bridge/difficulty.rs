@@ -13,8 +13,8 @@ const ROUNDING: f64 = 1.0 + 1e-9;
 /// The easiest and hardest difficulty that is ever sent: 2^-40 and 2^80.
 const EXPONENT_RANGE: std::ops::RangeInclusive<i32> = -40..=80;
 
-/// The difficulty to tell a miner that should have `wanted`, on jobs of which the hardest to tell is
-/// `difficulty_max`: a power of two (rule 22), not above either.
+/// The difficulty to tell a miner that should have `wanted`, on jobs of which the hardest to tell
+/// is `difficulty_max`: a power of two (rule 22), not above either.
 pub fn advertised(wanted: f64, difficulty_max: f64) -> f64 {
     2_f64.powi(floor_of_log2(ROUNDING * wanted)).min(difficulty_max)
 }

@@ -77,8 +77,8 @@ impl Output {
         .await
     }
 
-    /// True if a deadline has passed and the stream still takes too little: the program may have been
-    /// busy since it last looked.
+    /// True if a deadline has passed and the stream still takes too little: the program may have
+    /// been busy since it last looked.
     pub(super) async fn is_given_up(
         &mut self,
         writer: &mut (impl AsyncWrite + Unpin),
