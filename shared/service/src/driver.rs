@@ -80,7 +80,8 @@ pub async fn drive<S: Session>(
     }
     // The last words, an error message for instance, are worth a moment.
     let bytes = output.take_all(session);
-    let has_last_words = !bytes.is_empty() && !matches!(ended, Ended::ByPeer);
+    let has_last_words =
+        (!bytes.is_empty() || output.has_written()) && !matches!(ended, Ended::ByPeer);
     let _ = timeout(FLUSH_MAX, write_out(&mut writer, &bytes)).await;
     if has_last_words {
         let _ = timeout(LAST_WORDS_MAX, until_closed(&mut reader)).await;
@@ -145,6 +146,7 @@ async fn run<S: Session>(
                 written.map_or_else(|error| Step::End(error.into()), |()| Step::Written)
             }
         };
+        output.begin_turn();
         steps_unwritten = if output.is_done() { 1 } else { steps_unwritten + 1 };
         let stepped = match step {
             Step::Command(command) => session.handle_command(clock::now(), command),
@@ -176,13 +178,20 @@ async fn take_events<S: Session>(
 ) -> io::Result<()> {
     while let Some(event) = session.poll_event() {
         let mut taking = pin!(host.take_event(event));
-        let is_taken =
-            poll_fn(|context| Poll::Ready(taking.as_mut().poll(context).is_ready())).await;
-        if !is_taken {
-            output.fill(session);
-            output.write_at_once(writer).await?;
-            taking.await;
+        if poll_fn(|context| Poll::Ready(taking.as_mut().poll(context).is_ready())).await {
+            continue;
         }
+        output.fill(session);
+        // An event that is being taken may be a block: no failure of this peer's ends that.
+        let mut written = Ok(());
+        loop {
+            tokio::select! {
+                biased;
+                () = taking.as_mut() => break,
+                result = output.drain(writer), if written.is_ok() => written = result,
+            }
+        }
+        written?;
     }
     Ok(())
 }

@@ -27,6 +27,8 @@ pub(super) struct Output {
     bytes: BytesMut,
     /// True while the stream may hold bytes that it has taken, as one with TLS does.
     is_unflushed: bool,
+    /// True if anything was written in this turn.
+    has_written: bool,
     /// While the peer's socket is full: a byte must be taken until then.
     write_deadline: Option<Instant>,
     /// Since it was full, until all is written: when that must be.
@@ -50,8 +52,19 @@ impl Output {
         self.bytes.len() >= OUTPUT_HIGH_WATER_BYTES
     }
 
+    /// True since the stream was full, until all is written.
     pub(super) fn is_stalled(&self) -> bool {
-        self.write_deadline.is_some()
+        self.drain_deadline.is_some()
+    }
+
+    /// The session is about to take the next thing that happens.
+    pub(super) fn begin_turn(&mut self) {
+        self.has_written = false;
+    }
+
+    /// True if some of what the session said of the last thing that happened is written already.
+    pub(super) fn has_written(&self) -> bool {
+        self.has_written
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -106,8 +119,11 @@ impl Output {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     let now = Instant::now();
-                    self.write_deadline.get_or_insert(now + WRITE_STALL_MAX);
                     self.drain_deadline.get_or_insert(now + DRAIN_MAX);
+                    // How far it is with what it holds itself, a stream does not say.
+                    if !self.bytes.is_empty() {
+                        self.write_deadline.get_or_insert(now + WRITE_STALL_MAX);
+                    }
                     break;
                 }
             }
@@ -138,7 +154,7 @@ impl Output {
             return Poll::Ready(Err(ErrorKind::WriteZero.into()));
         }
         self.bytes.advance(count);
-        self.is_unflushed = true;
+        (self.is_unflushed, self.has_written) = (true, true);
         if self.bytes.is_empty() {
             // Its memory is another connection's until there is something to say again.
             self.bytes = BytesMut::new();

@@ -144,20 +144,26 @@ impl Session for Echo {
 }
 
 /// Has so many commands at once, and no more; and takes so long to take an event.
-struct Commands(Arc<AtomicU32>, Duration);
+#[derive(Clone, Default)]
+struct Commands {
+    left: Arc<AtomicU32>,
+    event: Duration,
+    taken: Arc<AtomicU32>,
+}
 
 impl Host<Echo> for Commands {
     async fn next_command(&mut self) -> Option<()> {
         tokio::task::coop::consume_budget().await;
-        match self.0.load(Ordering::Relaxed).checked_sub(1) {
-            Some(left) => self.0.store(left, Ordering::Relaxed),
+        match self.left.load(Ordering::Relaxed).checked_sub(1) {
+            Some(left) => self.left.store(left, Ordering::Relaxed),
             None => pending().await,
         }
         Some(())
     }
 
     async fn take_event(&mut self, (): ()) {
-        sleep(self.1).await;
+        sleep(self.event).await;
+        self.taken.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -167,7 +173,8 @@ fn driven(
     event: Duration,
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
 ) -> tokio::task::JoinHandle<Ended> {
-    driven_by(Commands(Arc::new(commands.into()), event), stream)
+    let left = Arc::new(commands.into());
+    driven_by(Commands { left, event, ..Commands::default() }, stream)
 }
 
 fn driven_by(
@@ -249,10 +256,11 @@ async fn a_full_socket_gets_the_rest_as_it_is_read() {
 #[tokio::test(start_paused = true)]
 async fn commands_in_endless_number_do_not_hold_up_a_full_socket_that_is_read() {
     let (mut peer, stream) = duplex(4);
-    let left = Arc::new(1_000_000.into());
-    let _driven = driven_by(Commands(Arc::clone(&left), Duration::ZERO), stream);
+    let commands = Commands { left: Arc::new(1_000_000.into()), ..Commands::default() };
+    let _driven = driven_by(commands.clone(), stream);
     peer.read_exact(&mut [0; 1_000]).await.unwrap();
-    assert!(left.load(Ordering::Relaxed) > 0, "it was not written to before the last command");
+    let left = commands.left.load(Ordering::Relaxed);
+    assert!(left > 0, "it was not written to before the last command");
 }
 
 #[tokio::test(start_paused = true)]
@@ -290,4 +298,25 @@ async fn a_stream_that_holds_what_it_took_is_flushed() {
     let _driven = driven(1, Duration::ZERO, tokio::io::BufWriter::new(stream));
     let read = timeout(Duration::from_secs(1), peer.read_exact(&mut [0; 1])).await;
     assert_eq!(read.unwrap().unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_being_taken_is_taken_whatever_becomes_of_the_peer() {
+    let (mut peer, stream) = duplex(64);
+    peer.write_all(b"?").await.unwrap();
+    drop(peer);
+    let busy = Commands { event: Duration::from_secs(60), ..Commands::default() };
+    let ended = driven_by(busy.clone(), stream).await.unwrap();
+    assert!(matches!(ended, Ended::Stream(_)), "{ended}");
+    assert_eq!(busy.taken.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_program_does_not_hold_up_what_a_full_socket_takes_later() {
+    let (mut peer, stream) = duplex(4);
+    let _driven = driven(10, Duration::from_secs(3_600), stream);
+    sleep(Duration::from_secs(1)).await;
+    peer.write_all(b"?").await.unwrap();
+    let read = timeout(Duration::from_secs(1), peer.read_exact(&mut [0; 11])).await;
+    assert_eq!(read.unwrap().unwrap(), 11);
 }
