@@ -1,8 +1,8 @@
 //! How many miners there are and what they can do together: what the upstream is told.
 //!
 //! It is summed in whole hashes per second, so that what a miner adds is what it takes away: a sum
-//! of floats would keep what the largest of them rounded off. What miners say of themselves and have
-//! not shown yet must not make the target of those hard who share the channel.
+//! of floats would keep what the largest of them rounded off. What miners say of themselves and
+//! have not shown yet must not make the target of those hard who share the channel.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,8 +11,9 @@ use tokio::sync::watch;
 /// One miner is not believed to have more, in hashes per second: all of Bitcoin's have as much.
 const HASHRATE_MAX: f64 = 1e21;
 
-/// What is claimed by all together is believed up to so many hashes per second, and beyond that as
-/// far as others have as much: then the target is twice too hard at most. No machine has more.
+/// What is claimed by all together is believed up to so many hashes per second, which no machine
+/// exceeds, and beyond that as far as others have as much: then the target is twice too hard at
+/// most.
 const CLAIMED_MAX: u128 = 500_000_000_000_000;
 
 /// How fast one miner is.
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn no_claim_makes_the_target_of_others_more_than_twice_too_hard() {
+    fn claims_count_as_much_as_one_machine_may_have_or_all_others_have_shown() {
         let miners = Miners::default();
         let claim = |hashes| {
             let mut part = miners.part();

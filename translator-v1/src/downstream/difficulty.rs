@@ -51,7 +51,9 @@ pub(super) struct Carried {
     /// The difficulty that the miner should have.
     wanted: f64,
     wishes: Wishes,
-    hashrate: Hashrate,
+    /// None of a miner that was silent.
+    meter: Option<HashrateMeter>,
+    is_nominal_claimed: bool,
 }
 
 impl MinerDifficulty {
@@ -124,7 +126,9 @@ impl MinerDifficulty {
 
     /// What a later session of the miner goes on with.
     pub(super) fn carried(&mut self, now: Instant) -> Carried {
-        Carried { wanted: self.wanted, wishes: self.wishes, hashrate: self.hashrate(now) }
+        let meter = (self.hashrate(now).hashes > 0.0).then_some(self.meter);
+        let Self { wanted, wishes, is_nominal_claimed, .. } = *self;
+        Carried { wanted, wishes, meter, is_nominal_claimed }
     }
 
     /// Goes on where an earlier session of the miner ended. One that was silent then has work now.
@@ -132,15 +136,17 @@ impl MinerDifficulty {
     pub(super) fn go_on_from(&mut self, carried: Carried) {
         self.wanted = carried.wanted;
         self.wishes = carried.wishes;
-        let Hashrate { hashes, is_claimed } = carried.hashrate;
-        if hashes > 0.0 {
-            (self.meter.nominal, self.is_nominal_claimed) = (hashes, is_claimed);
+        if let Some(meter) = carried.meter {
+            (self.meter, self.is_nominal_claimed) = (meter, carried.is_nominal_claimed);
         }
     }
 
-    /// Starts the clock of the hashrate meter: the miner has work.
+    /// Starts the clock of the hashrate meter: the miner has work. One that goes on goes on: what
+    /// the miner held back between two sessions would look like speed.
     pub(super) fn start(&mut self, now: Instant) {
-        self.meter = HashrateMeter::new(self.meter.nominal, now);
+        if self.meter.shares == 0 {
+            self.meter = HashrateMeter::new(self.meter.nominal, now);
+        }
     }
 
     /// Counts a share of a job of `difficulty`.
@@ -182,7 +188,7 @@ impl MinerDifficulty {
 }
 
 /// Work over time, both fading.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct HashrateMeter {
     nominal: f64,
     hashes: f64,
@@ -294,6 +300,7 @@ mod tests {
         }
         let mut again = MinerDifficulty::new(&settings(), start);
         again.go_on_from(busy.carried(start));
+        again.start(start);
         assert!(!again.hashrate(start).is_claimed, "what was shown is known in the next session");
         let (soon, late) = (start + Duration::from_secs(59), start + Duration::from_secs(60));
         let mut silent = claimed();
