@@ -143,12 +143,16 @@ fn float(hashes: u128) -> f64 {
 }
 
 #[cfg(test)]
+impl Hashrate {
+    /// What a miner's shares have shown.
+    pub(crate) fn shown(hashes: f64) -> Self {
+        Self { hashes, is_claimed: false }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-
-    fn shown(hashes: f64) -> Hashrate {
-        Hashrate { hashes, is_claimed: false }
-    }
 
     #[test]
     fn claims_count_as_much_as_one_machine_may_have_or_all_others_have_shown() {
@@ -163,9 +167,9 @@ mod tests {
         let liars: Vec<_> = (0..100).map(|_| claim(1e16)).collect();
         assert_eq!(miners.total().hashrate, 500e12, "as much as one machine has");
         let mut farm = miners.part();
-        farm.set(shown(3e15));
+        farm.set(Hashrate::shown(3e15));
         assert_eq!(miners.total(), MinersTotal { miners: 102, hashrate: 6e15 });
-        rented.set(shown(95e12));
+        rented.set(Hashrate::shown(95e12));
         assert_eq!(miners.total().hashrate, 2.0 * 3_095e12, "its shares have shown it");
         drop(liars);
         assert_eq!(miners.total(), MinersTotal { miners: 2, hashrate: 3_095e12 });
@@ -177,9 +181,9 @@ mod tests {
         let sum = miners.subscribe();
         let (mut a, mut b) = (miners.part(), miners.part());
         assert_eq!(*sum.borrow(), MinersTotal { miners: 0, hashrate: 0.0 });
-        a.set(shown(1e12));
-        b.set(shown(5e3));
-        a.set(shown(2e12));
+        a.set(Hashrate::shown(1e12));
+        b.set(Hashrate::shown(5e3));
+        a.set(Hashrate::shown(2e12));
         assert_eq!(*sum.borrow(), MinersTotal { miners: 2, hashrate: 2e12 + 5e3 });
         drop(a);
         assert_eq!(*sum.borrow(), MinersTotal { miners: 1, hashrate: 5e3 });
@@ -192,10 +196,10 @@ mod tests {
         let miners = Miners::default();
         let sum = miners.subscribe();
         let mut honest = miners.part();
-        honest.set(shown(5e3));
+        honest.set(Hashrate::shown(5e3));
         for absurd in [1e300, 1e20, f64::INFINITY, f64::NAN, -1.0] {
             let mut part = miners.part();
-            part.set(shown(absurd));
+            part.set(Hashrate::shown(absurd));
             let with = *sum.borrow();
             assert!(with.miners == 2 && (5e3..=1.1e21).contains(&with.hashrate), "{with:?}");
             drop(part);

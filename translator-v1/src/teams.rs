@@ -263,17 +263,13 @@ impl Changes {
 mod tests {
     use super::*;
 
-    fn shown(hashes: f64) -> Hashrate {
-        Hashrate { hashes, is_claimed: false }
-    }
-
     #[tokio::test]
     async fn the_miners_of_a_user_are_one_team_and_it_ends_with_the_last() {
         let teams = Teams::new(Channels::PerUser);
         let mut changes = teams.watch();
         let rig = |name: &str, hashrate| {
             let mut member = teams.join(name, None).unwrap();
-            member.set(shown(hashrate));
+            member.set(Hashrate::shown(hashrate));
             member
         };
         let (first, second, other) = (rig("a.1", 5.0), rig("a.2", 7.0), rig("b.1", 1.0));
@@ -299,7 +295,7 @@ mod tests {
         let mut changes = teams.watch();
         let mut member = teams.join("a", None).unwrap();
         for hashrate in 0..CHANGES_MAX + 2 {
-            member.set(shown(f64::from(u32::try_from(hashrate).unwrap())));
+            member.set(Hashrate::shown(f64::from(u32::try_from(hashrate).unwrap())));
         }
         assert_eq!(changes.next().await, member.id);
         assert!(changes.queue.is_empty());
@@ -310,7 +306,7 @@ mod tests {
         let identity = |channels, worker: &str| {
             let teams = Teams::new(channels);
             let mut member = teams.join(worker, None)?;
-            member.set(shown(1.0));
+            member.set(Hashrate::shown(1.0));
             teams.wanted(member.id).map(|(name, _)| name.identity("farm"))
         };
         assert_eq!(identity(Channels::One, "u.rig"), None);
